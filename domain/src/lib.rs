@@ -1,1 +1,42 @@
-//! domain
+//! The pure core of Troupe: job model, queue, planner and replicated state machine.
+//!
+//! Must not know: tokio, openraft, actors, HTTP, Docker, encodings; it never reads a clock, a random source, a file or
+//! a socket. Time, ids and randomness come in as parameters.
+
+mod command;
+mod event;
+mod ids;
+pub mod limits;
+mod record;
+mod resources;
+mod spec;
+mod state;
+mod table;
+
+pub use command::{AttemptReport, Command, Effect, Entry, NodeFacts, Placement, Progress, Refusal, Reply};
+pub use event::{Event, EventKind};
+pub use ids::{
+    AttemptId, BootId, ClusterId, DeliveryId, Fence, JobId, NodeId, NodeName, ParseIdError, RepoId, RepoName,
+    RunId, Timestamp, TokenId,
+};
+pub use record::{
+    Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobState, KeyRecord, KeyTarget, Node, Notice,
+    Outcome, Repo, Right, Run, StepResult, Token,
+};
+pub use resources::{Capacity, Labels, Resources};
+pub use spec::{Action, Condition, JobSpec, NewJob, NewRun, Shell, SpecBytes, StepSpec};
+pub use state::{ClusterState, QueueKey};
+pub use table::Table;
+
+/// The log index at which a command is applied.
+pub type LogIndex = u64;
+
+impl ClusterState {
+    /// Applies one committed entry. Deterministic in `(self, index, entry)`; never fails: a command that cannot be
+    /// done changes nothing but time and answers [`Reply::Refused`].
+    pub fn apply(&mut self, index: LogIndex, entry: &Entry) -> (Reply, Vec<Effect>) {
+        self.now = self.now.max(entry.at);
+        let _ = index;
+        (Reply::Done, Vec::new())
+    }
+}

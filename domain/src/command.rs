@@ -1,0 +1,418 @@
+//! Everything that may change the replicated state, and what comes back.
+//!
+//! Command and Reply variants are append-only: their encoding is checked by golden bytes in raft-store.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Artifact, AttemptId, BootId, Capacity, ClusterId, DeliveryId, Event, Fence, JobId, Labels, NewRun,
+    NodeId, NodeName, Outcome, RepoId, RepoName, Right, RunId, StepResult, Timestamp, TokenId,
+};
+
+/// A command with its proposer's time. Replicated time never goes back: `apply` uses the greater of this and the last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The proposer's clock.
+    pub at: Timestamp,
+    /// What to do.
+    pub command: Command,
+}
+
+/// A change of the state. One command per decision: what must be true together is one command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// First command of a cluster, proposed by the node that initialised it. Refused when done already.
+    InitCluster {
+        /// The cluster's id.
+        cluster: ClusterId,
+        /// The admin token's id.
+        token: TokenId,
+        /// SHA-256 of the admin token's secret.
+        token_hash: [u8; 32],
+    },
+    /// A node says who it is; at every start, and again after it was lost.
+    RegisterNode(NodeFacts),
+    /// Stops or allows new placements on a node.
+    SetDrain {
+        /// Which node.
+        node: NodeId,
+        /// True: no new placements.
+        drain: bool,
+    },
+    /// The leader saw the node's lease run out: its attempts end `Lost`, its jobs are queued again in front.
+    LoseNode {
+        /// Which node.
+        node: NodeId,
+        /// In which life; refused when it has registered anew.
+        boot: BootId,
+    },
+    /// Registers a repository, or changes the one of that name.
+    PutRepo {
+        /// Id for a new one.
+        id: RepoId,
+        /// Its name.
+        name: RepoName,
+        /// Where it is cloned from.
+        clone_url: String,
+        /// Key of its webhooks.
+        webhook_secret: String,
+        /// Labels added to each of its jobs.
+        labels: Labels,
+    },
+    /// Removes a repository; its runs stay.
+    RemoveRepo {
+        /// Which.
+        id: RepoId,
+    },
+    /// Makes an API token.
+    CreateToken {
+        /// Its id.
+        id: TokenId,
+        /// What it is for.
+        name: String,
+        /// SHA-256 of its secret.
+        hash: [u8; 32],
+        /// What it may do.
+        right: Right,
+        /// When it stops working.
+        expires_at: Option<Timestamp>,
+    },
+    /// Ends an API token.
+    RevokeToken {
+        /// Which.
+        id: TokenId,
+    },
+    /// A verified webhook or a dispatch. Answered with the earlier delivery when either key is known.
+    AcceptDelivery {
+        /// Id for a new one.
+        id: DeliveryId,
+        /// Which repository.
+        repo: RepoId,
+        /// The forge's delivery id, scoped by the proposer (`github:<id>`); empty for none.
+        key: String,
+        /// SHA-256 over repository, event name and body: the second key.
+        digest: [u8; 32],
+        /// What happened.
+        event: Event,
+        /// For a dispatch: only the workflow at this path; else empty.
+        only_path: String,
+    },
+    /// The leader gives a pending delivery to a node. The entry's index becomes the fence.
+    AssignExpansion {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// To which node.
+        node: NodeId,
+    },
+    /// The node's answer: the runs, all in one entry, once.
+    ExpandDelivery {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// The fence it was given under.
+        fence: Fence,
+        /// The commit that was read (for a dispatch, the one its ref resolved to).
+        commit: String,
+        /// The runs; none when no workflow wants the event.
+        runs: Vec<NewRun>,
+    },
+    /// The node could not expand: the delivery waits and says why.
+    DeferDelivery {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// The fence it was given under.
+        fence: Fence,
+        /// Why, in words, without secrets.
+        reason: String,
+        /// Earliest time of the next try.
+        not_before: Timestamp,
+    },
+    /// An ad hoc run.
+    SubmitRun {
+        /// `Idempotency-Key`, scoped by the token's id; empty for none.
+        key: String,
+        /// SHA-256 of the request.
+        digest: [u8; 32],
+        /// Who asked.
+        sender: String,
+        /// Exactly one job.
+        run: NewRun,
+        /// True when the queue's bound is to be checked: refused with `QueueFull` when this many jobs are open.
+        max_open_jobs: u32,
+    },
+    /// The same jobs again as a new run.
+    Rerun {
+        /// Id of the new run.
+        id: RunId,
+        /// The run to repeat; it must be finished.
+        of: RunId,
+        /// Who asked.
+        sender: String,
+    },
+    /// Ends a run: jobs not started finish as cancelled, running ones are told to.
+    CancelRun {
+        /// Which.
+        run: RunId,
+    },
+    /// The plan's placements, each verified again here. The entry's index becomes their fence.
+    Place {
+        /// At most [`crate::limits::MAX_BATCH`].
+        placements: Vec<Placement>,
+    },
+    /// A placement that its node did not acknowledge in time, or refused, is taken back; the job is queued again.
+    Unplace {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Its fence.
+        fence: Fence,
+        /// Why, in words.
+        reason: String,
+    },
+    /// What runners say of their attempts.
+    Report(AttemptReport),
+    /// The forge was told, up to this state.
+    NoticeSent {
+        /// Which run.
+        run: RunId,
+        /// The state that was told.
+        at: Timestamp,
+    },
+    /// Removes finished runs that are past retention, with their jobs, attempts, specs and keys.
+    ForgetRuns {
+        /// Which; those not finished are left.
+        runs: Vec<RunId>,
+    },
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// Its id.
+    pub node: NodeId,
+    /// Its name; bound to the id at the first registration.
+    pub name: NodeName,
+    /// This life of its process.
+    pub boot: BootId,
+    /// Cluster port, `host:port`.
+    pub cluster_addr: String,
+    /// HTTP API, `host:port`.
+    pub http_addr: String,
+    /// Labels it offers.
+    pub labels: Labels,
+    /// What it offers.
+    pub capacity: Capacity,
+    /// Version of its binary.
+    pub version: String,
+}
+
+/// One job -> node pair of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Placement {
+    /// Which job.
+    pub job: JobId,
+    /// The number this attempt will have: one more than the job's attempts. Anything else is stale.
+    pub number: u16,
+    /// Where.
+    pub node: NodeId,
+}
+
+/// A runner's report about its attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Its fence; a report with another than the job's present one is refused.
+    pub fence: Fence,
+    /// The node that reports.
+    pub node: NodeId,
+    /// What happened.
+    pub what: Progress,
+}
+
+/// What a report says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    /// The container runs.
+    Started {
+        /// The node's clock.
+        at: Timestamp,
+    },
+    /// Steps so far, all of them; only while it runs.
+    Steps {
+        /// In order.
+        steps: Vec<StepResult>,
+    },
+    /// It is over.
+    Finished {
+        /// How.
+        outcome: Outcome,
+        /// Why, when not a success.
+        reason: String,
+        /// All steps, in order.
+        steps: Vec<StepResult>,
+        /// Files kept.
+        artifacts: Vec<Artifact>,
+        /// Bytes of output in its log.
+        log_bytes: u64,
+    },
+}
+
+/// The answer to a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done, or already so.
+    Done,
+    /// The delivery; `duplicate` when it was accepted before.
+    Delivery {
+        /// Its id.
+        id: DeliveryId,
+        /// Accepted before.
+        duplicate: bool,
+    },
+    /// The run; `duplicate` when it was submitted before.
+    Run {
+        /// Its id.
+        id: RunId,
+        /// Its number.
+        number: u64,
+        /// Submitted before.
+        duplicate: bool,
+    },
+    /// The repository.
+    Repo {
+        /// Its id.
+        id: RepoId,
+        /// It was there before.
+        existed: bool,
+    },
+    /// How many placements were taken, and which were refused with why.
+    Placed {
+        /// Taken.
+        placed: u32,
+        /// Refused.
+        refused: Vec<(JobId, Refusal)>,
+    },
+    /// Not done, nothing changed.
+    Refused(Refusal),
+}
+
+/// Why a command changed nothing. Closed: each maps once to an HTTP status and a CLI exit code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// No such thing.
+    #[error("no {what} with id {id}")]
+    NotFound {
+        /// What kind of thing.
+        what: String,
+        /// Which.
+        id: String,
+    },
+    /// The fence is not the present one.
+    #[error("stale fence {given}: the present one is {present}")]
+    StaleFence {
+        /// As reported.
+        given: Fence,
+        /// As the state has it.
+        present: Fence,
+    },
+    /// The job or run is in a state that does not allow it.
+    #[error("{what} is {state}, which does not allow {wanted}")]
+    WrongState {
+        /// Which thing.
+        what: String,
+        /// Its state.
+        state: String,
+        /// What was wanted.
+        wanted: String,
+    },
+    /// The node cannot take it.
+    #[error("node {node} cannot take it: {why}")]
+    NodeUnfit {
+        /// Which node.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// The same key with another request.
+    #[error("the key {key:?} was used for another request within the last 24 hours")]
+    KeyConflict {
+        /// The key.
+        key: String,
+    },
+    /// Too many open jobs.
+    #[error("the queue is full: {open} open jobs, the limit is {limit}")]
+    QueueFull {
+        /// Open jobs.
+        open: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// A value is out of its limits.
+    #[error("{field} is not acceptable: {why}")]
+    Invalid {
+        /// Field's name.
+        field: String,
+        /// What was found, what is allowed.
+        why: String,
+    },
+    /// The name belongs to another.
+    #[error("the {what} {name:?} belongs to {owner}")]
+    NameTaken {
+        /// What kind of name.
+        what: String,
+        /// Which.
+        name: String,
+        /// Whose it is.
+        owner: String,
+    },
+    /// Done before.
+    #[error("{what} was done already")]
+    AlreadyDone {
+        /// What.
+        what: String,
+    },
+}
+
+/// What applying a command asks the leader to do. Hints: the state is the truth, and everything is derived from it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Jobs became ready or capacity became free: plan.
+    WakeScheduler,
+    /// Tell the node to start the attempt.
+    StartAttempt {
+        /// Where.
+        node: NodeId,
+        /// Which.
+        attempt: AttemptId,
+        /// Under which fence.
+        fence: Fence,
+    },
+    /// Tell the node to end the attempt.
+    CancelAttempt {
+        /// Where.
+        node: NodeId,
+        /// Which.
+        attempt: AttemptId,
+        /// Under which fence.
+        fence: Fence,
+    },
+    /// A delivery waits to be given to a node.
+    WakeExpansion,
+    /// Tell the node to expand the delivery.
+    StartExpansion {
+        /// Where.
+        node: NodeId,
+        /// Which.
+        delivery: DeliveryId,
+        /// Under which fence.
+        fence: Fence,
+    },
+    /// The outbox has something.
+    WakeOutbox,
+    /// A job went from one state to another (for metrics).
+    JobFinished {
+        /// Which.
+        job: JobId,
+        /// How.
+        outcome: Outcome,
+    },
+}

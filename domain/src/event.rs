@@ -1,0 +1,46 @@
+//! What happened in a repository, in one form for all forges.
+//!
+//! Must not know: how any forge spells it (forge/), how it is matched to workflows (workflow/).
+
+use serde::{Deserialize, Serialize};
+
+/// The normalised event of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// Full ref, as in `refs/heads/main`.
+    pub git_ref: String,
+    /// The commit to build: 40 or 64 lower-case hexadecimal digits. Empty for a dispatch by branch name: resolved at
+    /// expansion.
+    pub commit: String,
+    /// The commit before; empty where there was none.
+    pub before: String,
+    /// The identity that the forge states, never the commit's author field.
+    pub sender: String,
+    /// First line of the head commit's message, at most 200 characters. Data, never shell text.
+    pub title: String,
+}
+
+/// Kinds of event. Append-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EventKind {
+    /// Commits pushed to a branch, or a tag pushed.
+    Push,
+    /// Someone asked for it by the API or the CLI.
+    WorkflowDispatch,
+    /// An ad hoc job; no repository behind it.
+    AdHoc,
+}
+
+impl EventKind {
+    /// The name used in workflow files, in the API and in `GITHUB_EVENT_NAME`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::WorkflowDispatch => "workflow_dispatch",
+            Self::AdHoc => "ad_hoc",
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The limits of what may enter the replicated state, with the names that errors use.
+
+/// A run's specification as proposed, in bytes, all jobs together.
+pub const MAX_SPEC_BYTES: usize = 256 * 1024;
+/// Jobs of one run.
+pub const MAX_JOBS_PER_RUN: usize = 256;
+/// Attempts of one job before it stays failed or is parked.
+pub const MAX_ATTEMPTS: u16 = 5;
+/// Placements or reports in one command.
+pub const MAX_BATCH: usize = 1024;
+/// Bytes of an idempotency or delivery key.
+pub const MAX_KEY_BYTES: usize = 255;
+/// How long a delivery or idempotency key is remembered, in milliseconds (24 h).
+pub const KEY_WINDOW_MILLIS: u64 = 24 * 3600 * 1000;
+/// Steps of one job.
+pub const MAX_STEPS: usize = 256;

@@ -1,0 +1,324 @@
+//! The records of the replicated state: compact, hashed into the state hash whenever they change.
+//!
+//! Must not know: how commands change them (`apply/`).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    BootId, Capacity, Condition, DeliveryId, Event, Fence, JobId, Labels, NodeId, NodeName, RepoId, RepoName,
+    Resources, RunId, Timestamp,
+};
+
+/// How something ended. Never changes once set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Every step that counts succeeded.
+    Succeeded,
+    /// A step failed, the container could not start, or the workflow file is wrong.
+    Failed,
+    /// Someone cancelled it.
+    Cancelled,
+    /// A limit of time ended it.
+    TimedOut,
+    /// Its condition did not hold.
+    Skipped,
+    /// Its node was lost, and no attempt is left.
+    Lost,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum JobState {
+    /// Jobs that it needs are not finished: so many.
+    Waiting(u16),
+    /// Ready to be placed.
+    Queued,
+    /// Paused, delayed, waiting for approval, or its concurrency group is full.
+    Held,
+    /// Given to a node, which has not said that it runs.
+    Placed,
+    /// Its container runs.
+    Running,
+    /// Over.
+    Finished(Outcome),
+}
+
+/// One job: the hot record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Job {
+    /// Key in the workflow file.
+    pub key: Arc<str>,
+    /// Where it stands.
+    pub state: JobState,
+    /// Higher first.
+    pub priority: i8,
+    /// When it starts, given its needs.
+    pub condition: Condition,
+    /// Someone asked for its end; a running attempt is told until it reports.
+    pub cancel_requested: bool,
+    /// Attempts made, the present one included.
+    pub attempts: u16,
+    /// Attempts allowed.
+    pub max_attempts: u16,
+    /// The present (or last) attempt's node; meaningless before the first.
+    pub node: NodeId,
+    /// The present (or last) attempt's fence; 0 before the first.
+    pub fence: Fence,
+    /// Labels that a node must have.
+    pub labels: Labels,
+    /// What it takes.
+    pub resources: Resources,
+    /// When it became `Queued`, last.
+    pub queued_at: Timestamp,
+    /// When it was placed, last; 0 before.
+    pub placed_at: Timestamp,
+    /// When its container started, last; 0 before.
+    pub started_at: Timestamp,
+    /// When it finished; 0 before.
+    pub finished_at: Timestamp,
+    /// Indices of the jobs that it needs.
+    pub needs: Arc<[u16]>,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// The repository; none for an ad hoc job.
+    pub repo: Option<RepoId>,
+    /// Counts up per repository from 1; ad hoc runs have a counter of their own.
+    pub number: u64,
+    /// The delivery behind it.
+    pub delivery: Option<DeliveryId>,
+    /// The run that this one runs again.
+    pub rerun_of: Option<RunId>,
+    /// Workflow's name.
+    pub name: Arc<str>,
+    /// Workflow file's path; empty for an ad hoc job.
+    pub path: Arc<str>,
+    /// What caused it.
+    pub event: Arc<Event>,
+    /// Number of jobs; their ids are `JobId { run, index: 0..jobs }`.
+    pub jobs: u16,
+    /// Jobs not finished.
+    pub open_jobs: u16,
+    /// When it was committed.
+    pub created_at: Timestamp,
+    /// When its last job finished; 0 before.
+    pub finished_at: Timestamp,
+    /// Set when all jobs are finished: the worst of them.
+    pub outcome: Option<Outcome>,
+    /// Why the workflow cannot run, `file:line:column: reason`.
+    pub error: Option<Arc<str>>,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Where.
+    pub node: NodeId,
+    /// Its fence.
+    pub fence: Fence,
+    /// When it was placed.
+    pub placed_at: Timestamp,
+    /// When its container started (the node's clock); 0 before.
+    pub started_at: Timestamp,
+    /// When its end was applied; 0 before.
+    pub finished_at: Timestamp,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// The reason of an outcome other than success, in words; empty else.
+    pub reason: Arc<str>,
+    /// Steps as last reported.
+    pub steps: Arc<[StepResult]>,
+    /// Artifacts, known at the end.
+    pub artifacts: Arc<[Artifact]>,
+    /// Length of its log in bytes of output, known at the end.
+    pub log_bytes: u64,
+}
+
+/// How a step went.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StepResult {
+    /// Exit code, once it has exited by itself.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// Outcome, once over.
+    pub outcome: Option<Outcome>,
+    /// When it started, the node's clock; 0 before.
+    pub started_at: Timestamp,
+    /// When it ended, the node's clock; 0 before.
+    pub finished_at: Timestamp,
+}
+
+/// A file kept from a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Path relative to the workspace.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes.
+    pub digest: [u8; 32],
+}
+
+/// A node as the state machine knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Node {
+    /// Bound to the id when the node first registers.
+    pub name: NodeName,
+    /// The process's life that registered last.
+    pub boot: BootId,
+    /// Address of its cluster port, `host:port`.
+    pub cluster_addr: String,
+    /// Address of its HTTP API, `host:port`.
+    pub http_addr: String,
+    /// Labels it offers.
+    pub labels: Labels,
+    /// What it offers.
+    pub capacity: Capacity,
+    /// The version of its binary.
+    pub version: String,
+    /// No new placements.
+    pub drain: bool,
+    /// Its lease ran out; nothing is placed on it until it registers again.
+    pub lost: bool,
+    /// When it registered last.
+    pub registered_at: Timestamp,
+}
+
+/// A registered repository.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Repo {
+    /// Name within the cluster, unique.
+    pub name: RepoName,
+    /// Where it is cloned from.
+    pub clone_url: String,
+    /// Key of its webhooks' HMAC. Never shown, never logged.
+    pub webhook_secret: String,
+    /// Labels added to each of its jobs.
+    pub labels: Labels,
+    /// The number its next run gets.
+    pub next_number: u64,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+impl std::fmt::Debug for Repo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repo").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DeliveryState {
+    /// To be given to a node for expansion, not before `not_before`; `reason` says why it waits after a failure.
+    Pending {
+        /// Earliest time of the next try.
+        not_before: Timestamp,
+        /// Why the last try failed; empty before the first.
+        reason: Arc<str>,
+    },
+    /// A node expands it.
+    Expanding {
+        /// Which node.
+        node: NodeId,
+        /// The fence of this try.
+        fence: Fence,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Its runs exist (none, when no workflow wanted the event).
+    Expanded {
+        /// The runs it became.
+        runs: Arc<[RunId]>,
+    },
+}
+
+/// An accepted delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The repository it is about.
+    pub repo: RepoId,
+    /// What happened.
+    pub event: Arc<Event>,
+    /// For a dispatch: only the workflow at this path; else empty.
+    pub only_path: Arc<str>,
+    /// When it was committed.
+    pub accepted_at: Timestamp,
+    /// Tries of expansion so far.
+    pub tries: u16,
+    /// Where it stands.
+    pub state: DeliveryState,
+}
+
+/// What an API token may do. Ordered: each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Right {
+    /// Reads everything but secrets.
+    Read,
+    /// Also submits, cancels, reruns.
+    Submit,
+    /// Also repositories, nodes, tokens.
+    Admin,
+}
+
+/// An API token; the secret itself is known only to its holder.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Token {
+    /// What it is for, as its maker said.
+    pub name: String,
+    /// SHA-256 of the secret (256 random bits, so a plain hash is enough).
+    pub hash: [u8; 32],
+    /// What it may do.
+    pub right: Right,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working; none is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What a remembered key stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum KeyTarget {
+    /// A delivery, by the forge's delivery id or by its body.
+    Delivery(DeliveryId),
+    /// A submit, by `Idempotency-Key`.
+    Run(RunId),
+}
+
+/// A remembered key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// What it stands for.
+    pub target: KeyTarget,
+    /// SHA-256 of the request, so that the same key with another body is a conflict.
+    pub digest: [u8; 32],
+    /// When it was first used.
+    pub at: Timestamp,
+}
+
+/// A commit status to be told to the forge: the last state wins. Drained by the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Notice {
+    /// The run that it is about.
+    pub run: RunId,
+    /// None while it runs.
+    pub outcome: Option<Outcome>,
+    /// When the state changed.
+    pub at: Timestamp,
+}
+
+/// A job and how long it is to be known under this fence; what a node is told to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Holding {
+    /// Which job.
+    pub job: JobId,
+    /// Attempt number.
+    pub number: u16,
+    /// Under which fence.
+    pub fence: Fence,
+}

@@ -1,0 +1,66 @@
+//! The replicated state: what every node agrees on. Changed only by `apply`.
+//!
+//! Must not know: clocks, randomness, how it is stored or sent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Attempt, AttemptId, ClusterId, Delivery, DeliveryId, Job, JobId, KeyRecord, Node, NodeId, Notice, Repo,
+    RepoId, RepoName, Run, RunId, SpecBytes, Table, Timestamp, Token, TokenId,
+};
+
+/// A job's place in the queue: higher priority first, then the front (jobs of lost nodes), then age, then id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QueueKey {
+    /// 127 - priority, so that higher comes first.
+    pub rank: u8,
+    /// 0 for jobs queued again after a loss, 1 for all others.
+    pub back: u8,
+    /// When the job was first queued (queued again: its first time).
+    pub since: Timestamp,
+    /// The job.
+    pub job: JobId,
+}
+
+/// Everything that is replicated. Cloning is O(1).
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// Set by the first command.
+    pub cluster: Option<ClusterId>,
+    /// Replicated time: the greatest time applied so far.
+    pub now: Timestamp,
+    /// Nodes that ever registered and were not removed.
+    pub nodes: Table<NodeId, Node>,
+    /// Repositories.
+    pub repos: Table<RepoId, Repo>,
+    /// Repositories by name.
+    pub repo_names: Table<RepoName, RepoId>,
+    /// API tokens.
+    pub tokens: Table<TokenId, Token>,
+    /// Accepted deliveries.
+    pub deliveries: Table<DeliveryId, Delivery>,
+    /// Deliveries that are not expanded, in order of acceptance.
+    pub pending_deliveries: Table<DeliveryId, ()>,
+    /// Runs.
+    pub runs: Table<RunId, Run>,
+    /// Jobs: the hot records.
+    pub jobs: Table<JobId, Job>,
+    /// Their specifications, opaque.
+    pub specs: Table<JobId, SpecBytes>,
+    /// Attempts.
+    pub attempts: Table<AttemptId, Attempt>,
+    /// The queue: jobs in state `Queued`, in the order in which they are considered.
+    pub queue: Table<QueueKey, ()>,
+    /// Jobs in state `Placed` or `Running`, by node.
+    pub held: Table<(NodeId, JobId), ()>,
+    /// Delivery and idempotency keys, forgotten after [`crate::limits::KEY_WINDOW_MILLIS`].
+    pub keys: Table<String, KeyRecord>,
+    /// Keys by age, for forgetting.
+    pub key_ages: Table<(Timestamp, String), ()>,
+    /// Commit statuses to be told, one per run: the last state wins.
+    pub outbox: Table<RunId, Notice>,
+    /// The number the next ad hoc run gets, less one.
+    pub ad_hoc_number: u64,
+    /// Jobs not finished.
+    pub open_jobs: u32,
+}
