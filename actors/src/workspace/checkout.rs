@@ -1,0 +1,198 @@
+//! Puts a commit into a workspace, as `actions/checkout` does.
+//!
+//! The job may own the workspace already, so git never runs in it: the tree is made in a staging directory that no
+//! container sees, with its objects shared from the mirror, and is then moved in without following any symbolic link.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+
+use super::git::Git;
+use super::{Error, check_ref};
+
+/// What to put where.
+#[derive(Debug, Clone)]
+pub struct Checkout {
+    /// The mirror, which has the commit.
+    pub mirror: PathBuf,
+    /// Where the mirror's objects will be seen by those who use the workspace (a path in the container).
+    pub objects_seen_at: String,
+    /// Address of `origin`, without credentials.
+    pub origin: String,
+    /// A directory that no container sees, on the workspace's file system; made anew.
+    pub staging: PathBuf,
+    /// The workspace.
+    pub workspace: PathBuf,
+    /// Relative to the workspace; empty means the workspace itself, whose content is replaced.
+    pub path: String,
+    /// Full ref that the commit was pushed to; makes the branch. May be empty.
+    pub git_ref: String,
+    /// The commit.
+    pub commit: String,
+    /// Commits of history that are seen; 0 means all.
+    pub depth: u32,
+    /// Limit for git.
+    pub timeout: Duration,
+}
+
+/// Does it.
+///
+/// # Errors
+/// [`Error::BadPath`] for a path that leaves the workspace or goes through a symbolic link, [`Error::BadRef`], or git's
+/// own failure.
+pub async fn checkout(wanted: Checkout) -> Result<(), Error> {
+    let parts = components(&wanted.path)?;
+    check_ref(&wanted.commit)?;
+    let io = |action: &str| {
+        let action = action.to_owned();
+        move |source| Error::Io { action, source }
+    };
+    let _ = tokio::fs::remove_dir_all(&wanted.staging).await;
+    let tree = wanted.staging.join("tree");
+    tokio::fs::create_dir_all(&tree).await.map_err(io("make the staging directory"))?;
+    build_tree(&wanted, &tree).await?;
+    let (workspace, staging) = (wanted.workspace.clone(), wanted.staging.clone());
+    let moved = tokio::task::spawn_blocking(move || {
+        move_in(&tree, &workspace, &parts)?;
+        fs::remove_dir_all(&staging)
+    });
+    match moved.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(source)) if is_symlink_error(&source) => Err(Error::BadPath { found: wanted.path }),
+        Ok(Err(source)) => Err(Error::Io { action: "move the tree into the workspace".to_owned(), source }),
+        Err(join) => Err(Error::Io { action: "move the tree".to_owned(), source: io::Error::other(join) }),
+    }
+}
+
+async fn build_tree(wanted: &Checkout, tree: &Path) -> Result<(), Error> {
+    let io = |source| Error::Io { action: "write into the staging directory".to_owned(), source };
+    let git = Git::new(tree, wanted.timeout);
+    git.run(&["init", "--quiet", "."]).await?;
+    let alternates = tree.join(".git/objects/info/alternates");
+    let host_objects = wanted.mirror.join("objects");
+    tokio::fs::write(&alternates, format!("{}\n", host_objects.display())).await.map_err(io)?;
+    if wanted.depth > 0 {
+        let boundary = shallow_boundary(&git, &wanted.commit, wanted.depth).await?;
+        if !boundary.is_empty() {
+            tokio::fs::write(tree.join(".git/shallow"), boundary).await.map_err(io)?;
+        }
+    }
+    git.run(&["config", "remote.origin.url", &wanted.origin]).await?;
+    git.run(&["config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"]).await?;
+    if let Some(branch) = wanted.git_ref.strip_prefix("refs/heads/") {
+        check_ref(branch)?;
+        git.run(&["update-ref", &format!("refs/remotes/origin/{branch}"), &wanted.commit]).await?;
+        git.run(&["checkout", "--quiet", "--force", "-B", branch, &wanted.commit, "--"]).await?;
+        git.run(&["branch", "--quiet", &format!("--set-upstream-to=origin/{branch}"), branch]).await?;
+    } else {
+        git.run(&["checkout", "--quiet", "--force", "--detach", &wanted.commit, "--"]).await?;
+    }
+    tokio::fs::write(&alternates, format!("{}\n", wanted.objects_seen_at)).await.map_err(io)
+}
+
+/// The commits at distance `depth - 1`, whose parents are hidden; breadth first, as git's own shallow clones.
+async fn shallow_boundary(git: &Git<'_>, commit: &str, depth: u32) -> Result<String, Error> {
+    let mut level = vec![commit.to_owned()];
+    for _ in 1..depth {
+        let mut args = vec!["rev-list".to_owned(), "--parents".to_owned(), "--no-walk=unsorted".to_owned()];
+        args.extend(level.iter().cloned());
+        let listed = git.run(&args).await?;
+        let text = String::from_utf8_lossy(&listed);
+        let mut next: Vec<String> =
+            text.lines().flat_map(|line| line.split(' ').skip(1)).map(str::to_owned).collect();
+        next.sort();
+        next.dedup();
+        if next.is_empty() {
+            return Ok(String::new());
+        }
+        level = next;
+    }
+    Ok(level.join("\n") + "\n")
+}
+
+/// The parts of a relative path without `..`.
+fn components(path: &str) -> Result<Vec<String>, Error> {
+    let bad = || Error::BadPath { found: path.chars().take(80).collect() };
+    if path.len() > 1024 || path.contains('\0') {
+        return Err(bad());
+    }
+    Path::new(path)
+        .components()
+        .filter(|part| !matches!(part, Component::CurDir))
+        .map(|part| match part {
+            Component::Normal(name) => Ok(name.to_string_lossy().into_owned()),
+            _ => Err(bad()),
+        })
+        .collect()
+}
+
+fn is_symlink_error(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::LOOP.raw_os_error()
+        || code == rustix::io::Errno::NOTDIR.raw_os_error())
+}
+
+/// Moves the content of `tree` to `workspace/parts`, in place of what is there.
+fn move_in(tree: &Path, workspace: &Path, parts: &[String]) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut target = rustix::fs::open(workspace, flags, Mode::empty())?;
+    for part in parts {
+        match rustix::fs::mkdirat(&target, part.as_str(), Mode::from(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        target = openat(&target, part.as_str(), flags, Mode::empty())?;
+    }
+    // Through the open descriptor, so that a directory swapped for a link in between is not followed.
+    let target_path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&target)));
+    for entry in fs::read_dir(&target_path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(target_path.join(entry.file_name()))?;
+        } else {
+            unlinkat(&target, entry.file_name(), AtFlags::empty())?;
+        }
+    }
+    let source = rustix::fs::open(tree, flags, Mode::empty())?;
+    for entry in fs::read_dir(tree)? {
+        let name = entry?.file_name();
+        renameat(&source, &name, &target, &name)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_out_of_the_workspace_is_refused() {
+        for bad in ["../x", "a/../../x", "/etc", "a\0b"] {
+            assert!(matches!(components(bad), Err(Error::BadPath { .. })), "{bad:?}");
+        }
+        assert_eq!(components("./a/b").ok(), Some(vec!["a".to_owned(), "b".to_owned()]));
+    }
+
+    #[test]
+    fn a_symbolic_link_in_the_workspace_is_not_followed() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (tree, workspace, outside) =
+            (dir.path().join("tree"), dir.path().join("workspace"), dir.path().join("outside"));
+        for d in [&tree, &workspace, &outside] {
+            fs::create_dir(d)?;
+        }
+        fs::write(tree.join("file"), "new")?;
+        fs::write(outside.join("kept"), "old")?;
+        std::os::unix::fs::symlink(&outside, workspace.join("sub"))?;
+        let refused = move_in(&tree, &workspace, &["sub".to_owned()]).unwrap_err();
+        assert!(is_symlink_error(&refused), "{refused}");
+        assert_eq!(fs::read_to_string(outside.join("kept"))?, "old");
+        // As an entry of the replaced directory it is unlinked, not entered.
+        move_in(&tree, &workspace, &[])?;
+        assert_eq!(fs::read_to_string(workspace.join("file"))?, "new");
+        assert!(!workspace.join("sub").exists() && outside.join("kept").exists());
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! One bare mirror per repository on each node, fetched incrementally; the source of all its workspaces.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::RepoId;
+
+use super::git::Git;
+use super::{CloneUrl, Error, check_ref};
+
+/// Largest workflow file that is read, in bytes.
+pub const MAX_WORKFLOW_BYTES: u64 = 1024 * 1024;
+/// Most workflow files of one commit.
+pub const MAX_WORKFLOW_FILES: usize = 100;
+
+const WORKFLOW_DIRECTORIES: [&str; 4] =
+    [".troupe/workflows", ".forgejo/workflows", ".gitea/workflows", ".github/workflows"];
+
+/// A repository and a point in it.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Which repository.
+    pub repo: RepoId,
+    /// Where it is fetched from.
+    pub url: CloneUrl,
+    /// The event's full ref (`refs/heads/main`); may be empty when `commit` is given.
+    pub git_ref: String,
+    /// The commit; empty when it is to be found from `git_ref`.
+    pub commit: String,
+}
+
+/// The mirrors of this node, below one directory.
+#[derive(Debug, Clone)]
+pub struct Mirrors {
+    root: PathBuf,
+    fetch_timeout: Duration,
+    // One fetch at a time per repository; others wait for it and mostly find what they need.
+    busy: Arc<Mutex<HashMap<RepoId, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+impl Mirrors {
+    /// Mirrors below `root`, which is made when needed. A fetch may take `fetch_timeout`.
+    #[must_use]
+    pub fn new(root: PathBuf, fetch_timeout: Duration) -> Self {
+        Self { root, fetch_timeout, busy: Arc::default() }
+    }
+
+    /// The mirror's directory, mounted read-only beside workspaces that share its objects.
+    #[must_use]
+    pub fn dir(&self, repo: RepoId) -> PathBuf {
+        self.root.join(repo.to_string())
+    }
+
+    /// Makes sure that the mirror has the source's commit, fetching only when it has not. Answers the commit's id.
+    ///
+    /// # Errors
+    /// [`Error::BadRef`], [`Error::NoSuchCommit`], or git's own failure (a server that is down among them).
+    pub async fn ensure(&self, source: &Source) -> Result<String, Error> {
+        for text in [&source.git_ref, &source.commit] {
+            if !text.is_empty() {
+                check_ref(text)?;
+            }
+        }
+        if !source.commit.is_empty() && !is_commit_id(&source.commit) {
+            return Err(Error::BadRef { found: source.commit.clone() });
+        }
+        let lock = {
+            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(busy.entry(source.repo).or_default())
+        };
+        let _one_at_a_time = lock.lock().await;
+        let dir = self.init(source.repo).await?;
+        if !source.commit.is_empty() && self.has(&dir, &source.commit).await {
+            return Ok(source.commit.clone());
+        }
+        self.fetch(&dir, source).await?;
+        let wanted = if source.commit.is_empty() { &source.git_ref } else { &source.commit };
+        self.resolve(&dir, wanted)
+            .await
+            .ok_or_else(|| Error::NoSuchCommit { wanted: wanted.clone(), url: source.url.redacted() })
+    }
+
+    /// The workflow files at a commit that [`Mirrors::ensure`] has fetched: `(path, bytes)` in order of their names,
+    /// from the first of the four workflow directories that exists.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] past [`MAX_WORKFLOW_FILES`] or [`MAX_WORKFLOW_BYTES`].
+    pub async fn read_workflows(&self, repo: RepoId, commit: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        let dir = self.dir(repo);
+        let git = Git::new(&dir, self.fetch_timeout);
+        for folder in WORKFLOW_DIRECTORIES {
+            let listing =
+                git.run(&["ls-tree", "-z", "-l", "--full-tree", commit, &format!("{folder}/")]).await?;
+            let files = workflow_files(&String::from_utf8_lossy(&listing));
+            if files.len() > MAX_WORKFLOW_FILES {
+                let why = format!("{} workflow files, the limit is {MAX_WORKFLOW_FILES}", files.len());
+                return Err(Error::TooLarge { path: folder.to_owned(), why });
+            }
+            let mut read = Vec::with_capacity(files.len());
+            for (path, object, size) in files {
+                if size > MAX_WORKFLOW_BYTES {
+                    let why = format!("{size} bytes, the limit is {MAX_WORKFLOW_BYTES}");
+                    return Err(Error::TooLarge { path, why });
+                }
+                read.push((path, git.run(&["cat-file", "blob", &object]).await?));
+            }
+            if !listing.is_empty() {
+                return Ok(read);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn init(&self, repo: RepoId) -> Result<PathBuf, Error> {
+        let dir = self.dir(repo);
+        if !dir.join("HEAD").exists() {
+            let io = |source| Error::Io {
+                action: format!("make the mirror's directory {}", dir.display()),
+                source,
+            };
+            tokio::fs::create_dir_all(&dir).await.map_err(io)?;
+            Git::new(&dir, self.fetch_timeout).run(&["init", "--quiet", "--bare", "."]).await?;
+        }
+        Ok(dir)
+    }
+
+    async fn fetch(&self, dir: &Path, source: &Source) -> Result<(), Error> {
+        let url = source.url.redacted();
+        let git = Git::new(dir, self.fetch_timeout).with_credentials_of(&source.url);
+        let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+        let args = [
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--end-of-options",
+            &url,
+            all[0],
+            all[1],
+        ];
+        git.run(&args).await?;
+        // A forced push may have moved the branch on before we came: ask for the commit by its id.
+        if !source.commit.is_empty() && !self.has(dir, &source.commit).await {
+            let keep = format!("{0}:refs/troupe/{0}", source.commit);
+            let by_id =
+                ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--end-of-options", &url, &keep];
+            if let Err(error) = git.run(&by_id).await {
+                tracing::debug!(%error, "the commit cannot be fetched by its id");
+            }
+        }
+        Ok(())
+    }
+
+    async fn has(&self, dir: &Path, commit: &str) -> bool {
+        self.resolve(dir, commit).await.is_some()
+    }
+
+    async fn resolve(&self, dir: &Path, name: &str) -> Option<String> {
+        let peeled = format!("{name}^{{commit}}");
+        let git = Git::new(dir, self.fetch_timeout);
+        let found = git.run(&["rev-parse", "--quiet", "--verify", "--end-of-options", &peeled]).await.ok()?;
+        let id = String::from_utf8_lossy(&found).trim().to_owned();
+        is_commit_id(&id).then_some(id)
+    }
+}
+
+fn is_commit_id(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// `(path, object id, size)` of the regular YAML files in the output of `ls-tree -z -l`.
+fn workflow_files(listing: &str) -> Vec<(String, String, u64)> {
+    listing
+        .split('\0')
+        .filter_map(|record| {
+            let (meta, path) = record.split_once('\t')?;
+            let mut fields = meta.split_ascii_whitespace();
+            let (mode, _kind, object, size) =
+                (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+            let yaml = path.ends_with(".yml") || path.ends_with(".yaml");
+            (yaml && mode.starts_with("100")).then_some((
+                path.to_owned(),
+                object.to_owned(),
+                size.parse().ok()?,
+            ))
+        })
+        .collect()
+}

@@ -1,0 +1,59 @@
+//! Sources: one mirror per repository and node, and workspaces made from it.
+//!
+//! Git runs hardened (`git`), only on what the job cannot write: mirrors and staging directories. Must not know
+//! containers or the state machine's rules.
+
+mod checkout;
+mod clone_url;
+mod git;
+mod mirror;
+
+pub use checkout::{Checkout, checkout};
+pub use clone_url::{CloneUrl, InvalidCloneUrl};
+pub use git::Error;
+pub use mirror::{MAX_WORKFLOW_BYTES, MAX_WORKFLOW_FILES, Mirrors, Source};
+
+/// Checks a ref, branch, tag or commit given by a person: 1 to 255 characters, no leading `-`, none of the characters
+/// that git forbids, no `..` and no `@{`.
+///
+/// # Errors
+/// [`Error::BadRef`] with what was found.
+pub fn check_ref(git_ref: &str) -> Result<(), Error> {
+    let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
+    let bad_part = |part: &str| part.is_empty() || part.starts_with(['.', '-']) || part.ends_with(".lock");
+    let ok = (1..=255).contains(&git_ref.len())
+        && !git_ref.chars().any(forbidden)
+        && !git_ref.contains("..")
+        && !git_ref.contains("@{")
+        && !git_ref.ends_with('.')
+        && !git_ref.split('/').any(bad_part);
+    if ok { Ok(()) } else { Err(Error::BadRef { found: git_ref.chars().take(80).collect() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ref_that_git_could_take_for_an_option_is_refused() {
+        for bad in [
+            "-u",
+            "--upload-pack=x",
+            "a/-b",
+            "",
+            "a b",
+            "a..b",
+            "a\nb",
+            "a:b",
+            "x.lock",
+            "a//b",
+            "@{u}",
+            "a@{1}",
+        ] {
+            assert!(matches!(check_ref(bad), Err(Error::BadRef { .. })), "{bad:?}");
+        }
+        for good in ["main", "refs/heads/feature/x-1", "v1.0", "0123456789abcdef0123456789abcdef01234567"] {
+            assert_eq!(check_ref(good).map_err(|e| e.to_string()), Ok(()), "{good:?}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Sources against a real git server: a `git daemon` on 127.0.0.1 that each test starts for itself.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use actors::workspace::{Checkout, CloneUrl, Error, Mirrors, Source, checkout};
+use domain::RepoId;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+struct Server {
+    daemon: Child,
+    dir: tempfile::TempDir,
+    port: u16,
+    // Held open: the daemon ends when it cannot write its log.
+    _log: BufReader<ChildStderr>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+impl Server {
+    /// A server with one repository, `demo`, that has one commit on `main`.
+    fn start() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        git(dir.path(), &["init", "-q", "-b", "main", "demo"])?;
+        // Not through `git daemon`, whose child would outlive it.
+        let programs = git(dir.path(), &["--exec-path"])?;
+        let mut daemon = Command::new(Path::new(programs.trim()).join("git-daemon"))
+            .args(["--verbose", "--export-all", "--listen=127.0.0.1", &format!("--port={port}")])
+            .arg(format!("--base-path={}", dir.path().display()))
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut first = String::new();
+        let mut log = BufReader::new(daemon.stderr.take().ok_or("no stderr")?);
+        log.read_line(&mut first)?;
+        assert!(first.contains("Ready"), "git daemon: {first}");
+        TcpStream::connect(("127.0.0.1", port))?;
+        let server = Self { daemon, dir, port, _log: log };
+        server.commit(".github/workflows/ci.yml", "on: push\n")?;
+        Ok(server)
+    }
+
+    fn repo(&self) -> PathBuf {
+        self.dir.path().join("demo")
+    }
+
+    fn commit(&self, path: &str, text: &str) -> Result<String> {
+        let file = self.repo().join(path);
+        fs::create_dir_all(file.parent().ok_or("no parent")?)?;
+        fs::write(file, text)?;
+        git(&self.repo(), &["add", "-A"])?;
+        git(
+            &self.repo(),
+            &["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "c"],
+        )?;
+        Ok(git(&self.repo(), &["rev-parse", "HEAD"])?.trim().to_owned())
+    }
+
+    fn source(&self, git_ref: &str, commit: &str) -> Result<Source> {
+        let url = CloneUrl::parse(&format!("git://127.0.0.1:{}/demo", self.port))?;
+        Ok(Source { repo: RepoId(7), url, git_ref: git_ref.to_owned(), commit: commit.to_owned() })
+    }
+}
+
+fn git(dir: &Path, args: &[&str]) -> Result<String> {
+    let output = Command::new("git").args(args).current_dir(dir).output()?;
+    if !output.status.success() {
+        return Err(format!("git {args:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn mirrors(dir: &Path) -> Mirrors {
+    Mirrors::new(dir.join("mirrors"), Duration::from_secs(60))
+}
+
+fn wanted(mirrors: &Mirrors, root: &Path, commit: &str, path: &str, depth: u32) -> Checkout {
+    Checkout {
+        mirror: mirrors.dir(RepoId(7)),
+        objects_seen_at: mirrors.dir(RepoId(7)).join("objects").display().to_string(),
+        origin: "git://127.0.0.1/demo".to_owned(),
+        staging: root.join("staging"),
+        workspace: root.join("workspace"),
+        path: path.to_owned(),
+        git_ref: "refs/heads/main".to_owned(),
+        commit: commit.to_owned(),
+        depth,
+        timeout: Duration::from_secs(60),
+    }
+}
+
+#[tokio::test]
+async fn a_commit_is_fetched_incrementally_and_its_workflows_read() -> Result {
+    let server = Server::start()?;
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    let first = mirrors.ensure(&server.source("refs/heads/main", "")?).await?;
+    assert_eq!(
+        mirrors.read_workflows(RepoId(7), &first).await?,
+        [(".github/workflows/ci.yml".to_owned(), b"on: push\n".to_vec())]
+    );
+    let second = server.commit(".troupe/workflows/b.yaml", "on: push # troupe\n")?;
+    assert_eq!(mirrors.ensure(&server.source("refs/heads/main", &second)?).await?, second);
+    let files = mirrors.read_workflows(RepoId(7), &second).await?;
+    assert_eq!(files.iter().map(|(p, _)| p.as_str()).collect::<Vec<_>>(), [".troupe/workflows/b.yaml"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said() -> Result {
+    let server = Server::start()?;
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    let absent = "0123456789012345678901234567890123456789";
+    let error = mirrors.ensure(&server.source("refs/heads/main", absent)?).await.unwrap_err();
+    assert!(matches!(&error, Error::NoSuchCommit { wanted, .. } if wanted == absent), "{error}");
+    let error = mirrors.ensure(&server.source("--upload-pack=touch", "")?).await.unwrap_err();
+    assert!(matches!(error, Error::BadRef { .. }), "{error}");
+    let url = CloneUrl::parse(&format!("git://127.0.0.1:{}/absent", server.port))?;
+    let error = mirrors.ensure(&Source { url, ..server.source("refs/heads/main", "")? }).await.unwrap_err();
+    assert!(matches!(error, Error::Failed { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn credentials_reach_neither_the_command_line_nor_the_error() -> Result {
+    let dir = tempfile::tempdir()?;
+    let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let url = CloneUrl::parse(&format!("http://user:s3cret@127.0.0.1:{closed}/demo"))?;
+    let source =
+        Source { repo: RepoId(1), url, git_ref: "refs/heads/main".to_owned(), commit: String::new() };
+    let error = mirrors(dir.path()).ensure(&source).await.unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1") && !error.contains("s3cret"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_checkout_is_a_usable_clone_of_the_wanted_depth() -> Result {
+    let server = Server::start()?;
+    server.commit("file", "one")?;
+    let second = server.commit("file", "two")?;
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    mirrors.ensure(&server.source("refs/heads/main", &second)?).await?;
+    let workspace = dir.path().join("workspace");
+    fs::create_dir(&workspace)?;
+    for (depth, commits) in [(1, "1"), (2, "2"), (0, "3"), (9, "3")] {
+        fs::write(workspace.join("left-over"), "x")?;
+        checkout(wanted(&mirrors, dir.path(), &second, "", depth)).await?;
+        assert_eq!(fs::read_to_string(workspace.join("file"))?, "two");
+        assert!(!workspace.join("left-over").exists());
+        assert_eq!(git(&workspace, &["rev-list", "--count", "HEAD"])?.trim(), commits, "depth {depth}");
+        assert_eq!(git(&workspace, &["status", "--porcelain", "--branch"])?.trim(), "## main...origin/main");
+    }
+    checkout(wanted(&mirrors, dir.path(), &second, "sub/dir", 1)).await?;
+    assert_eq!(fs::read_to_string(workspace.join("sub/dir/file"))?, "two");
+    let error = checkout(wanted(&mirrors, dir.path(), &second, "../out", 1)).await.unwrap_err();
+    assert!(matches!(error, Error::BadPath { .. }), "{error}");
+    Ok(())
+}
