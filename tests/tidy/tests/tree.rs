@@ -4,7 +4,7 @@ use tidy::tree::{self, File};
 use tidy::{Violation, boundaries, documents, manifests, modules, report, texts};
 
 fn check(rule: impl Fn(&[File]) -> Vec<Violation>) {
-    let files = tree::files().unwrap();
+    let files = tree::files().expect("the files of the repository");
     assert!(files.len() > 20, "only {} files found in {}", files.len(), tree::root().display());
     let found = rule(&files);
     assert!(found.is_empty(), "{} violations\n{}", found.len(), report(found));
