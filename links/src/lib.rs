@@ -1,1 +1,136 @@
-//! links
+//! Links between nodes: one cluster port, mutual TLS only, three protocols told apart by ALPN.
+//!
+//! Also the cluster's certificate authority. Must not know what is said over a link: Raft, actors and bulk are built on
+//! it by raft-store and actors.
+
+pub mod ca;
+mod dialer;
+mod identity;
+mod peer_name;
+mod port;
+mod protocol;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+pub use dialer::Dialer;
+pub use identity::{Files, Identity};
+pub use peer_name::{InvalidPeerName, PeerName};
+pub use port::{Counters, Limits, Port};
+pub use protocol::Protocol;
+
+/// A stream to another node whose certificate was checked.
+#[derive(Debug)]
+pub struct Link {
+    /// Bytes both ways.
+    pub stream: TlsStream<TcpStream>,
+    /// The name in the other's certificate.
+    pub peer: PeerName,
+    /// The other's address.
+    pub remote: SocketAddr,
+}
+
+/// What can go wrong with links and certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A file is there that must not be overwritten.
+    #[error("{} exists already; remove it, or choose another directory", path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {why}", path.display())]
+    BadFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A certificate outside its validity.
+    #[error("the certificate in {} is not valid now (from {from} to {to}); issue a new one with `troupe ca issue`", path.display())]
+    NotValidNow {
+        /// Which file.
+        path: PathBuf,
+        /// Start of validity.
+        from: String,
+        /// End of validity.
+        to: String,
+    },
+    /// A certificate could not be made.
+    #[error("cannot make a certificate: {why}")]
+    Issue {
+        /// The library's words.
+        why: String,
+    },
+    /// A name that is not acceptable.
+    #[error(transparent)]
+    Name(#[from] InvalidPeerName),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}: {source} (another process may use it; see cluster.listen)")]
+    Bind {
+        /// Which address.
+        addr: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// No TCP connection.
+    #[error("cannot connect to {addr}: {source}")]
+    Connect {
+        /// Which address.
+        addr: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("TLS handshake with {addr} failed: {source}")]
+    Handshake {
+        /// Which address.
+        addr: String,
+        /// The library's words.
+        source: std::io::Error,
+    },
+    /// Too slow.
+    #[error("no link to {addr} within {millis} ms")]
+    TimedOut {
+        /// Which address.
+        addr: String,
+        /// The limit.
+        millis: u128,
+    },
+    /// A member of the cluster, but not the one that was meant.
+    #[error("{addr} has the certificate of {found:?}, expected {expected:?}")]
+    WrongPeer {
+        /// Which address.
+        addr: String,
+        /// Who was meant.
+        expected: String,
+        /// Who answered.
+        found: String,
+    },
+    /// A certificate of our CA without a node's name in it.
+    #[error("the certificate of {addr} names no node")]
+    Nameless {
+        /// Which address.
+        addr: String,
+    },
+    /// The protocol's receiver was taken before.
+    #[error("the links of protocol {protocol} were taken already")]
+    Taken {
+        /// Which protocol.
+        protocol: Protocol,
+    },
+}

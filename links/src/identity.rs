@@ -1,0 +1,142 @@
+//! A node's certificate and key, and the TLS settings made from them: TLS 1.3, both sides verified by the cluster's CA.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::{Error, PeerName, Protocol};
+
+/// Where a node's certificate, its key and the CA's certificate are.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The CA's certificate.
+    pub ca: PathBuf,
+    /// The node's certificate.
+    pub cert: PathBuf,
+    /// The node's key.
+    pub key: PathBuf,
+}
+
+/// A node's identity on the cluster port. Clones share what is loaded.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    files: Files,
+    name: PeerName,
+    loaded: Arc<RwLock<Loaded>>,
+}
+
+#[derive(Debug, Clone)]
+struct Loaded {
+    server: Arc<ServerConfig>,
+    clients: [Arc<ClientConfig>; 3],
+}
+
+impl Identity {
+    /// Reads and checks the files.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::BadFile`] or [`Error::NotValidNow`], each naming the file.
+    pub fn load(files: Files) -> Result<Self, Error> {
+        let (name, loaded) = load(&files)?;
+        Ok(Self { files, name, loaded: Arc::new(RwLock::new(loaded)) })
+    }
+
+    /// The name in the certificate.
+    #[must_use]
+    pub fn name(&self) -> &PeerName {
+        &self.name
+    }
+
+    /// Reads the files again, for a renewed certificate: new links use it, links that are up stay.
+    ///
+    /// # Errors
+    /// As [`Identity::load`], and [`Error::BadFile`] when the new certificate carries another name; what was loaded
+    /// before stays in use.
+    pub fn reload(&self) -> Result<(), Error> {
+        let (name, loaded) = load(&self.files)?;
+        if name != self.name {
+            let why = format!("carries the name {name}, this node is {}", self.name);
+            return Err(Error::BadFile { path: self.files.cert.clone(), why });
+        }
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
+    }
+
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner).server)
+    }
+
+    pub(crate) fn client(&self, protocol: Protocol) -> Arc<ClientConfig> {
+        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner).clients[protocol.index()])
+    }
+}
+
+fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
+    let chain = certificates(&files.cert)?;
+    let leaf = chain.first().ok_or_else(|| bad(&files.cert, "holds no certificate"))?;
+    check_validity(&files.cert, leaf)?;
+    let name = PeerName::of_certificate(leaf)
+        .ok_or_else(|| bad(&files.cert, "names no node (issue one with `troupe ca issue`)"))?;
+    let mut roots = RootCertStore::empty();
+    for ca in certificates(&files.ca)? {
+        check_validity(&files.ca, &ca)?;
+        roots.add(ca).map_err(|e| bad(&files.ca, e))?;
+    }
+    let roots = Arc::new(roots);
+    let key = || -> Result<PrivateKeyDer<'static>, Error> {
+        PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|e| bad(&files.key, e))
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+        .build()
+        .map_err(|e| bad(&files.ca, e))?;
+    let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| bad(&files.cert, e))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain.clone(), key()?)
+        .map_err(|e| bad(&files.key, e))?;
+    server.alpn_protocols = Protocol::ALL.map(|p| p.alpn().to_vec()).into();
+    // Every link is verified anew: a removed certificate must not come back by a ticket.
+    server.send_tls13_tickets = 0;
+    let client = |protocol: Protocol| -> Result<Arc<ClientConfig>, Error> {
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|e| bad(&files.cert, e))?
+            .with_root_certificates(Arc::clone(&roots))
+            .with_client_auth_cert(chain.clone(), key()?)
+            .map_err(|e| bad(&files.key, e))?;
+        config.alpn_protocols = vec![protocol.alpn().to_vec()];
+        Ok(Arc::new(config))
+    };
+    let clients = [client(Protocol::Raft)?, client(Protocol::Actors)?, client(Protocol::Bulk)?];
+    Ok((name, Loaded { server: Arc::new(server), clients }))
+}
+
+fn bad(path: &Path, why: impl ToString) -> Error {
+    Error::BadFile { path: path.to_owned(), why: why.to_string() }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::File { action: "read", path: path.to_owned(), source })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<_, _>>().map_err(|e| bad(path, e))
+}
+
+fn check_validity(path: &Path, der: &[u8]) -> Result<(), Error> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|e| bad(path, e))?;
+    let validity = certificate.validity();
+    if validity.is_valid() {
+        return Ok(());
+    }
+    let (from, to) = (validity.not_before.to_string(), validity.not_after.to_string());
+    Err(Error::NotValidNow { path: path.to_owned(), from, to })
+}
