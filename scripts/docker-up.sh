@@ -152,7 +152,8 @@ main() {
     fi
     refuse_closed_socket
     install_missing
-    start_engine
+    # Some systems start a daemon as soon as its package is there.
+    answers || start_engine
     wait_for_engine
     say "ready: $(describe)"
 }

@@ -49,8 +49,7 @@ install_packages() {
         "to do: sudo apt-get install --no-install-recommends ${packages[*]}"
     say "installing ${packages[*]}"
     out=$(mktemp)
-    # A package's daemon must not start by itself (prometheus would take a port): policy-rc.d says no.
-    if ! { apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+    if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends "${packages[@]}"; } >"$out" 2>&1 </dev/null; then
         tail -n 20 "$out" >&2
         rm -f "$out"
