@@ -65,7 +65,7 @@ import_image() {
 # Prints the path of a busybox that needs no libraries: the installed one, else one out of the package.
 find_busybox() {
     local installed
-    installed=$(dpkg -L busybox-static 2>/dev/null | grep -m1 '/busybox$' || true)
+    installed=$(dpkg -L busybox-static 2>/dev/null | grep -m1 '/bin/busybox$' || true)
     if [[ -n $installed && -x $installed ]]; then
         printf '%s' "$installed"
         return 0
@@ -74,14 +74,17 @@ find_busybox() {
         "to do: run this on Debian or a system like it"
     mkdir "$WORK/deb"
     cd "$WORK/deb"
-    if ! quietly apt-get download busybox-static; then
-        # On a fresh machine the package lists are empty until the first update.
-        [[ $(id -u) -eq 0 ]] || unreachable "apt-get could not download busybox-static"
+    # On a fresh machine the package lists are empty until the first update.
+    if ! apt-get download busybox-static >"$WORK/quietly.log" 2>&1; then
+        if [[ $(id -u) -ne 0 ]]; then
+            tail -n 3 "$WORK/quietly.log" >&2
+            unreachable "apt-get could not download busybox-static"
+        fi
         quietly apt-get update || unreachable "apt-get update failed"
         quietly apt-get download busybox-static || unreachable "apt-get could not download busybox-static"
     fi
     dpkg-deb -x busybox-static_*.deb .
-    find "$PWD" -type f -name busybox -print -quit
+    find "$PWD" -type f -path '*/bin/busybox' -print -quit
 }
 
 make_busybox() {

@@ -79,6 +79,9 @@ running_pid() {
         printf '%s' "$pid"
 }
 
+# The pid of the dockerd that is being waited for; empty where a service manager looks after it.
+ENGINE=
+
 start_engine() {
     need_root "starting dockerd"
     if [[ -d /run/systemd/system ]]; then
@@ -87,9 +90,8 @@ start_engine() {
             die "systemctl could not start docker.service" "to do: read journalctl -u docker.service"
         return 0
     fi
-    local pid
-    if pid=$(running_pid); then
-        say "dockerd was started earlier (pid $pid) and does not answer yet; waiting for it"
+    if ENGINE=$(running_pid); then
+        say "dockerd was started earlier (pid $ENGINE) and does not answer yet; waiting for it"
         return 0
     fi
     local args=()
@@ -99,20 +101,22 @@ start_engine() {
     # shellcheck disable=SC2206
     args+=(${TROUPE_DOCKER_ARGS:-})
     setsid dockerd "${args[@]}" >>"$LOG" 2>&1 </dev/null &
-    pid=$!
-    printf '%s\n' "$pid" >"$PIDFILE"
-    say "started dockerd (pid $pid), log in $LOG"
+    ENGINE=$!
+    printf '%s\n' "$ENGINE" >"$PIDFILE"
+    say "started dockerd (pid $ENGINE), log in $LOG"
 }
 
 # Turns the known last words of a dying dockerd into what to do about them.
 advise() {
-    if grep -qE 'iptables.*(Permission denied|not supported|Failed to initialize nft|No chain)' "$LOG"; then
+    local last
+    last=$(tail -n 50 "$LOG")
+    if grep -qE 'iptables.*(Permission denied|not supported|Failed to initialize nft|No chain)' <<<"$last"; then
         printf '%s\n' "to do: the kernel refused this iptables; try the other one:" \
             "       update-alternatives --set iptables /usr/sbin/iptables-legacy" \
             "       (a job needs a network of its own, so --iptables=false is no way out)"
-    elif grep -q 'overlay' "$LOG" && grep -qE 'driver not supported|failed to mount' "$LOG"; then
+    elif grep -q 'overlay' <<<"$last" && grep -qE 'driver not supported|failed to mount' <<<"$last"; then
         printf '%s\n' "to do: overlay2 does not work on this disk; TROUPE_DOCKER_ARGS='--storage-driver=vfs' is slow and works"
-    elif grep -qE 'cgroup' "$LOG" && grep -qE 'cgroups?.*(not found|mountpoint|no such)' "$LOG"; then
+    elif grep -qE 'cgroups?.*(not found|mountpoint|no such)' <<<"$last"; then
         printf '%s\n' "to do: mount the cgroup file systems (package cgroupfs-mount), then run this again"
     else
         printf '%s\n' "to do: the log above says why; TROUPE_DOCKER_ARGS passes options to dockerd"
@@ -132,7 +136,7 @@ fail_with_log() {
 wait_for_engine() {
     local deadline=$((SECONDS + WAIT))
     until answers; do
-        if [[ ! -d /run/systemd/system ]] && ! running_pid >/dev/null; then
+        if [[ -n $ENGINE ]] && ! kill -0 "$ENGINE" 2>/dev/null; then
             rm -f "$PIDFILE"
             fail_with_log "dockerd ended before it answered"
         fi
