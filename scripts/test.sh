@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The one command that runs all tests, on a machine with nothing but the base system.
 #
-#   scripts/test.sh [arguments for cargo nextest run]...      e.g. scripts/test.sh -p domain
+#   scripts/test.sh [arguments for cargo nextest run]...      e.g. scripts/test.sh -E 'package(domain)'
 #
 # Installs what is missing (Debian packages with apt-get, cargo-nextest with cargo), brings a Docker engine up, makes the
 # local base image, and runs every test of the workspace, real Docker and real processes included. Says at the end
@@ -75,8 +75,8 @@ install_nextest() {
 }
 
 install_missing() {
-    install_packages
     find_rust
+    install_packages
     install_nextest
 }
 
