@@ -7,6 +7,7 @@
 //! Knows nothing of the crates it checks but their names.
 
 pub mod boundaries;
+pub mod conventions;
 pub mod documents;
 pub mod manifests;
 pub mod modules;

@@ -1,4 +1,5 @@
-//! Who may depend on whom: the arrows of `docs/architecture.md`, section 1, read from the manifests.
+//! Who may depend on whom: the arrows of `docs/architecture.md`, section 1, read from the manifests; and what every
+//! manifest must say.
 
 use crate::tree::File;
 use crate::violation::Violation;
@@ -76,6 +77,24 @@ pub fn arrows(file: &File) -> Vec<Violation> {
     found.into_iter().map(|what| Violation::new(&file.path, 0, what)).collect()
 }
 
+/// Every crate takes the lints of the workspace: one that forgets is checked for nothing.
+pub fn lints(file: &File) -> Vec<Violation> {
+    let is_crate = file.path.ends_with("/Cargo.toml");
+    let manifest: Table = match file.text.parse() {
+        Ok(manifest) if is_crate => manifest,
+        _ => return Vec::new(),
+    };
+    let takes = manifest.get("lints").and_then(|l| l.get("workspace")).and_then(Value::as_bool);
+    match takes {
+        Some(true) => Vec::new(),
+        _ => vec![Violation::new(
+            &file.path,
+            0,
+            "does not take the lints of the workspace: add `[lints] workspace = true`",
+        )],
+    }
+}
+
 fn is_ours(name: &str) -> bool {
     ARROWS.iter().any(|(path, _)| path.rsplit('/').next() == Some(name))
 }
@@ -141,6 +160,14 @@ mod tests {
         let manifest =
             "[dependencies]\nactors.workspace = true\ndomain.workspace = true\nwarp.workspace = true";
         assert_eq!(arrows_of("node", manifest), 0);
+    }
+
+    #[test]
+    fn a_crate_without_the_lints_is_found() {
+        let lints_of = |manifest| lints(&File::sample("domain/Cargo.toml", manifest)).len();
+        assert_eq!(lints_of("[package]\nname = \"domain\""), 1);
+        assert_eq!(lints_of("[lints]\nworkspace = false"), 1);
+        assert_eq!(lints_of("[lints]\nworkspace = true"), 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! All rules, over the files of this repository.
 
 use tidy::tree::{self, File};
-use tidy::{Violation, boundaries, documents, manifests, modules, report, texts};
+use tidy::{Violation, boundaries, conventions, documents, manifests, modules, report, texts};
 
 fn check(rule: impl Fn(&[File]) -> Vec<Violation>) {
     let files = tree::files().expect("the files of the repository");
@@ -32,6 +32,16 @@ fn crates_name_nothing_that_they_must_not_know() {
 #[test]
 fn libraries_stay_at_home() {
     check_each(boundaries::homes);
+}
+
+#[test]
+fn no_banned_habits() {
+    check_each(conventions::habits);
+}
+
+#[test]
+fn every_crate_takes_the_lints_of_the_workspace() {
+    check_each(manifests::lints);
 }
 
 #[test]
