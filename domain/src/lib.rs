@@ -3,10 +3,14 @@
 //! Must not know: tokio, openraft, actors, HTTP, Docker, encodings; it never reads a clock, a random source, a file or
 //! a socket. Time, ids and randomness come in as parameters.
 
+mod apply;
 mod command;
 mod event;
 mod ids;
+pub mod invariants;
 pub mod limits;
+mod plan;
+mod query;
 mod record;
 mod resources;
 mod spec;
@@ -19,6 +23,8 @@ pub use ids::{
     AttemptId, BootId, ClusterId, DeliveryId, Fence, JobId, NodeId, NodeName, ParseIdError, RepoId, RepoName,
     RunId, Timestamp, TokenId,
 };
+pub use plan::{Plan, Reason, Snapshot, plan};
+pub use query::JobCounts;
 pub use record::{
     Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobState, KeyRecord, KeyTarget, Node, Notice,
     Outcome, Repo, Right, Run, StepResult, Token,
@@ -31,12 +37,7 @@ pub use table::Table;
 /// The log index at which a command is applied.
 pub type LogIndex = u64;
 
-impl ClusterState {
-    /// Applies one committed entry. Deterministic in `(self, index, entry)`; never fails: a command that cannot be
-    /// done changes nothing but time and answers [`Reply::Refused`].
-    pub fn apply(&mut self, index: LogIndex, entry: &Entry) -> (Reply, Vec<Effect>) {
-        self.now = self.now.max(entry.at);
-        let _ = index;
-        (Reply::Done, Vec::new())
-    }
+/// Shared text, for fields that many records carry.
+fn shared(text: &str) -> std::sync::Arc<str> {
+    text.into()
 }

@@ -60,11 +60,13 @@ pub struct Job {
     pub cancel_requested: bool,
     /// Attempts made, the present one included.
     pub attempts: u16,
-    /// Attempts allowed.
+    /// So many losses end the job.
     pub max_attempts: u16,
+    /// Attempts that ended because their node was lost.
+    pub losses: u16,
     /// The present (or last) attempt's node; meaningless before the first.
     pub node: NodeId,
-    /// The present (or last) attempt's fence; 0 before the first.
+    /// The present (or last) attempt's fence, or the index of the entry that took the attempt back; 0 before the first.
     pub fence: Fence,
     /// Labels that a node must have.
     pub labels: Labels,

@@ -14,9 +14,9 @@ use crate::{
 pub struct QueueKey {
     /// 127 - priority, so that higher comes first.
     pub rank: u8,
-    /// 0 for jobs queued again after a loss, 1 for all others.
+    /// 0 for jobs queued again after an attempt, 1 for all others.
     pub back: u8,
-    /// When the job was first queued (queued again: its first time).
+    /// When the job was queued.
     pub since: Timestamp,
     /// The job.
     pub job: JobId,

@@ -1,0 +1,55 @@
+//! The cluster's birth and its API tokens.
+
+use super::{Answer, Applying, invalid, not_found, wrong_state};
+use crate::{ClusterId, Refusal, Reply, Right, Timestamp, Token, TokenId};
+
+impl Applying<'_> {
+    pub(super) fn init_cluster(&mut self, cluster: ClusterId, token: TokenId, hash: [u8; 32]) -> Answer {
+        if self.state.cluster.is_some() {
+            return Err(Refusal::AlreadyDone { what: "initialising the cluster".to_owned() });
+        }
+        self.state.cluster = Some(cluster);
+        self.insert_token(token, "bootstrap", hash, Right::Admin, None);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn create_token(
+        &mut self,
+        id: TokenId,
+        name: &str,
+        hash: [u8; 32],
+        right: Right,
+        expires_at: Option<Timestamp>,
+    ) -> Answer {
+        if name.is_empty() || name.len() > 100 {
+            return Err(invalid("name", "1 to 100 bytes are allowed"));
+        }
+        if self.state.tokens.contains(&id) {
+            return Err(Refusal::AlreadyDone { what: format!("making the token {id}") });
+        }
+        self.insert_token(id, name, hash, right, expires_at);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn revoke_token(&mut self, id: TokenId) -> Answer {
+        let lasting = |token: &Token| token.right == Right::Admin && token.expires_at.is_none();
+        let token = self.state.tokens.get(&id).ok_or_else(|| not_found("token", id))?;
+        if lasting(token) && self.state.tokens.iter().filter(|(_, token)| lasting(token)).count() == 1 {
+            return Err(wrong_state(format!("token {id}"), "the last admin token", "revoking it"));
+        }
+        self.state.tokens.remove(&id);
+        Ok(Reply::Done)
+    }
+
+    fn insert_token(
+        &mut self,
+        id: TokenId,
+        name: &str,
+        hash: [u8; 32],
+        right: Right,
+        expires_at: Option<Timestamp>,
+    ) {
+        let created_at = self.state.now;
+        self.state.tokens.insert(id, Token { name: name.to_owned(), hash, right, created_at, expires_at });
+    }
+}

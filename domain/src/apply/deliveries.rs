@@ -1,0 +1,176 @@
+//! Deliveries: accepted once, given to a node for expansion, expanded once.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::runs::Origin;
+use super::{Answer, Applying, clipped, invalid, not_found, wrong_state};
+use crate::{
+    Delivery, DeliveryId, DeliveryState, Effect, Event, Fence, KeyRecord, KeyTarget, NewRun, NodeId, Refusal,
+    Reply, RepoId, RunId, Timestamp, limits, shared,
+};
+
+impl Applying<'_> {
+    pub(super) fn accept_delivery(
+        &mut self,
+        id: DeliveryId,
+        repo: RepoId,
+        key: &str,
+        digest: [u8; 32],
+        event: &Event,
+        only_path: &str,
+    ) -> Answer {
+        if !self.state.repos.contains(&repo) {
+            return Err(not_found("repository", repo));
+        }
+        if key.len() > limits::MAX_KEY_BYTES {
+            return Err(invalid(
+                "delivery key",
+                format!("{} bytes, the limit is {}", key.len(), limits::MAX_KEY_BYTES),
+            ));
+        }
+        let mut keys = vec![format!("body:{repo}:{}", hex(&digest))];
+        if !key.is_empty() {
+            keys.push(format!("delivery:{repo}:{key}"));
+        }
+        for key in &keys {
+            if let Some(KeyRecord { target: KeyTarget::Delivery(id), .. }) = self.state.keys.get(key) {
+                return Ok(Reply::Delivery { id: *id, duplicate: true });
+            }
+        }
+        if self.state.deliveries.contains(&id) {
+            return Err(Refusal::AlreadyDone { what: format!("accepting the delivery {id}") });
+        }
+        for key in keys {
+            self.remember_key(key, KeyTarget::Delivery(id), digest);
+        }
+        let delivery = Delivery {
+            repo,
+            event: Arc::new(event.clone()),
+            only_path: shared(only_path),
+            accepted_at: self.state.now,
+            tries: 0,
+            state: DeliveryState::Pending { not_before: self.state.now, reason: shared("") },
+        };
+        self.state.deliveries.insert(id, delivery);
+        self.state.pending_deliveries.insert(id, ());
+        self.effects.push(Effect::WakeExpansion);
+        Ok(Reply::Delivery { id, duplicate: false })
+    }
+
+    pub(super) fn assign_expansion(&mut self, id: DeliveryId, node: NodeId) -> Answer {
+        let delivery = self.state.deliveries.get(&id).ok_or_else(|| not_found("delivery", id))?;
+        let DeliveryState::Pending { not_before, .. } = delivery.state else {
+            return Err(wrong_state(format!("delivery {id}"), &delivery.state, "giving it to a node"));
+        };
+        if not_before > self.state.now {
+            return Err(wrong_state(
+                format!("delivery {id}"),
+                "waiting for its next try",
+                "giving it to a node",
+            ));
+        }
+        let fit = self.state.nodes.get(&node).filter(|n| !n.lost);
+        if fit.is_none() {
+            return Err(Refusal::NodeUnfit { node, why: "it is unknown or lost".to_owned() });
+        }
+        let (fence, since) = (self.fence, self.state.now);
+        self.state.deliveries.update(&id, |d| {
+            d.tries = d.tries.saturating_add(1);
+            d.state = DeliveryState::Expanding { node, fence, since };
+        });
+        self.effects.push(Effect::StartExpansion { node, delivery: id, fence });
+        Ok(Reply::Done)
+    }
+
+    /// Runs that break a limit become runs that failed with the reason, so that the person who pushed sees it.
+    pub(super) fn expand_delivery(
+        &mut self,
+        id: DeliveryId,
+        fence: Fence,
+        commit: &str,
+        runs: &[NewRun],
+    ) -> Answer {
+        let delivery = self.checked_expansion(id, fence)?;
+        if let Some(run) = runs.iter().find(|run| self.state.runs.contains(&run.id)) {
+            return Err(Refusal::AlreadyDone { what: format!("making the run {}", run.id) });
+        }
+        let mut event = (*delivery.event).clone();
+        event.commit = commit.to_owned();
+        let event = Arc::new(event);
+        for run in runs {
+            let number = self.take_number(Some(delivery.repo));
+            let origin = Origin {
+                repo: Some(delivery.repo),
+                number,
+                delivery: Some(id),
+                rerun_of: None,
+                event: Arc::clone(&event),
+            };
+            match self.validate(run) {
+                Ok(()) => self.create_run(run, origin),
+                Err(refusal) => {
+                    let failed = NewRun { jobs: Vec::new(), error: Some(refusal.to_string()), ..run.clone() };
+                    self.create_run(&failed, origin);
+                }
+            }
+        }
+        let ids: Arc<[RunId]> = runs.iter().map(|run| run.id).collect();
+        self.state.deliveries.update(&id, |d| d.state = DeliveryState::Expanded { runs: ids });
+        self.state.pending_deliveries.remove(&id);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn defer_delivery(
+        &mut self,
+        id: DeliveryId,
+        fence: Fence,
+        reason: &str,
+        not_before: Timestamp,
+    ) -> Answer {
+        self.checked_expansion(id, fence)?;
+        let state = DeliveryState::Pending { not_before, reason: clipped(reason) };
+        self.state.deliveries.update(&id, |d| d.state = state);
+        self.effects.push(Effect::WakeExpansion);
+        Ok(Reply::Done)
+    }
+
+    fn checked_expansion(&self, id: DeliveryId, given: Fence) -> Result<Delivery, Refusal> {
+        let delivery = self.state.deliveries.get(&id).ok_or_else(|| not_found("delivery", id))?;
+        match delivery.state {
+            DeliveryState::Expanding { fence, .. } if fence == given => Ok(delivery.clone()),
+            DeliveryState::Expanding { fence, .. } => Err(Refusal::StaleFence { given, present: fence }),
+            _ => Err(wrong_state(format!("delivery {id}"), &delivery.state, "reporting its expansion")),
+        }
+    }
+
+    pub(super) fn remember_key(&mut self, key: String, target: KeyTarget, digest: [u8; 32]) {
+        let at = self.state.now;
+        self.state.key_ages.insert((at, key.clone()), ());
+        self.state.keys.insert(key, KeyRecord { target, digest, at });
+    }
+
+    pub(super) fn forget_old_keys(&mut self, most: usize) {
+        let now = self.state.now;
+        let old = |at: Timestamp| now.millis_since(at) > limits::KEY_WINDOW_MILLIS;
+        let aged: Vec<_> = self
+            .state
+            .key_ages
+            .iter()
+            .take(most)
+            .map(|(age, ())| age.clone())
+            .filter(|(at, _)| old(*at))
+            .collect();
+        for age in aged {
+            self.state.keys.remove(&age.1);
+            self.state.key_ages.remove(&age);
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,205 @@
+//! The one place where a job goes from one state to another, so that queue, holdings and counts stay right.
+
+use std::collections::BTreeSet;
+
+use super::runs::starts;
+use super::{Applying, clipped};
+use crate::{
+    AttemptId, ClusterState, Effect, Job, JobId, JobState, NodeId, Outcome, QueueKey, Resources, RunId,
+};
+
+impl Job {
+    /// Its place in the queue; jobs that were tried before go in front.
+    pub(crate) fn queue_key(&self, job: JobId) -> QueueKey {
+        let rank = (127 - i16::from(self.priority)) as u8;
+        QueueKey { rank, back: u8::from(self.attempts == 0), since: self.queued_at, job }
+    }
+
+    /// The id of the present (or last) attempt.
+    #[must_use]
+    pub fn attempt_id(&self, job: JobId) -> AttemptId {
+        AttemptId { job, number: self.attempts }
+    }
+}
+
+impl ClusterState {
+    /// The jobs that a node holds (placed or running there).
+    pub fn held_jobs(&self, node: NodeId) -> impl Iterator<Item = (JobId, &Job)> {
+        let first = JobId { run: RunId(0), index: 0 };
+        let last = JobId { run: RunId(u128::MAX), index: u16::MAX };
+        self.held
+            .range((node, first)..=(node, last))
+            .filter_map(|((_, job), ())| Some((*job, self.jobs.get(job)?)))
+    }
+
+    /// What the jobs held by a node take, and how many they are.
+    #[must_use]
+    pub fn used(&self, node: NodeId) -> (Resources, u16) {
+        self.held_jobs(node).fold((Resources::default(), 0), |(sum, count), (_, job)| {
+            let sum = Resources {
+                cpu_millis: sum.cpu_millis.saturating_add(job.resources.cpu_millis),
+                memory_mib: sum.memory_mib.saturating_add(job.resources.memory_mib),
+            };
+            (sum, count + 1)
+        })
+    }
+}
+
+impl Applying<'_> {
+    /// Moves a job that is not finished to another state. Does not look at the jobs that need it: see
+    /// [`Applying::settle`].
+    pub(super) fn move_job(&mut self, id: JobId, to: JobState) {
+        let Some(job) = self.state.jobs.get(&id) else { return };
+        debug_assert!(!matches!(job.state, JobState::Finished(_)), "a finished job never changes: {id}");
+        let holds = |state: JobState| matches!(state, JobState::Placed | JobState::Running);
+        let (from, node) = (job.state, job.node);
+        if from == JobState::Queued {
+            self.state.queue.remove(&job.queue_key(id));
+        }
+        if holds(from) && !holds(to) {
+            self.state.held.remove(&(node, id));
+            self.effects.push(Effect::WakeScheduler);
+        }
+        let now = self.state.now;
+        self.state.jobs.update(&id, |job| {
+            job.state = to;
+            match to {
+                JobState::Queued => job.queued_at = now,
+                JobState::Finished(_) => job.finished_at = now,
+                _ => {}
+            }
+        });
+        match to {
+            JobState::Queued => {
+                if let Some(key) = self.state.jobs.get(&id).map(|job| job.queue_key(id)) {
+                    self.state.queue.insert(key, ());
+                }
+                self.effects.push(Effect::WakeScheduler);
+            }
+            JobState::Placed | JobState::Running => {
+                self.state.held.insert((node, id), ());
+            }
+            JobState::Finished(outcome) => {
+                self.state.open_jobs -= 1;
+                self.state.runs.update(&id.run, |run| run.open_jobs -= 1);
+                self.effects.push(Effect::JobFinished { job: id, outcome });
+            }
+            JobState::Waiting(_) | JobState::Held => {}
+        }
+    }
+
+    /// A job whose needs are all finished is queued or skipped.
+    pub(super) fn ready(&mut self, id: JobId) {
+        let Some(job) = self.state.jobs.get(&id) else { return };
+        let go = starts(job.condition, self.ancestors(id).into_iter().filter_map(|job| self.outcome(job)));
+        self.move_job(id, if go { JobState::Queued } else { JobState::Finished(Outcome::Skipped) });
+    }
+
+    /// Carries the ends of a run's jobs on to those that need them, until nothing changes; then ends the run if all its
+    /// jobs are finished.
+    pub(super) fn settle(&mut self, run: RunId) {
+        loop {
+            let Some(jobs) = self.state.runs.get(&run).map(|run| run.jobs) else { return };
+            let mut changed = false;
+            for index in 0..jobs {
+                let id = JobId { run, index };
+                let Some(job) = self.state.jobs.get(&id) else { continue };
+                let JobState::Waiting(before) = job.state else { continue };
+                let open = job
+                    .needs
+                    .iter()
+                    .filter(|need| self.outcome(JobId { run, index: **need }).is_none())
+                    .count() as u16;
+                if open == 0 {
+                    self.ready(id);
+                    changed = true;
+                } else if open != before {
+                    self.move_job(id, JobState::Waiting(open));
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+        self.finish_run(run);
+    }
+
+    fn finish_run(&mut self, id: RunId) {
+        let Some(run) = self.state.runs.get(&id).filter(|run| run.open_jobs == 0 && run.outcome.is_none())
+        else {
+            return;
+        };
+        let outcomes = (0..run.jobs).filter_map(|index| self.outcome(JobId { run: id, index }));
+        let outcome = if run.error.is_some() { Outcome::Failed } else { worst(outcomes) };
+        let now = self.state.now;
+        self.state.runs.update(&id, |run| {
+            run.outcome = Some(outcome);
+            run.finished_at = now;
+        });
+        self.notice(id, Some(outcome));
+    }
+
+    /// An attempt ends because its node is gone: its job is queued again in front, unless it was lost too often or is
+    /// to be cancelled anyway.
+    pub(super) fn lose_attempt(&mut self, id: JobId, reason: &str) {
+        self.end_attempt(id, Outcome::Lost, reason);
+        let fence = self.fence;
+        let Some((cancelled, lost_too_often)) = self.state.jobs.update(&id, |job| {
+            job.losses += 1;
+            job.fence = fence;
+            (job.cancel_requested, job.losses >= job.max_attempts)
+        }) else {
+            return;
+        };
+        let next = match (cancelled, lost_too_often) {
+            (true, _) => JobState::Finished(Outcome::Cancelled),
+            (false, true) => JobState::Finished(Outcome::Lost),
+            (false, false) => JobState::Queued,
+        };
+        self.move_job(id, next);
+        self.settle(id.run);
+    }
+
+    /// Marks the present attempt as ended.
+    pub(super) fn end_attempt(&mut self, id: JobId, outcome: Outcome, reason: &str) {
+        let Some(attempt) = self.state.jobs.get(&id).map(|job| job.attempt_id(id)) else { return };
+        let now = self.state.now;
+        self.state.attempts.update(&attempt, |attempt| {
+            attempt.outcome = Some(outcome);
+            attempt.finished_at = now;
+            attempt.reason = clipped(reason);
+        });
+    }
+
+    fn outcome(&self, id: JobId) -> Option<Outcome> {
+        self.state.jobs.get(&id)?.outcome()
+    }
+
+    fn ancestors(&self, id: JobId) -> BTreeSet<JobId> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![id];
+        while let Some(next) = open.pop() {
+            let Some(job) = self.state.jobs.get(&next) else { continue };
+            for need in job.needs.iter() {
+                let need = JobId { run: id.run, index: *need };
+                if found.insert(need) {
+                    open.push(need);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The worst of a run's outcomes: failed, timed out, lost, cancelled, succeeded; skipped only when all were.
+fn worst(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
+    let badness = |outcome: &Outcome| match outcome {
+        Outcome::Skipped => 0,
+        Outcome::Succeeded => 1,
+        Outcome::Cancelled => 2,
+        Outcome::Lost => 3,
+        Outcome::TimedOut => 4,
+        Outcome::Failed => 5,
+    };
+    outcomes.max_by_key(badness).unwrap_or(Outcome::Skipped)
+}

@@ -1,0 +1,99 @@
+//! Applies commands: one file per family. Deterministic in `(state, index, entry)`.
+//!
+//! Each family's functions check everything first and change the state only when nothing can be refused any more.
+
+mod cluster;
+mod deliveries;
+mod jobs;
+mod nodes;
+mod placing;
+mod reports;
+mod repos;
+mod retention;
+mod runs;
+
+use crate::{ClusterState, Command, Effect, Entry, Fence, LogIndex, Refusal, Reply};
+
+/// Keys forgotten by one entry at most, so that no entry is slow.
+const KEYS_FORGOTTEN_PER_ENTRY: usize = 16;
+
+/// What the application of one entry works with.
+struct Applying<'a> {
+    state: &'a mut ClusterState,
+    /// This entry's index as a fence.
+    fence: Fence,
+    effects: Vec<Effect>,
+}
+
+type Answer = Result<Reply, Refusal>;
+
+impl ClusterState {
+    /// Applies one committed entry. Deterministic in `(self, index, entry)`; never fails: a command that cannot be done
+    /// changes nothing but replicated time and the memory of old keys, and answers [`Reply::Refused`].
+    pub fn apply(&mut self, index: LogIndex, entry: &Entry) -> (Reply, Vec<Effect>) {
+        self.now = self.now.max(entry.at);
+        let mut applying = Applying { state: self, fence: Fence(index), effects: Vec::new() };
+        applying.forget_old_keys(KEYS_FORGOTTEN_PER_ENTRY);
+        let reply = applying.command(&entry.command).unwrap_or_else(Reply::Refused);
+        let effects = applying.effects;
+        (reply, effects)
+    }
+}
+
+impl Applying<'_> {
+    fn command(&mut self, command: &Command) -> Answer {
+        match command {
+            Command::InitCluster { cluster, token, token_hash } => {
+                self.init_cluster(*cluster, *token, *token_hash)
+            }
+            Command::CreateToken { id, name, hash, right, expires_at } => {
+                self.create_token(*id, name, *hash, *right, *expires_at)
+            }
+            Command::RevokeToken { id } => self.revoke_token(*id),
+            Command::RegisterNode(facts) => self.register_node(facts),
+            Command::SetDrain { node, drain } => self.set_drain(*node, *drain),
+            Command::LoseNode { node, boot } => self.lose_node(*node, *boot),
+            Command::PutRepo { id, name, clone_url, webhook_secret, labels } => {
+                self.put_repo(*id, name, clone_url, webhook_secret, labels)
+            }
+            Command::RemoveRepo { id } => self.remove_repo(*id),
+            Command::AcceptDelivery { id, repo, key, digest, event, only_path } => {
+                self.accept_delivery(*id, *repo, key, *digest, event, only_path)
+            }
+            Command::AssignExpansion { delivery, node } => self.assign_expansion(*delivery, *node),
+            Command::ExpandDelivery { delivery, fence, commit, runs } => {
+                self.expand_delivery(*delivery, *fence, commit, runs)
+            }
+            Command::DeferDelivery { delivery, fence, reason, not_before } => {
+                self.defer_delivery(*delivery, *fence, reason, *not_before)
+            }
+            Command::SubmitRun { key, digest, sender, run, max_open_jobs } => {
+                self.submit_run(key, *digest, sender, run, *max_open_jobs)
+            }
+            Command::Rerun { id, of, sender } => self.rerun(*id, *of, sender),
+            Command::CancelRun { run } => self.cancel_run(*run),
+            Command::Place { placements } => self.place(placements),
+            Command::Unplace { attempt, fence, reason } => self.unplace(*attempt, *fence, reason),
+            Command::Report(report) => self.report(report),
+            Command::NoticeSent { run, at } => self.notice_sent(*run, *at),
+            Command::ForgetRuns { runs } => self.forget_runs(runs),
+        }
+    }
+}
+
+fn not_found(what: &str, id: impl std::fmt::Display) -> Refusal {
+    Refusal::NotFound { what: what.to_owned(), id: id.to_string() }
+}
+
+fn invalid(field: &str, why: impl Into<String>) -> Refusal {
+    Refusal::Invalid { field: field.to_owned(), why: why.into() }
+}
+
+fn wrong_state(what: impl std::fmt::Display, state: impl std::fmt::Debug, wanted: &str) -> Refusal {
+    Refusal::WrongState { what: what.to_string(), state: format!("{state:?}"), wanted: wanted.to_owned() }
+}
+
+/// A reason as it is kept: at most 2,000 characters.
+fn clipped(reason: &str) -> std::sync::Arc<str> {
+    crate::shared(&reason.chars().take(2000).collect::<String>())
+}

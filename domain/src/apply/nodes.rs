@@ -1,0 +1,76 @@
+//! Nodes: registration, drain, loss.
+
+use super::{Answer, Applying, not_found, wrong_state};
+use crate::{BootId, DeliveryState, Effect, JobId, Node, NodeFacts, NodeId, Refusal, Reply, shared};
+
+impl Applying<'_> {
+    /// A known node that registers anew keeps what it held: it may have adopted its containers.
+    pub(super) fn register_node(&mut self, facts: &NodeFacts) -> Answer {
+        let owner = self.state.nodes.iter().find(|(id, node)| node.name == facts.name && **id != facts.node);
+        if let Some((owner, _)) = owner {
+            let (name, owner) = (facts.name.to_string(), format!("node {owner}"));
+            return Err(Refusal::NameTaken { what: "node name".to_owned(), name, owner });
+        }
+        let known = self.state.nodes.get(&facts.node);
+        if let Some(known) = known.filter(|known| known.name != facts.name) {
+            let (name, owner) = (facts.node.to_string(), known.name.to_string());
+            return Err(Refusal::NameTaken { what: "node id".to_owned(), name, owner });
+        }
+        let node = Node {
+            name: facts.name.clone(),
+            boot: facts.boot,
+            cluster_addr: facts.cluster_addr.clone(),
+            http_addr: facts.http_addr.clone(),
+            labels: facts.labels.clone(),
+            capacity: facts.capacity,
+            version: facts.version.clone(),
+            drain: known.is_some_and(|known| known.drain),
+            lost: false,
+            registered_at: self.state.now,
+        };
+        self.state.nodes.insert(facts.node, node);
+        self.effects.push(Effect::WakeScheduler);
+        self.effects.push(Effect::WakeExpansion);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn set_drain(&mut self, id: NodeId, drain: bool) -> Answer {
+        self.state.nodes.update(&id, |node| node.drain = drain).ok_or_else(|| not_found("node", id))?;
+        if !drain {
+            self.effects.push(Effect::WakeScheduler);
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn lose_node(&mut self, id: NodeId, boot: BootId) -> Answer {
+        let node = self.state.nodes.get(&id).ok_or_else(|| not_found("node", id))?;
+        if node.boot != boot || node.lost {
+            return Err(wrong_state(
+                format!("node {id}"),
+                if node.lost { "lost" } else { "registered anew" },
+                "losing it",
+            ));
+        }
+        let reason = format!("node {} was lost", node.name);
+        self.state.nodes.update(&id, |node| node.lost = true);
+        for job in self.held_by(id) {
+            self.lose_attempt(job, &reason);
+        }
+        let expanding =
+            |state: &DeliveryState| matches!(state, DeliveryState::Expanding { node, .. } if *node == id);
+        let deliveries: Vec<_> =
+            self.state.pending_deliveries.iter().map(|(delivery, ())| *delivery).collect();
+        for delivery in deliveries {
+            if self.state.deliveries.get(&delivery).is_some_and(|d| expanding(&d.state)) {
+                let state = DeliveryState::Pending { not_before: self.state.now, reason: shared(&reason) };
+                self.state.deliveries.update(&delivery, |d| d.state = state);
+                self.effects.push(Effect::WakeExpansion);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    fn held_by(&self, node: NodeId) -> Vec<JobId> {
+        self.state.held_jobs(node).map(|(job, _)| job).collect()
+    }
+}

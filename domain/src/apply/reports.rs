@@ -1,0 +1,82 @@
+//! What runners report: fenced, idempotent, never changing a finished state.
+
+use super::{Answer, Applying, clipped, invalid, not_found, wrong_state};
+use crate::{AttemptReport, JobState, Outcome, Progress, Refusal, Reply, StepResult, limits};
+
+impl Applying<'_> {
+    pub(super) fn report(&mut self, report: &AttemptReport) -> Answer {
+        let id = report.attempt.job;
+        let job = self.state.jobs.get(&id).ok_or_else(|| not_found("job", id))?;
+        let present = job.fence;
+        if present != report.fence || job.attempts != report.attempt.number || job.node != report.node {
+            return Err(Refusal::StaleFence { given: report.fence, present });
+        }
+        match job.state {
+            JobState::Placed | JobState::Running => self.progress(report),
+            JobState::Finished(_) => self.repeated(report),
+            other => Err(wrong_state(format!("job {id}"), other, "reporting about it")),
+        }
+    }
+
+    fn progress(&mut self, report: &AttemptReport) -> Answer {
+        let id = report.attempt.job;
+        match &report.what {
+            Progress::Started { at } => {
+                if self.state.jobs.get(&id).is_some_and(|job| job.state == JobState::Placed) {
+                    self.state.jobs.update(&id, |job| job.started_at = *at);
+                    self.state.attempts.update(&report.attempt, |attempt| attempt.started_at = *at);
+                    self.move_job(id, JobState::Running);
+                }
+            }
+            Progress::Steps { steps } => {
+                check_steps(steps)?;
+                self.state
+                    .attempts
+                    .update(&report.attempt, |attempt| attempt.steps = steps.as_slice().into());
+            }
+            Progress::Finished { outcome, reason, steps, artifacts, log_bytes } => {
+                check_steps(steps)?;
+                if *outcome == Outcome::Skipped {
+                    return Err(invalid("outcome", "an attempt cannot be skipped"));
+                }
+                self.state.attempts.update(&report.attempt, |attempt| {
+                    attempt.steps = steps.as_slice().into();
+                    attempt.artifacts = artifacts.as_slice().into();
+                    attempt.log_bytes = *log_bytes;
+                });
+                if *outcome == Outcome::Lost {
+                    self.lose_attempt(id, reason);
+                } else {
+                    self.end_attempt(id, *outcome, reason);
+                    self.move_job(id, JobState::Finished(*outcome));
+                    self.settle(id.run);
+                }
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// The same end again is a repeated report, anything else comes too late.
+    fn repeated(&self, report: &AttemptReport) -> Answer {
+        let attempt = self.state.attempts.get(&report.attempt);
+        match (&report.what, attempt) {
+            (Progress::Finished { outcome, reason, .. }, Some(attempt))
+                if attempt.outcome == Some(*outcome) && attempt.reason == clipped(reason) =>
+            {
+                Ok(Reply::Done)
+            }
+            _ => Err(wrong_state(
+                format!("attempt {}", report.attempt),
+                "finished",
+                "reporting something else",
+            )),
+        }
+    }
+}
+
+fn check_steps(steps: &[StepResult]) -> Result<(), Refusal> {
+    if steps.len() > limits::MAX_STEPS {
+        return Err(invalid("steps", format!("{}, the limit is {}", steps.len(), limits::MAX_STEPS)));
+    }
+    Ok(())
+}

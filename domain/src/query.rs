@@ -1,0 +1,104 @@
+//! Questions that others ask of the state.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use crate::{ClusterState, Holding, Job, JobState, NodeId, Outcome, Repo, RepoId, RepoName, Token, TokenId};
+
+/// Jobs by state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// Waiting for jobs that they need.
+    pub waiting: u64,
+    /// Ready to be placed.
+    pub queued: u64,
+    /// Held back.
+    pub held: u64,
+    /// Given to a node.
+    pub placed: u64,
+    /// Running.
+    pub running: u64,
+}
+
+impl ClusterState {
+    /// The hash of everything replicated: equal at equal log index on every node. Costs nothing: tables keep theirs.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let mut hasher = SipHasher13::new();
+        if let Some(cluster) = self.cluster {
+            hasher.write_u128(cluster.0);
+        }
+        hasher.write_u64(self.now.0);
+        for part in [
+            self.nodes.content_hash(),
+            self.repos.content_hash(),
+            self.repo_names.content_hash(),
+            self.tokens.content_hash(),
+            self.deliveries.content_hash(),
+            self.pending_deliveries.content_hash(),
+            self.runs.content_hash(),
+            self.jobs.content_hash(),
+            self.specs.content_hash(),
+            self.attempts.content_hash(),
+            self.queue.content_hash(),
+            self.held.content_hash(),
+            self.keys.content_hash(),
+            self.key_ages.content_hash(),
+            self.outbox.content_hash(),
+            self.ad_hoc_number,
+            u64::from(self.open_jobs),
+        ] {
+            hasher.write_u64(part);
+        }
+        hasher.finish()
+    }
+
+    /// What a node is to hold, and whether each is to be cancelled.
+    pub fn holdings(&self, node: NodeId) -> impl Iterator<Item = (Holding, bool)> {
+        self.held_jobs(node).map(|(job, record)| {
+            (Holding { job, number: record.attempts, fence: record.fence }, record.cancel_requested)
+        })
+    }
+
+    /// A repository by its name.
+    #[must_use]
+    pub fn find_repo(&self, name: &RepoName) -> Option<(RepoId, &Repo)> {
+        let id = *self.repo_names.get(name)?;
+        Some((id, self.repos.get(&id)?))
+    }
+
+    /// A token by the hash of its secret, expired or not.
+    #[must_use]
+    pub fn find_token(&self, hash: &[u8; 32]) -> Option<(TokenId, &Token)> {
+        self.tokens.iter().find(|(_, token)| token.hash == *hash).map(|(id, token)| (*id, token))
+    }
+
+    /// Open jobs by state. Cost: O(jobs).
+    #[must_use]
+    pub fn job_counts(&self) -> JobCounts {
+        let mut counts = JobCounts::default();
+        for (_, job) in self.jobs.iter() {
+            match job.state {
+                JobState::Waiting(_) => counts.waiting += 1,
+                JobState::Queued => counts.queued += 1,
+                JobState::Held => counts.held += 1,
+                JobState::Placed => counts.placed += 1,
+                JobState::Running => counts.running += 1,
+                JobState::Finished(_) => {}
+            }
+        }
+        counts
+    }
+}
+
+impl Job {
+    /// How it ended, once it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.state {
+            JobState::Finished(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+}

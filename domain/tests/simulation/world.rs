@@ -1,0 +1,587 @@
+//! The world of a simulated history: two replicas of the state, nodes that hold attempts, a leader's view, a network that
+//! keeps reports back and doubles them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::invariants::{check_state, check_step};
+use domain::{
+    AttemptId, AttemptReport, BootId, Capacity, ClusterId, ClusterState, Command, Condition, DeliveryId,
+    DeliveryState, Effect, Entry, Event, EventKind, Fence, JobId, Labels, NewJob, NewRun, NodeFacts, NodeId,
+    Outcome, Placement, Progress, Refusal, Reply, RepoId, Resources, RunId, Snapshot, SpecBytes, Timestamp,
+    TokenId, plan,
+};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const NODES: u64 = 3;
+const REPO: RepoId = RepoId(1);
+
+/// One move: its kind, and two numbers that choose among what the state offers.
+#[derive(Debug, Clone, Copy)]
+pub struct Move {
+    kind: Kind,
+    a: u64,
+    b: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Submit,
+    SubmitAgain,
+    Deliver,
+    Assign,
+    Expand,
+    Defer,
+    Plan,
+    PlaceWildly,
+    Start,
+    Finish,
+    DeliverReport,
+    RepeatReport,
+    WrongFence,
+    Unplace,
+    Lose,
+    Return,
+    Drain,
+    NewLeader,
+    Cancel,
+    Rerun,
+    Forget,
+    ClockBack,
+    LongWait,
+}
+
+/// Kinds with their weights.
+const KINDS: [(Kind, u32); 23] = [
+    (Kind::Submit, 12),
+    (Kind::SubmitAgain, 2),
+    (Kind::Deliver, 8),
+    (Kind::Assign, 8),
+    (Kind::Expand, 8),
+    (Kind::Defer, 2),
+    (Kind::Plan, 16),
+    (Kind::PlaceWildly, 4),
+    (Kind::Start, 12),
+    (Kind::Finish, 14),
+    (Kind::DeliverReport, 24),
+    (Kind::RepeatReport, 6),
+    (Kind::WrongFence, 3),
+    (Kind::Unplace, 3),
+    (Kind::Lose, 4),
+    (Kind::Return, 5),
+    (Kind::Drain, 3),
+    (Kind::NewLeader, 2),
+    (Kind::Cancel, 4),
+    (Kind::Rerun, 3),
+    (Kind::Forget, 2),
+    (Kind::ClockBack, 2),
+    (Kind::LongWait, 1),
+];
+
+/// The moves of a seed: one random stream for the kinds, one for the choices, so that a change of one leaves the other.
+pub fn moves_of_seed(seed: u64, count: usize) -> Vec<Move> {
+    let mut kinds = StdRng::seed_from_u64(seed);
+    let mut choices = StdRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15);
+    let total: u32 = KINDS.iter().map(|(_, weight)| weight).sum();
+    let mut draw = || {
+        let mut left = kinds.random_range(0..total);
+        for (kind, weight) in KINDS {
+            if left < weight {
+                return kind;
+            }
+            left -= weight;
+        }
+        unreachable!("the weights sum to the total")
+    };
+    (0..count).map(|_| Move { kind: draw(), a: choices.random(), b: choices.random() }).collect()
+}
+
+/// What happened, so that a simulation that exercises nothing is noticed.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Seen {
+    placed: u64,
+    refused_placements: u64,
+    stale_reports: u64,
+    requeued: u64,
+    finished: [u64; 6],
+    duplicates: u64,
+    reruns: u64,
+    forgotten: u64,
+}
+
+impl Seen {
+    pub fn add(&mut self, other: &Seen) {
+        self.placed += other.placed;
+        self.refused_placements += other.refused_placements;
+        self.stale_reports += other.stale_reports;
+        self.requeued += other.requeued;
+        self.duplicates += other.duplicates;
+        self.reruns += other.reruns;
+        self.forgotten += other.forgotten;
+        for (mine, theirs) in self.finished.iter_mut().zip(other.finished) {
+            *mine += theirs;
+        }
+    }
+
+    pub fn assert_all_happened(&self) {
+        let counts = [
+            self.placed,
+            self.refused_placements,
+            self.stale_reports,
+            self.requeued,
+            self.duplicates,
+            self.reruns,
+            self.forgotten,
+        ];
+        assert!(
+            counts.iter().chain(&self.finished).all(|count| *count > 0),
+            "something never happened: {self:?}"
+        );
+    }
+}
+
+/// Two replicas and what is around them.
+pub struct World {
+    state: ClusterState,
+    replica: ClusterState,
+    index: u64,
+    clock: u64,
+    minted: u128,
+    boots: BTreeMap<NodeId, BootId>,
+    live: BTreeSet<NodeId>,
+    /// What the nodes believe they run, whatever the state says by now.
+    running: BTreeMap<AttemptId, (NodeId, Fence)>,
+    /// Reports under way.
+    network: Vec<AttemptReport>,
+    /// Reports that arrived, to be repeated.
+    arrived: Vec<AttemptReport>,
+    pub seen: Seen,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let mut world = Self {
+            state: ClusterState::default(),
+            replica: ClusterState::default(),
+            index: 0,
+            clock: 1_000_000,
+            minted: 100,
+            boots: BTreeMap::new(),
+            live: BTreeSet::new(),
+            running: BTreeMap::new(),
+            network: Vec::new(),
+            arrived: Vec::new(),
+            seen: Seen::default(),
+        };
+        let init = Command::InitCluster { cluster: ClusterId(1), token: TokenId(1), token_hash: [1; 32] };
+        let repo = Command::PutRepo {
+            id: REPO,
+            name: "o/r".parse().expect("a good name"),
+            clone_url: "https://example.com/o/r".to_owned(),
+            webhook_secret: "0123456789".to_owned(),
+            labels: Labels::default(),
+        };
+        for command in [init, repo] {
+            world.apply(command).expect("the world begins well");
+        }
+        for node in 1..=NODES {
+            world.register(NodeId(node)).expect("nodes register");
+        }
+        world
+    }
+
+    pub fn state(&self) -> &ClusterState {
+        &self.state
+    }
+
+    /// Applies on both replicas and checks every invariant.
+    fn apply(&mut self, command: Command) -> Result<Reply, String> {
+        self.index += 1;
+        let entry = Entry { at: Timestamp(self.clock), command };
+        let before = self.state.clone();
+        let (reply, effects) = self.state.apply(self.index, &entry);
+        let (other_reply, other_effects) = self.replica.apply(self.index, &entry);
+        if (&reply, &effects) != (&other_reply, &other_effects) || self.state.hash() != self.replica.hash() {
+            return Err(format!("replicas differ after {:?}", entry.command));
+        }
+        let check = check_state(&self.state).and_then(|()| check_step(&before, &self.state));
+        check.map_err(|violation| format!("{violation} after {:?}", entry.command))?;
+        for effect in effects {
+            if let Effect::JobFinished { outcome, .. } = effect {
+                self.seen.finished[outcome as usize] += 1;
+            }
+        }
+        if self.index.is_multiple_of(50) {
+            self.reload_replica()?;
+        }
+        Ok(reply)
+    }
+
+    /// The replica goes through its encoded form, as a snapshot does.
+    fn reload_replica(&mut self) -> Result<(), String> {
+        let text = serde_json::to_string(&self.replica).map_err(|e| e.to_string())?;
+        self.replica = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        if self.replica.hash() == self.state.hash() {
+            Ok(())
+        } else {
+            Err("a restored state has another hash".into())
+        }
+    }
+
+    pub fn play(&mut self, one: Move) -> Result<(), String> {
+        self.clock += 1 + one.b % 50;
+        match one.kind {
+            Kind::Submit => self.submit(one).map(drop),
+            Kind::SubmitAgain => {
+                let first = self.submit(one)?;
+                let again = self.submit(one)?;
+                self.seen.duplicates += 1;
+                same_run(&first, &again)
+            }
+            Kind::Deliver => self.deliver(one),
+            Kind::Assign => self.assign(one),
+            Kind::Expand | Kind::Defer => self.expand(one),
+            Kind::Plan => self.plan(),
+            Kind::PlaceWildly => self.place_wildly(one),
+            Kind::Start | Kind::Finish => self.send_report(one),
+            Kind::DeliverReport => self.deliver_report(one),
+            Kind::RepeatReport => match pick(&self.arrived, one.a).cloned() {
+                Some(report) => self.report(report).map(drop),
+                None => Ok(()),
+            },
+            Kind::WrongFence => self.wrong_fence(one),
+            Kind::Unplace => self.unplace(one),
+            Kind::Lose => self.lose(NodeId(1 + one.a % NODES)),
+            Kind::Return => self.register(NodeId(1 + one.a % NODES)),
+            Kind::Drain => self
+                .apply(Command::SetDrain { node: NodeId(1 + one.a % NODES), drain: one.b.is_multiple_of(3) })
+                .map(drop),
+            Kind::NewLeader => {
+                // A new leader grants every node that is not lost a fresh lease.
+                self.live =
+                    self.state.nodes.iter().filter(|(_, node)| !node.lost).map(|(id, _)| *id).collect();
+                Ok(())
+            }
+            Kind::Cancel => match self.any_run(one.a) {
+                Some(run) => self.apply(Command::CancelRun { run }).map(drop),
+                None => Ok(()),
+            },
+            Kind::Rerun => self.rerun(one),
+            Kind::Forget => self.forget(one),
+            Kind::ClockBack => {
+                self.clock = self.clock.saturating_sub(one.a % 5000);
+                Ok(())
+            }
+            Kind::LongWait => {
+                self.clock += 25 * 3600 * 1000;
+                Ok(())
+            }
+        }
+    }
+
+    fn mint(&mut self) -> u128 {
+        self.minted += 1;
+        self.minted
+    }
+
+    fn register(&mut self, node: NodeId) -> Result<(), String> {
+        let boot = BootId(self.index);
+        self.boots.insert(node, boot);
+        self.live.insert(node);
+        let facts = NodeFacts {
+            node,
+            name: format!("n{}", node.0).parse().map_err(|e| format!("{e}"))?,
+            boot,
+            cluster_addr: String::new(),
+            http_addr: String::new(),
+            labels: Labels::from_iter(if node.0 == 1 { vec!["linux", "big"] } else { vec!["linux"] }),
+            capacity: Capacity { resources: Resources { cpu_millis: 2000, memory_mib: 2048 }, slots: 3 },
+            version: String::new(),
+        };
+        self.apply(Command::RegisterNode(facts)).map(drop)
+    }
+
+    fn lose(&mut self, node: NodeId) -> Result<(), String> {
+        let Some(boot) = self.boots.get(&node).copied() else { return Ok(()) };
+        self.live.remove(&node);
+        let before = self.state.held_jobs(node).count() as u64;
+        self.apply(Command::LoseNode { node, boot })?;
+        self.seen.requeued += before;
+        Ok(())
+    }
+
+    fn new_run(&mut self, one: Move, most: u64) -> NewRun {
+        let id = RunId(self.mint());
+        let jobs = (0..1 + one.a % most).map(|index| new_job(one, index as u16)).collect();
+        NewRun { id, name: "run".to_owned(), path: String::new(), jobs, error: None }
+    }
+
+    fn submit(&mut self, one: Move) -> Result<Reply, String> {
+        let run = self.new_run(one, 1);
+        let key = format!("key{}", one.a % 1_000_000);
+        self.apply(Command::SubmitRun {
+            key,
+            digest: [one.a as u8; 32],
+            sender: "someone".to_owned(),
+            run,
+            max_open_jobs: 1000,
+        })
+    }
+
+    fn deliver(&mut self, one: Move) -> Result<(), String> {
+        let id = DeliveryId(self.mint());
+        let digest = [(one.a % 40) as u8; 32];
+        let known = self.state.keys.iter().any(|(_, record)| record.digest == digest);
+        let event = Event {
+            kind: EventKind::Push,
+            git_ref: "refs/heads/main".to_owned(),
+            commit: "c".to_owned(),
+            before: String::new(),
+            sender: "someone".to_owned(),
+            title: String::new(),
+        };
+        let command = Command::AcceptDelivery {
+            id,
+            repo: REPO,
+            key: String::new(),
+            digest,
+            event,
+            only_path: String::new(),
+        };
+        match self.apply(command)? {
+            Reply::Delivery { duplicate, .. } if duplicate && !known => {
+                Err("a new delivery taken for a known one".into())
+            }
+            Reply::Delivery { .. } => Ok(()),
+            other => Err(format!("a delivery was answered {other:?}")),
+        }
+    }
+
+    fn assign(&mut self, one: Move) -> Result<(), String> {
+        let pending: Vec<_> = self.state.pending_deliveries.iter().map(|(id, ())| *id).collect();
+        match pick(&pending, one.a) {
+            Some(delivery) => {
+                let node = NodeId(1 + one.b % NODES);
+                self.apply(Command::AssignExpansion { delivery: *delivery, node }).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn expand(&mut self, one: Move) -> Result<(), String> {
+        let expanding: Vec<_> = self
+            .state
+            .deliveries
+            .iter()
+            .filter_map(|(id, delivery)| match delivery.state {
+                DeliveryState::Expanding { fence, .. } => Some((*id, fence)),
+                _ => None,
+            })
+            .collect();
+        let Some((delivery, fence)) = pick(&expanding, one.a).copied() else { return Ok(()) };
+        if matches!(one.kind, Kind::Defer) {
+            let not_before = Timestamp(self.clock + 100);
+            let reason = "the git server is down".to_owned();
+            return self.apply(Command::DeferDelivery { delivery, fence, reason, not_before }).map(drop);
+        }
+        let runs = vec![self.new_run(one, 6)];
+        self.apply(Command::ExpandDelivery { delivery, fence, commit: "c".to_owned(), runs }).map(drop)
+    }
+
+    fn plan(&mut self) -> Result<(), String> {
+        let made = plan(&Snapshot { state: &self.state, live: &self.live, examine: 1000 });
+        let planned = made.placements.len() as u32;
+        match self.place(made.placements)? {
+            // Nothing came between plan and apply, so nothing may be refused.
+            (placed, _) if placed == planned => Ok(()),
+            (placed, refused) => {
+                Err(format!("{placed} of {planned} planned placements were taken: {refused:?}"))
+            }
+        }
+    }
+
+    fn place(&mut self, placements: Vec<Placement>) -> Result<(u32, Vec<(JobId, Refusal)>), String> {
+        let fence = Fence(self.index + 1);
+        match self.apply(Command::Place { placements: placements.clone() })? {
+            Reply::Placed { placed, refused } => {
+                for p in placements.iter().filter(|p| refused.iter().all(|(job, _)| *job != p.job)) {
+                    self.running.insert(AttemptId { job: p.job, number: p.number }, (p.node, fence));
+                }
+                self.seen.placed += u64::from(placed);
+                self.seen.refused_placements += refused.len() as u64;
+                Ok((placed, refused))
+            }
+            other => Err(format!("placing was answered {other:?}")),
+        }
+    }
+
+    fn place_wildly(&mut self, one: Move) -> Result<(), String> {
+        let jobs: Vec<_> = self.state.jobs.iter().map(|(id, _)| *id).collect();
+        let Some(job) = pick(&jobs, one.a).copied() else { return Ok(()) };
+        let number = 1 + (one.b % 3) as u16;
+        self.place(vec![Placement { job, number, node: NodeId(1 + one.b % (NODES + 1)) }]).map(drop)
+    }
+
+    fn send_report(&mut self, one: Move) -> Result<(), String> {
+        let running: Vec<_> = self.running.iter().map(|(id, at)| (*id, *at)).collect();
+        let Some((attempt, (node, fence))) = pick(&running, one.a).copied() else { return Ok(()) };
+        let what = if matches!(one.kind, Kind::Start) {
+            Progress::Started { at: Timestamp(self.clock) }
+        } else {
+            let outcomes =
+                [Outcome::Succeeded, Outcome::Succeeded, Outcome::Failed, Outcome::TimedOut, Outcome::Lost];
+            let outcome = outcomes[(one.b % 5) as usize];
+            Progress::Finished {
+                outcome,
+                reason: "x".repeat(3000),
+                steps: vec![],
+                artifacts: vec![],
+                log_bytes: one.b,
+            }
+        };
+        self.network.push(AttemptReport { attempt, fence, node, what });
+        Ok(())
+    }
+
+    /// Reports arrive in any order.
+    fn deliver_report(&mut self, one: Move) -> Result<(), String> {
+        if self.network.is_empty() {
+            return Ok(());
+        }
+        let report = self.network.swap_remove((one.a % self.network.len() as u64) as usize);
+        self.report(report).map(drop)
+    }
+
+    fn report(&mut self, report: AttemptReport) -> Result<Reply, String> {
+        let present = self.state.jobs.get(&report.attempt.job).map(|job| job.fence);
+        let reply = self.apply(Command::Report(report.clone()))?;
+        if present.is_some_and(|fence| fence != report.fence) {
+            self.seen.stale_reports += 1;
+            if !matches!(reply, Reply::Refused(Refusal::StaleFence { .. })) {
+                return Err(format!("a stale report was answered {reply:?}"));
+            }
+        }
+        self.arrived.push(report);
+        Ok(reply)
+    }
+
+    fn wrong_fence(&mut self, one: Move) -> Result<(), String> {
+        let running: Vec<_> = self.running.iter().map(|(id, at)| (*id, *at)).collect();
+        let Some((attempt, (node, fence))) = pick(&running, one.a).copied() else { return Ok(()) };
+        let fence = Fence(fence.0 + 1 + one.b % 3);
+        let before = self.state.jobs.get(&attempt.job).cloned();
+        let what = Progress::Started { at: Timestamp(self.clock) };
+        if before.as_ref().is_some_and(|job| job.fence == fence) {
+            return Ok(());
+        }
+        self.report(AttemptReport { attempt, fence, node, what })?;
+        if self.state.jobs.get(&attempt.job) == before.as_ref() {
+            Ok(())
+        } else {
+            Err("a wrong fence did harm".into())
+        }
+    }
+
+    fn unplace(&mut self, one: Move) -> Result<(), String> {
+        let running: Vec<_> = self.running.iter().map(|(id, at)| (*id, *at)).collect();
+        let Some((attempt, (_, fence))) = pick(&running, one.a).copied() else { return Ok(()) };
+        self.apply(Command::Unplace { attempt, fence, reason: "not acknowledged".to_owned() }).map(drop)
+    }
+
+    fn any_run(&self, choice: u64) -> Option<RunId> {
+        let runs: Vec<_> = self.state.runs.iter().map(|(id, _)| *id).collect();
+        pick(&runs, choice).copied()
+    }
+
+    fn rerun(&mut self, one: Move) -> Result<(), String> {
+        let Some(of) = self.any_run(one.a) else { return Ok(()) };
+        let id = RunId(self.mint());
+        let reply = self.apply(Command::Rerun { id, of, sender: "someone".to_owned() })?;
+        self.seen.reruns += u64::from(matches!(reply, Reply::Run { .. }));
+        Ok(())
+    }
+
+    fn forget(&mut self, one: Move) -> Result<(), String> {
+        let Some(run) = self.any_run(one.a) else { return Ok(()) };
+        let finished = self.state.runs.get(&run).is_some_and(|run| run.outcome.is_some());
+        self.apply(Command::ForgetRuns { runs: vec![run] })?;
+        self.seen.forgotten += u64::from(finished);
+        let gone = !self.state.runs.iter().any(|(id, _)| *id == run);
+        if gone == finished { Ok(()) } else { Err(format!("run {run}: finished {finished}, gone {gone}")) }
+    }
+
+    /// All nodes come back, all messages arrive, and then everything that is open must end.
+    pub fn heal_and_finish(&mut self) -> Result<(), String> {
+        for node in 1..=NODES {
+            self.register(NodeId(node))?;
+            self.apply(Command::SetDrain { node: NodeId(node), drain: false })?;
+        }
+        while let Some(report) = self.network.pop() {
+            self.report(report)?;
+        }
+        // Each round places or ends something: more rounds than jobs and deliveries means that something is stuck.
+        for _ in 0..2000 {
+            if self.state.open_jobs == 0 && self.state.pending_deliveries.is_empty() {
+                return Ok(());
+            }
+            self.clock += 1000;
+            self.heal_round()?;
+        }
+        Err(format!("after healing {} jobs are still open", self.state.open_jobs))
+    }
+
+    fn heal_round(&mut self) -> Result<(), String> {
+        let deliveries: Vec<_> = self.state.pending_deliveries.iter().map(|(id, ())| *id).collect();
+        for delivery in deliveries {
+            self.apply(Command::AssignExpansion { delivery, node: NodeId(1) })?;
+            self.expand(Move { kind: Kind::Expand, a: 0, b: 0 })?;
+        }
+        self.plan()?;
+        for node in (1..=NODES).map(NodeId) {
+            let held: Vec<_> = self.state.holdings(node).map(|(holding, _)| holding).collect();
+            for holding in held {
+                let attempt = AttemptId { job: holding.job, number: holding.number };
+                let what = Progress::Finished {
+                    outcome: Outcome::Succeeded,
+                    reason: String::new(),
+                    steps: vec![],
+                    artifacts: vec![],
+                    log_bytes: 0,
+                };
+                let reply = self.report(AttemptReport { attempt, fence: holding.fence, node, what })?;
+                if reply != Reply::Done {
+                    return Err(format!("a right report was answered {reply:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn new_job(one: Move, index: u16) -> NewJob {
+    let bits = one.b.rotate_left(u32::from(index) * 7);
+    let needs = (0..index).filter(|need| bits >> need & 1 == 1).collect();
+    let condition =
+        [Condition::Success, Condition::Success, Condition::Always, Condition::Failure][(bits % 4) as usize];
+    NewJob {
+        key: format!("job{index}"),
+        needs,
+        condition,
+        labels: Labels::from_iter(if bits.is_multiple_of(5) { vec!["big"] } else { vec!["linux"] }),
+        resources: Resources { cpu_millis: 500 + (bits % 3) as u32 * 500, memory_mib: 512 },
+        priority: (bits % 5) as i8 - 2,
+        max_attempts: 1 + (bits % 3) as u16,
+        spec: SpecBytes(vec![bits as u8; 8].into()),
+    }
+}
+
+fn pick<T>(choices: &[T], choice: u64) -> Option<&T> {
+    choices.get((choice % choices.len().max(1) as u64) as usize)
+}
+
+fn same_run(first: &Reply, again: &Reply) -> Result<(), String> {
+    match (first, again) {
+        (Reply::Run { id: a, .. }, Reply::Run { id: b, duplicate: true, .. }) if a == b => Ok(()),
+        other => Err(format!("submitting twice with one key gave {other:?}")),
+    }
+}
