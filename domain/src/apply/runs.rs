@@ -295,3 +295,30 @@ pub(super) fn starts(condition: Condition, mut ancestors: impl Iterator<Item = O
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Outcome::{Cancelled, Failed, Lost, Skipped, Succeeded, TimedOut};
+
+    /// GitHub's documentation of `success()`, `failure()` and `always()` for jobs, as a table.
+    #[test]
+    fn conditions_look_at_all_ancestors() {
+        let cases: [(&[Outcome], bool, bool); 8] = [
+            (&[], true, false),
+            (&[Succeeded, Succeeded], true, false),
+            (&[Succeeded, Failed], false, true),
+            (&[Skipped], false, false),
+            (&[Cancelled], false, false),
+            (&[TimedOut], false, true),
+            (&[Lost], false, true),
+            (&[Failed, Skipped], false, true),
+        ];
+        for (ancestors, success, failure) in cases {
+            let holds = |condition| starts(condition, ancestors.iter().copied());
+            assert_eq!(holds(Condition::Success), success, "success() after {ancestors:?}");
+            assert_eq!(holds(Condition::Failure), failure, "failure() after {ancestors:?}");
+            assert!(holds(Condition::Always), "always() after {ancestors:?}");
+        }
+    }
+}
