@@ -1,0 +1,251 @@
+//! Raft's log and vote on disk, by the raft-log crate: an entry is acknowledged only after fdatasync.
+//!
+//! A torn last record is cut off when the log is opened; an error of fsync is handed to openraft, which stops.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use openraft::alias::{EntryOf, LogIdOf, VoteOf};
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{LogId, OptionalSend, RaftLogReader};
+use raft_log::api::raft_log_writer::RaftLogWriter;
+use raft_log::codeq::{Decode, Encode};
+use raft_log::{Callback, Config, RaftLog, Types};
+use tokio::sync::oneshot;
+
+use crate::codec;
+use crate::metrics::APPEND_SECONDS;
+use crate::types::TypeConfig;
+
+/// Size at which a file of the log is closed and the next is begun, in bytes.
+const CHUNK_BYTES: usize = 64 * 1024 * 1024;
+/// Entries kept in memory for replication, in bytes.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+type Payload = openraft::alias::PayloadOf<TypeConfig>;
+
+/// The log store. Clones share the log.
+#[derive(Debug, Clone)]
+pub struct LogStore {
+    log: Arc<Mutex<RaftLog<LogTypes>>>,
+}
+
+impl LogStore {
+    /// Opens the log in `dir`, which is made when needed.
+    ///
+    /// # Errors
+    /// The system's, or what is damaged before the end of the log: such a node must be seeded anew from its peers.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let mut config = Config::new(dir.display());
+        config.wal.chunk_max_size = Some(CHUNK_BYTES);
+        config.wal.flush_batch_wait = Some(Duration::ZERO);
+        config.log_cache_capacity = Some(CACHE_BYTES);
+        let log = RaftLog::open(Arc::new(config))?;
+        Ok(Self { log: Arc::new(Mutex::new(log)) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RaftLog<LogTypes>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a change and waits until it is synced.
+    async fn durably(&self, change: impl FnOnce(&mut RaftLog<LogTypes>) -> io::Result<()>) -> io::Result<()> {
+        let (sender, synced) = oneshot::channel();
+        {
+            let mut log = self.lock();
+            change(&mut log)?;
+            log.flush(true, Some(Flushed::Waiting(sender)))?;
+        }
+        synced.await.map_err(|_| io::Error::other("the log's writer is gone"))?
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<EntryOf<TypeConfig>>> {
+        let from = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(index) => index + 1,
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX,
+        };
+        let entry = |(id, payload): (StoredLogId, StoredPayload)| EntryOf::<TypeConfig>::new(id.0, payload.0);
+        self.lock().read(from, to).map(|record| record.map(entry)).collect()
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<VoteOf<TypeConfig>>> {
+        Ok(self.lock().log_state().vote().map(|vote| vote.0))
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let log = self.lock();
+        let state = log.log_state();
+        let (purged, last) = (state.purged().map(|id| id.0), state.last().map(|id| id.0));
+        Ok(LogState { last_purged_log_id: purged, last_log_id: last.or(purged) })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &VoteOf<TypeConfig>) -> io::Result<()> {
+        let vote = StoredVote(*vote);
+        self.durably(|log| log.save_vote(vote).map(drop)).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogIdOf<TypeConfig>>) -> io::Result<()> {
+        // Written with the next flush: an older value after a crash is allowed, and only means more to apply again.
+        let mut log = self.lock();
+        match committed.map(StoredLogId) {
+            Some(committed) if log.log_state().last().is_some_and(|last| committed <= *last) => {
+                log.commit(committed).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogIdOf<TypeConfig>>> {
+        Ok(self.lock().log_state().committed().map(|id| id.0))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = EntryOf<TypeConfig>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries =
+            entries.into_iter().map(|entry| (StoredLogId(entry.log_id), StoredPayload(entry.payload)));
+        let since = Instant::now();
+        let mut log = self.lock();
+        log.append(entries)?;
+        log.flush(true, Some(Flushed::Raft { callback, since }))
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogIdOf<TypeConfig>>) -> io::Result<()> {
+        let from = last.map_or(0, |last| last.index + 1);
+        if self.lock().log_state().last().is_none_or(|end| end.0.index < from) {
+            return Ok(());
+        }
+        self.durably(|log| log.truncate(from).map(drop)).await
+    }
+
+    async fn purge(&mut self, up_to: LogIdOf<TypeConfig>) -> io::Result<()> {
+        self.durably(|log| log.purge(StoredLogId(up_to)).map(drop)).await
+    }
+}
+
+/// Who hears of a flush.
+pub(crate) enum Flushed {
+    Raft { callback: IOFlushed<TypeConfig>, since: Instant },
+    Waiting(oneshot::Sender<io::Result<()>>),
+}
+
+impl Callback for Flushed {
+    fn send(self, result: Result<(), io::Error>) {
+        match self {
+            Self::Raft { callback, since } => {
+                metrics::histogram!(APPEND_SECONDS).record(since.elapsed());
+                callback.io_completed(result);
+            }
+            // Who waited may be gone: nobody to tell.
+            Self::Waiting(sender) => drop(sender.send(result)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LogTypes;
+
+impl Types for LogTypes {
+    type LogId = StoredLogId;
+    type LogPayload = StoredPayload;
+    type Vote = StoredVote;
+    type Callback = Flushed;
+    type UserData = String;
+
+    fn log_index(log_id: &StoredLogId) -> u64 {
+        log_id.0.index
+    }
+
+    fn payload_size(payload: &StoredPayload) -> u64 {
+        // For the cache's bound only; near enough, and costs nothing.
+        match &payload.0 {
+            Payload::Normal(proposal) => size_of_command(&proposal.0.command),
+            _ => 64,
+        }
+    }
+}
+
+fn size_of_command(command: &domain::Command) -> u64 {
+    let specs = |run: &domain::NewRun| run.jobs.iter().map(|job| job.spec.0.len() as u64 + 200).sum::<u64>();
+    256 + match command {
+        domain::Command::SubmitRun { run, .. } => specs(run),
+        domain::Command::ExpandDelivery { runs, .. } => runs.iter().map(specs).sum(),
+        domain::Command::Place { placements } => placements.len() as u64 * 40,
+        _ => 0,
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StoredLogId(LogIdOf<TypeConfig>);
+
+impl Encode for StoredLogId {
+    fn encode<W: io::Write>(&self, writer: W) -> io::Result<usize> {
+        (*self.0.leader_id, self.0.index).encode(writer)
+    }
+}
+
+impl Decode for StoredLogId {
+    fn decode<R: io::Read>(reader: R) -> io::Result<Self> {
+        let (term, index) = Decode::decode(reader)?;
+        Ok(Self(LogId::new_term_index(term, index)))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, PartialOrd)]
+pub(crate) struct StoredVote(VoteOf<TypeConfig>);
+
+impl Eq for StoredVote {}
+
+impl Encode for StoredVote {
+    fn encode<W: io::Write>(&self, writer: W) -> io::Result<usize> {
+        codec::encode(&self.0)?.encode(writer)
+    }
+}
+
+impl Decode for StoredVote {
+    fn decode<R: io::Read>(reader: R) -> io::Result<Self> {
+        Ok(Self(codec::decode(&Vec::<u8>::decode(reader)?, codec::MAX_BYTES)?))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct StoredPayload(Payload);
+
+impl Encode for StoredPayload {
+    fn encode<W: io::Write>(&self, writer: W) -> io::Result<usize> {
+        codec::encode(&self.0)?.encode(writer)
+    }
+}
+
+impl Decode for StoredPayload {
+    fn decode<R: io::Read>(reader: R) -> io::Result<Self> {
+        Ok(Self(codec::decode(&Vec::<u8>::decode(reader)?, codec::MAX_BYTES)?))
+    }
+}

@@ -1,0 +1,314 @@
+//! Snapshots on disk: a stream of records with a checksum each, and one over all.
+//!
+//! `[magic 8][header record][records ...][end record]`, a record is `[length u32][crc32 of body u32][body]`, little
+//! endian; the end record holds the number of records and the crc32 of everything before it. Written to a temporary
+//! file, synced, renamed, directory synced: a snapshot that can be seen is whole.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use domain::ClusterState;
+use openraft::alias::SnapshotMetaOf;
+use serde::{Deserialize, Serialize};
+
+use crate::codec;
+use crate::types::TypeConfig;
+
+const MAGIC: &[u8; 8] = b"TROUPES1";
+const MAX_RECORD: usize = codec::MAX_BYTES;
+
+/// A snapshot on this node's disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotFile {
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// What can go wrong with a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The file could not be read or written.
+    #[error("snapshot {}: {action}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The file is not what was written.
+    #[error(
+        "snapshot {} is damaged: {why}; it is not used. Remove this node, empty its data directory and let it join anew",
+        path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl From<SnapshotError> for io::Error {
+    fn from(error: SnapshotError) -> Self {
+        io::Error::other(error)
+    }
+}
+
+/// Declares the records of a snapshot: one variant per table, so that the file is read and written record by record.
+macro_rules! records {
+    ($($variant:ident: $table:ident),* $(,)?) => {
+        #[derive(Serialize, Deserialize)]
+        enum Record {
+            /// What is not a table.
+            Scalars(Scalars),
+            $($variant(records!(@key $variant), records!(@value $variant)),)*
+        }
+
+        impl Record {
+            /// Every record of a state, in an order that does not depend on its history.
+            fn each(state: &ClusterState, mut take: impl FnMut(&Record) -> Result<(), SnapshotError>) -> Result<(), SnapshotError> {
+                take(&Record::Scalars(Scalars::of(state)))?;
+                $(for (key, value) in state.$table.iter() {
+                    take(&Record::$variant(key.clone(), value.clone()))?;
+                })*
+                Ok(())
+            }
+
+            fn put(self, state: &mut ClusterState) {
+                match self {
+                    Record::Scalars(scalars) => scalars.put(state),
+                    $(Record::$variant(key, value) => { state.$table.insert(key, value); })*
+                }
+            }
+        }
+    };
+    (@key Node) => { domain::NodeId }; (@value Node) => { domain::Node };
+    (@key Repo) => { domain::RepoId }; (@value Repo) => { domain::Repo };
+    (@key RepoName) => { domain::RepoName }; (@value RepoName) => { domain::RepoId };
+    (@key Token) => { domain::TokenId }; (@value Token) => { domain::Token };
+    (@key Delivery) => { domain::DeliveryId }; (@value Delivery) => { domain::Delivery };
+    (@key PendingDelivery) => { domain::DeliveryId }; (@value PendingDelivery) => { () };
+    (@key Run) => { domain::RunId }; (@value Run) => { domain::Run };
+    (@key Job) => { domain::JobId }; (@value Job) => { domain::Job };
+    (@key Spec) => { domain::JobId }; (@value Spec) => { domain::SpecBytes };
+    (@key Attempt) => { domain::AttemptId }; (@value Attempt) => { domain::Attempt };
+    (@key Queued) => { domain::QueueKey }; (@value Queued) => { () };
+    (@key Held) => { (domain::NodeId, domain::JobId) }; (@value Held) => { () };
+    (@key Key) => { String }; (@value Key) => { domain::KeyRecord };
+    (@key KeyAge) => { (domain::Timestamp, String) }; (@value KeyAge) => { () };
+    (@key Notice) => { domain::RunId }; (@value Notice) => { domain::Notice };
+}
+
+records! {
+    Node: nodes, Repo: repos, RepoName: repo_names, Token: tokens, Delivery: deliveries,
+    PendingDelivery: pending_deliveries, Run: runs, Job: jobs, Spec: specs, Attempt: attempts, Queued: queue,
+    Held: held, Key: keys, KeyAge: key_ages, Notice: outbox,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Scalars {
+    cluster: Option<domain::ClusterId>,
+    now: domain::Timestamp,
+    ad_hoc_number: u64,
+    open_jobs: u32,
+}
+
+impl Scalars {
+    fn of(state: &ClusterState) -> Self {
+        Self {
+            cluster: state.cluster,
+            now: state.now,
+            ad_hoc_number: state.ad_hoc_number,
+            open_jobs: state.open_jobs,
+        }
+    }
+
+    fn put(self, state: &mut ClusterState) {
+        state.cluster = self.cluster;
+        state.now = self.now;
+        state.ad_hoc_number = self.ad_hoc_number;
+        state.open_jobs = self.open_jobs;
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    meta: SnapshotMetaOf<TypeConfig>,
+    /// The state's hash, checked after reading.
+    state_hash: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct End {
+    records: u64,
+    crc: u32,
+}
+
+/// The file that snapshots are kept in; the newest replaces the one before.
+pub(crate) fn current_path(dir: &Path) -> PathBuf {
+    dir.join("current.snapshot")
+}
+
+/// Writes a snapshot beside the current one and puts it in its place. Blocking.
+pub(crate) fn write(
+    dir: &Path,
+    meta: &SnapshotMetaOf<TypeConfig>,
+    state: &ClusterState,
+) -> Result<SnapshotFile, SnapshotError> {
+    let path = current_path(dir);
+    let failed = |action: &'static str| {
+        let path = path.clone();
+        move |source| SnapshotError::Io { action, path, source }
+    };
+    let temporary = tempfile::NamedTempFile::new_in(dir).map_err(failed("create"))?;
+    let mut writer = Writer {
+        out: BufWriter::with_capacity(1024 * 1024, temporary.as_file()),
+        crc: crc32fast::Hasher::new(),
+        records: 0,
+        path: &path,
+    };
+    writer.bytes(MAGIC)?;
+    writer.record(&Header { meta: meta.clone(), state_hash: state.hash() })?;
+    Record::each(state, |record| writer.record(record))?;
+    let end = End { records: writer.records, crc: writer.crc.clone().finalize() };
+    writer.record(&end)?;
+    writer.out.flush().map_err(failed("write"))?;
+    drop(writer);
+    temporary.as_file().sync_all().map_err(failed("sync"))?;
+    temporary.persist(&path).map_err(|e| failed("rename")(e.error))?;
+    sync_dir(dir).map_err(failed("sync the directory of"))?;
+    Ok(SnapshotFile { path })
+}
+
+/// Puts a received file in the place of the current snapshot. Blocking.
+pub(crate) fn adopt(dir: &Path, received: &SnapshotFile) -> Result<SnapshotFile, SnapshotError> {
+    let path = current_path(dir);
+    if received.path != path {
+        let failed = |action: &'static str| {
+            let path = path.clone();
+            move |source| SnapshotError::Io { action, path, source }
+        };
+        // Copied when it lies on another file system, in any case renamed whole.
+        let aside = dir.join("received.snapshot");
+        fs::copy(&received.path, &aside).map_err(failed("copy"))?;
+        File::open(&aside).and_then(|file| file.sync_all()).map_err(failed("sync"))?;
+        fs::rename(&aside, &path).map_err(failed("rename"))?;
+        sync_dir(dir).map_err(failed("sync the directory of"))?;
+    }
+    Ok(SnapshotFile { path })
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Reads a whole snapshot and checks every byte of it. Blocking.
+pub(crate) fn read(path: &Path) -> Result<(SnapshotMetaOf<TypeConfig>, ClusterState), SnapshotError> {
+    let file = File::open(path).map_err(|source| SnapshotError::Io {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut reader =
+        Reader { input: BufReader::with_capacity(1024 * 1024, file), crc: crc32fast::Hasher::new(), path };
+    let mut magic = [0; 8];
+    reader.exact(&mut magic)?;
+    if magic != *MAGIC {
+        return Err(reader.damaged("it does not begin as a snapshot of this version does"));
+    }
+    let header: Header = reader.decode()?;
+    let mut state = ClusterState::default();
+    let mut records = 1;
+    loop {
+        let crc = reader.crc.clone().finalize();
+        let body = reader.body()?;
+        // The end record is the one whose body says so and whose sums are right; nothing may follow it.
+        if let Ok(end) = codec::decode::<End>(&body, MAX_RECORD)
+            && end.records == records
+            && end.crc == crc
+        {
+            break;
+        }
+        let record: Record = codec::decode(&body, MAX_RECORD).map_err(|e| reader.damaged(e))?;
+        record.put(&mut state);
+        records += 1;
+    }
+    if state.hash() != header.state_hash {
+        return Err(reader.damaged("the state read from it has another hash than the one written"));
+    }
+    Ok((header.meta, state))
+}
+
+struct Writer<'a, W> {
+    out: W,
+    crc: crc32fast::Hasher,
+    records: u64,
+    path: &'a Path,
+}
+
+impl<W: Write> Writer<'_, W> {
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        self.crc.update(bytes);
+        let failed = |source| SnapshotError::Io { action: "write", path: self.path.to_owned(), source };
+        self.out.write_all(bytes).map_err(failed)
+    }
+
+    fn record(&mut self, record: &impl Serialize) -> Result<(), SnapshotError> {
+        let failed = |e: codec::Error| SnapshotError::Io {
+            action: "encode",
+            path: self.path.to_owned(),
+            source: e.into(),
+        };
+        let body = codec::encode(record).map_err(failed)?;
+        self.bytes(&(body.len() as u32).to_le_bytes())?;
+        self.bytes(&crc32fast::hash(&body).to_le_bytes())?;
+        self.bytes(&body)?;
+        self.records += 1;
+        Ok(())
+    }
+}
+
+struct Reader<'a, R> {
+    input: R,
+    crc: crc32fast::Hasher,
+    path: &'a Path,
+}
+
+impl<R: Read> Reader<'_, R> {
+    fn exact(&mut self, bytes: &mut [u8]) -> Result<(), SnapshotError> {
+        self.input.read_exact(bytes).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.damaged("it ends too early"),
+            _ => SnapshotError::Io { action: "read", path: self.path.to_owned(), source },
+        })?;
+        self.crc.update(bytes);
+        Ok(())
+    }
+
+    fn body(&mut self) -> Result<Vec<u8>, SnapshotError> {
+        let (mut length, mut crc) = ([0; 4], [0; 4]);
+        self.exact(&mut length)?;
+        self.exact(&mut crc)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > MAX_RECORD {
+            return Err(self.damaged(format!("a record of {length} bytes, the limit is {MAX_RECORD}")));
+        }
+        let mut body = vec![0; length];
+        self.exact(&mut body)?;
+        if crc32fast::hash(&body) != u32::from_le_bytes(crc) {
+            return Err(self.damaged("a record has another checksum than the one written"));
+        }
+        Ok(body)
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, SnapshotError> {
+        let body = self.body()?;
+        codec::decode(&body, MAX_RECORD).map_err(|e| self.damaged(e))
+    }
+
+    fn damaged(&self, why: impl ToString) -> SnapshotError {
+        SnapshotError::Damaged { path: self.path.to_owned(), why: why.to_string() }
+    }
+}

@@ -1,0 +1,239 @@
+//! The adapter between openraft and domain's state: applies batches, publishes views, writes and installs snapshots.
+//!
+//! A view is an O(1) clone: the snapshot writer and all readers work on views while apply goes on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use domain::{ClusterState, Effect, LogIndex, Reply};
+use futures::{Stream, StreamExt};
+use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::entry::EntryPayload;
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
+use tokio::sync::{broadcast, watch};
+
+use crate::snapshot::{self, SnapshotFile};
+use crate::types::TypeConfig;
+
+/// Effects kept for a slow receiver; one that lags loses them, which only costs time: they are hints.
+const EFFECTS_KEPT: usize = 4096;
+
+/// The state at a log index.
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// The index of the last entry in it; 0 before the first.
+    pub index: LogIndex,
+    /// The state.
+    pub state: ClusterState,
+}
+
+/// What others see of the state machine. Clones share it.
+#[derive(Debug, Clone)]
+pub struct View {
+    current: Arc<ArcSwap<Applied>>,
+    index: watch::Sender<LogIndex>,
+    effects: broadcast::Sender<(LogIndex, Effect)>,
+}
+
+impl View {
+    /// The state as last published. Cheap.
+    #[must_use]
+    pub fn current(&self) -> Arc<Applied> {
+        self.current.load_full()
+    }
+
+    /// The index of the last applied entry, as it grows.
+    #[must_use]
+    pub fn index(&self) -> watch::Receiver<LogIndex> {
+        self.index.subscribe()
+    }
+
+    /// Effects from now on, with their entry's index.
+    #[must_use]
+    pub fn effects(&self) -> broadcast::Receiver<(LogIndex, Effect)> {
+        self.effects.subscribe()
+    }
+
+    fn publish(&self, applied: Applied) {
+        let index = applied.index;
+        self.current.store(Arc::new(applied));
+        self.index.send_replace(index);
+    }
+}
+
+/// The state machine, owned by openraft.
+#[derive(Debug)]
+pub struct StateMachine {
+    dir: PathBuf,
+    last_applied: Option<LogIdOf<TypeConfig>>,
+    membership: StoredMembershipOf<TypeConfig>,
+    state: ClusterState,
+    snapshot: Option<SnapshotMetaOf<TypeConfig>>,
+    view: View,
+}
+
+impl StateMachine {
+    /// Opens the state machine with its snapshots in `dir`: at the last snapshot; the log brings it forward. Blocking.
+    ///
+    /// # Errors
+    /// The system's, or a snapshot that is damaged.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let view = View {
+            current: Arc::default(),
+            index: watch::Sender::new(0),
+            effects: broadcast::Sender::new(EFFECTS_KEPT),
+        };
+        let mut machine = Self {
+            dir: dir.to_owned(),
+            last_applied: None,
+            membership: StoredMembershipOf::<TypeConfig>::default(),
+            state: ClusterState::default(),
+            snapshot: None,
+            view,
+        };
+        let path = snapshot::current_path(dir);
+        if path.exists() {
+            machine.restore(&path)?;
+        }
+        Ok(machine)
+    }
+
+    /// What others see.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.clone()
+    }
+
+    fn restore(&mut self, path: &Path) -> io::Result<()> {
+        let (meta, state) = snapshot::read(path)?;
+        self.last_applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.state = state;
+        self.snapshot = Some(meta);
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let index = self.last_applied.map_or(0, |id| id.index);
+        self.view.publish(Applied { index, state: self.state.clone() });
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(
+        &mut self,
+    ) -> io::Result<(Option<LogIdOf<TypeConfig>>, StoredMembershipOf<TypeConfig>)> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let (mut answers, mut effects) = (Vec::new(), Vec::new());
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let index = entry.log_id.index;
+            let reply = match entry.payload {
+                EntryPayload::Blank => Reply::Done,
+                EntryPayload::Membership(membership) => {
+                    self.membership = StoredMembershipOf::<TypeConfig>::new(Some(entry.log_id), membership);
+                    Reply::Done
+                }
+                EntryPayload::Normal(proposal) => {
+                    let (reply, new) = self.state.apply(index, &proposal.0);
+                    effects.extend(new.into_iter().map(|effect| (index, effect)));
+                    reply
+                }
+            };
+            self.last_applied = Some(entry.log_id);
+            answers.extend(responder.map(|responder| (responder, reply)));
+        }
+        // Published before anyone is answered: who got an answer sees its effect.
+        self.publish();
+        for (responder, reply) in answers {
+            responder.send(reply);
+        }
+        for effect in effects {
+            // No receiver: this node does not lead, and followers drop effects.
+            let _ = self.view.effects.send(effect);
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder {
+            dir: self.dir.clone(),
+            meta: SnapshotMetaOf::<TypeConfig> {
+                last_log_id: self.last_applied,
+                last_membership: self.membership.clone(),
+            },
+            state: self.state.clone(),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<TypeConfig>,
+        received: SnapshotFile,
+    ) -> io::Result<()> {
+        let dir = self.dir.clone();
+        let read = move || -> io::Result<_> {
+            // Read whole before it replaces anything.
+            let (found, state) = snapshot::read(&received.path)?;
+            snapshot::adopt(&dir, &received)?;
+            Ok((found, state))
+        };
+        let (found, state) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+        if found != *meta {
+            return Err(io::Error::other(format!(
+                "the snapshot received is of {found:?}, announced was {meta:?}"
+            )));
+        }
+        self.last_applied = found.last_log_id;
+        self.membership = found.last_membership.clone();
+        self.state = state;
+        self.snapshot = Some(found);
+        self.publish();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>> {
+        let path = snapshot::current_path(&self.dir);
+        if !path.exists() {
+            return Ok(None);
+        }
+        // The builder works beside us: what is on disk is the truth.
+        let file = path.clone();
+        let (meta, _) =
+            tokio::task::spawn_blocking(move || snapshot::read(&file)).await.map_err(io::Error::other)??;
+        Ok(Some(Snapshot { meta, snapshot: SnapshotFile { path } }))
+    }
+}
+
+/// Writes one snapshot of the view it was made with, in the background.
+#[derive(Debug)]
+pub struct Builder {
+    dir: PathBuf,
+    meta: SnapshotMetaOf<TypeConfig>,
+    state: ClusterState,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotFile>> {
+        let (dir, meta, state) = (self.dir.clone(), self.meta.clone(), self.state.clone());
+        let write = move || snapshot::write(&dir, &meta, &state);
+        let file = tokio::task::spawn_blocking(write).await.map_err(io::Error::other)??;
+        Ok(Snapshot { meta: self.meta.clone(), snapshot: file })
+    }
+}

@@ -1,0 +1,45 @@
+//! The types that openraft is given.
+
+use std::fmt;
+
+use domain::{Entry, Reply};
+use openraft::impls::leader_id_std;
+use serde::{Deserialize, Serialize};
+
+/// A command on its way through the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal(pub Entry);
+
+impl fmt::Display for Proposal {
+    /// Only the kind: commands hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = format!("{:?}", std::mem::discriminant(&self.0.command));
+        write!(f, "command {whole} at {}", self.0.at.0)
+    }
+}
+
+/// How a member is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAddress {
+    /// Its name, which its certificate carries.
+    pub name: String,
+    /// Its cluster port, `host:port`.
+    pub cluster_addr: String,
+}
+
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name, self.cluster_addr)
+    }
+}
+
+openraft::declare_raft_types!(
+    /// Standard Raft leader ids: at most one leader per term, so that a log id is a term and an index.
+    pub TypeConfig:
+        D = Proposal,
+        R = Reply,
+        NodeId = u64,
+        Node = NodeAddress,
+        LeaderId = leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = openraft_rt_tokio::TokioRuntime,
+);

@@ -1,0 +1,208 @@
+//! The log store and the state machine: openraft's own suite, then what it does not test: crashes, damage, restarts.
+
+use std::fs;
+use std::path::Path;
+
+use domain::{ClusterId, Command, Entry, Timestamp, TokenId};
+use openraft::alias::{EntryOf, LogIdOf, VoteOf};
+use openraft::entry::RaftEntry;
+use openraft::errors::ErrorSource;
+use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
+use openraft::testing::log::{StoreBuilder, Suite};
+use openraft::{EntryPayload, LogId, RaftLogReader, RaftSnapshotBuilder, StorageError};
+use raft_store::{LogStore, Proposal, StateMachine, TypeConfig};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+struct Builder;
+
+fn failed(error: &std::io::Error) -> StorageError<TypeConfig> {
+    StorageError::read(openraft::impls::BoxedErrorSource::from_error(error))
+}
+
+impl StoreBuilder<TypeConfig, LogStore, StateMachine, tempfile::TempDir> for Builder {
+    async fn build(
+        &self,
+    ) -> std::result::Result<(tempfile::TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
+        let dir = tempfile::tempdir().map_err(|e| failed(&e))?;
+        let log = LogStore::open(&dir.path().join("log")).map_err(|e| failed(&e))?;
+        let machine = StateMachine::open(&dir.path().join("state")).map_err(|e| failed(&e))?;
+        Ok((dir, log, machine))
+    }
+}
+
+#[tokio::test]
+async fn openrafts_suite_passes() -> Result {
+    Suite::test_all(Builder).await?;
+    Ok(())
+}
+
+fn entry(index: u64) -> EntryOf<TypeConfig> {
+    let command = match index {
+        1 => Command::InitCluster { cluster: ClusterId(1), token: TokenId(1), token_hash: [7; 32] },
+        _ => Command::CreateToken {
+            id: TokenId(u128::from(index)),
+            name: format!("token {index}"),
+            hash: [index as u8; 32],
+            right: domain::Right::Read,
+            expires_at: None,
+        },
+    };
+    let proposal = Proposal(Entry { at: Timestamp(index), command });
+    EntryOf::<TypeConfig>::new(LogId::new_term_index(1, index), EntryPayload::Normal(proposal))
+}
+
+fn entries(range: std::ops::RangeInclusive<u64>) -> Vec<EntryOf<TypeConfig>> {
+    range.map(entry).collect()
+}
+
+async fn apply(machine: &mut StateMachine, entries: Vec<EntryOf<TypeConfig>>) -> Result {
+    let stream = futures::stream::iter(entries.into_iter().map(|entry| Ok((entry, None))));
+    machine.apply(Box::pin(stream)).await?;
+    Ok(())
+}
+
+/// Copies what a crash would leave: the files as they are now, while the store is still open.
+fn copy_dir(from: &Path, to: &Path) -> Result {
+    fs::create_dir_all(to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        if file.file_type()?.is_file() {
+            fs::copy(file.path(), to.join(file.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+fn newest_chunk(dir: &Path) -> Result<std::path::PathBuf> {
+    let mut chunks: Vec<_> =
+        fs::read_dir(dir)?.map(|file| file.map(|f| f.path())).collect::<std::io::Result<_>>()?;
+    chunks.retain(|path| {
+        path.extension().is_some_and(|e| e == "wal") && fs::metadata(path).is_ok_and(|m| m.len() > 0)
+    });
+    chunks.sort();
+    chunks.pop().ok_or_else(|| "no chunk".into())
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_crash() -> Result {
+    let dir = tempfile::tempdir()?;
+    let live = dir.path().join("live");
+    let mut log = LogStore::open(&live)?;
+    let vote = VoteOf::<TypeConfig>::new(3, 42);
+    log.save_vote(&vote).await?;
+    log.blocking_append(entries(0..=9)).await?;
+    let committed: LogIdOf<TypeConfig> = LogId::new_term_index(1, 7);
+    log.save_committed(Some(committed)).await?;
+    log.blocking_append(entries(10..=19)).await?;
+    let crashed = dir.path().join("crashed");
+    copy_dir(&live, &crashed)?;
+    let mut again = LogStore::open(&crashed)?;
+    assert_eq!(again.read_vote().await?, Some(vote));
+    assert_eq!(again.try_get_log_entries(0..).await?, entries(0..=19));
+    assert_eq!(again.read_committed().await?, Some(committed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_off_and_writing_goes_on() -> Result {
+    let dir = tempfile::tempdir()?;
+    let live = dir.path().join("live");
+    let mut log = LogStore::open(&live)?;
+    log.blocking_append(entries(0..=9)).await?;
+    let whole = fs::metadata(newest_chunk(&live)?)?.len();
+    log.blocking_append(entries(10..=10)).await?;
+    let end = fs::metadata(newest_chunk(&live)?)?.len();
+    assert!(end > whole);
+    for cut in [whole + 1, (whole + end) / 2, end - 1] {
+        let torn = dir.path().join(format!("torn-{cut}"));
+        copy_dir(&live, &torn)?;
+        fs::OpenOptions::new().write(true).open(newest_chunk(&torn)?)?.set_len(cut)?;
+        let mut again = LogStore::open(&torn)?;
+        assert_eq!(again.try_get_log_entries(0..).await?, entries(0..=9), "cut at {cut}");
+        again.blocking_append(entries(10..=12)).await?;
+        assert_eq!(again.try_get_log_entries(0..).await?, entries(0..=12), "cut at {cut}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_flipped_byte_before_the_tail_is_refused() -> Result {
+    let dir = tempfile::tempdir()?;
+    let live = dir.path().join("live");
+    let mut log = LogStore::open(&live)?;
+    log.blocking_append(entries(0..=9)).await?;
+    let flipped = dir.path().join("flipped");
+    copy_dir(&live, &flipped)?;
+    let chunk = newest_chunk(&flipped)?;
+    let mut bytes = fs::read(&chunk)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&chunk, bytes)?;
+    assert!(LogStore::open(&flipped).is_err(), "a damaged log was opened");
+    Ok(())
+}
+
+#[tokio::test]
+async fn truncated_and_purged_entries_stay_away_after_a_crash() -> Result {
+    let dir = tempfile::tempdir()?;
+    let live = dir.path().join("live");
+    let mut log = LogStore::open(&live)?;
+    log.append(entries(0..=9), IOFlushed::noop()).await?;
+    log.truncate_after(Some(LogId::new_term_index(1, 6))).await?;
+    log.purge(LogId::new_term_index(1, 2)).await?;
+    let crashed = dir.path().join("crashed");
+    copy_dir(&live, &crashed)?;
+    let mut again = LogStore::open(&crashed)?;
+    assert_eq!(again.try_get_log_entries(0..).await?, entries(3..=6));
+    assert_eq!(again.get_log_state().await?.last_purged_log_id, Some(LogId::new_term_index(1, 2)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_snapshot_brings_the_state_back_and_to_another_node() -> Result {
+    let dir = tempfile::tempdir()?;
+    let mut machine = StateMachine::open(&dir.path().join("a"))?;
+    let view = machine.view();
+    apply(&mut machine, entries(1..=20)).await?;
+    assert_eq!((*view.index().borrow(), view.current().state.tokens.len()), (20, 20));
+    let mut builder = machine.get_snapshot_builder().await;
+    // What is applied while the snapshot is written is not in it.
+    apply(&mut machine, entries(21..=30)).await?;
+    let snapshot = builder.build_snapshot().await?;
+    assert_eq!(snapshot.meta.last_log_id, Some(LogId::new_term_index(1, 20)));
+
+    let mut restarted = StateMachine::open(&dir.path().join("a"))?;
+    assert_eq!(restarted.applied_state().await?.0, snapshot.meta.last_log_id);
+    apply(&mut restarted, entries(21..=30)).await?;
+    assert_eq!(restarted.view().current().state.hash(), view.current().state.hash());
+
+    let mut other = StateMachine::open(&dir.path().join("b"))?;
+    other.install_snapshot(&snapshot.meta, snapshot.snapshot).await?;
+    apply(&mut other, entries(21..=30)).await?;
+    assert_eq!(other.view().current().state.hash(), view.current().state.hash());
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_byte_of_a_snapshot_can_change_unnoticed() -> Result {
+    let dir = tempfile::tempdir()?;
+    let mut machine = StateMachine::open(dir.path())?;
+    apply(&mut machine, entries(1..=5)).await?;
+    let snapshot = machine.get_snapshot_builder().await.build_snapshot().await?;
+    let good = fs::read(&snapshot.snapshot.path)?;
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        fs::write(&snapshot.snapshot.path, bad)?;
+        let error = StateMachine::open(dir.path()).err().ok_or(format!("byte {at} flipped unnoticed"))?;
+        assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+    for cut in (0..good.len()).step_by(7) {
+        fs::write(&snapshot.snapshot.path, &good[..cut])?;
+        assert!(StateMachine::open(dir.path()).is_err(), "cut at {cut} unnoticed");
+    }
+    fs::write(&snapshot.snapshot.path, good)?;
+    StateMachine::open(dir.path())?;
+    Ok(())
+}
