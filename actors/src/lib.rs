@@ -3,5 +3,11 @@
 //! Must not know: HTTP for people (node), how consensus works (raft-store).
 
 pub mod artifacts;
+mod clock;
+pub mod gateway;
 //pub mod logs;
+pub mod metrics;
+pub mod queue;
+pub mod replica;
+pub mod supervisor;
 pub mod workspace;

@@ -1,0 +1,38 @@
+//! Names of the metrics that actors record, described once. Never labelled by job or run.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Placements taken by the state machine.
+pub const PLACEMENTS: &str = "troupe_placements_total";
+/// Attempts that ended on this node, by `outcome`.
+pub const ATTEMPTS: &str = "troupe_attempts_total";
+/// Slots of this node, by `state`: idle, busy, offline.
+pub const SLOTS: &str = "troupe_runner_slots";
+/// Open jobs, by `state`; recorded by the leader.
+pub const QUEUE_DEPTH: &str = "troupe_queue_jobs";
+/// From queued to placed.
+pub const QUEUED_SECONDS: &str = "troupe_job_queued_seconds";
+/// From placed to started.
+pub const PLACED_SECONDS: &str = "troupe_job_placed_seconds";
+/// From started to finished.
+pub const RUN_SECONDS: &str = "troupe_job_run_seconds";
+/// Sessions with other nodes that are up.
+pub const PEERS_UP: &str = "troupe_peers_up";
+/// Nodes whose lease ran out, as this leader found.
+pub const NODES_LOST: &str = "troupe_nodes_lost_total";
+/// Times this node ended its attempts because it could not renew its lease.
+pub const SELF_FENCED: &str = "troupe_self_fenced_total";
+
+/// Describes all of them to the recorder.
+pub fn describe() {
+    describe_counter!(PLACEMENTS, "Placements taken by the state machine");
+    describe_counter!(ATTEMPTS, "Attempts that ended on this node, by outcome");
+    describe_gauge!(SLOTS, "Slots of this node, by state");
+    describe_gauge!(QUEUE_DEPTH, "Open jobs, by state; recorded by the leader");
+    describe_histogram!(QUEUED_SECONDS, Unit::Seconds, "Time from queued to placed");
+    describe_histogram!(PLACED_SECONDS, Unit::Seconds, "Time from placed to started");
+    describe_histogram!(RUN_SECONDS, Unit::Seconds, "Time from started to finished");
+    describe_gauge!(PEERS_UP, "Sessions with other nodes that are up");
+    describe_counter!(NODES_LOST, "Nodes whose lease ran out, as this leader found");
+    describe_counter!(SELF_FENCED, "Times this node ended its attempts because it could not renew its lease");
+}

@@ -1,0 +1,197 @@
+//! The job queue's keeper: exists on the leader's node, only while it leads.
+//!
+//! Effects wake it, but everything it does is derived from the state again and again; a hint that is lost costs only
+//! time. Must not know containers or how a run is made from files.
+//!
+//! Telling forges is not here yet: the outbox stays as it is in the state until an actor drains it.
+
+mod dispatcher;
+mod expansions;
+mod leases;
+mod retention;
+mod scheduler;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::{BootId, Holding, NodeId};
+use futures::future::BoxFuture;
+use ractor::ActorProcessingErr;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::{Answer, Gateway, Outcome, Rejection};
+use crate::replica::{Leadership, SharedReplica};
+use crate::supervisor::{Child, Policy, Supervisor};
+use leases::Leases;
+
+/// How the queue behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long a lease lasts. Nodes stop their containers earlier than that by a margin.
+    pub lease: Duration,
+    /// A placement that its node does not hold by then is taken back.
+    pub acknowledge: Duration,
+    /// How often the state is compared with what should be.
+    pub reconcile: Duration,
+    /// Wakes within this time become one plan.
+    pub debounce: Duration,
+    /// Queued jobs looked at in one plan.
+    pub examine: usize,
+    /// An expansion that takes longer is given to another node.
+    pub expansion: Duration,
+    /// Finished runs are forgotten after this long; zero keeps them for ever.
+    pub retention: Duration,
+    /// How often runs past retention are looked for.
+    pub retention_every: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(15),
+            acknowledge: Duration::from_secs(10),
+            reconcile: Duration::from_millis(500),
+            debounce: Duration::from_millis(2),
+            examine: 4096,
+            expansion: Duration::from_secs(300),
+            retention: Duration::from_secs(90 * 24 * 3600),
+            retention_every: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The entrance for heartbeats: the queue of the present term, when this node leads.
+#[derive(Clone, Default)]
+pub struct Desk {
+    present: Arc<Mutex<Option<Arc<Leases>>>>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("leads", &self.present().is_some()).finish()
+    }
+}
+
+impl Desk {
+    fn present(&self) -> Option<Arc<Leases>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, leases: Option<Arc<Leases>>) {
+        *self.present.lock().unwrap_or_else(PoisonError::into_inner) = leases;
+    }
+
+    /// Takes a heartbeat: renews the lease and remembers what the node holds.
+    ///
+    /// # Errors
+    /// [`Rejection::NotLeader`] or [`Rejection::NotRegistered`].
+    pub fn heartbeat(
+        &self,
+        replica: &SharedReplica,
+        node: NodeId,
+        boot: BootId,
+        holdings: Vec<Holding>,
+    ) -> Outcome {
+        let leases = self.present().ok_or(Rejection::NotLeader)?;
+        let state = replica.state();
+        let known = state.nodes.get(&node).is_some_and(|n| n.boot == boot && !n.lost);
+        if !known {
+            return Err(Rejection::NotRegistered);
+        }
+        let granted = leases.renew(node, boot, holdings).ok_or(Rejection::NotLeader)?;
+        Ok(Answer::Lease { granted_millis: granted.as_millis() as u64, term: leases.term })
+    }
+
+    /// Nodes whose lease holds, as this leader sees it; empty when this node does not lead.
+    #[must_use]
+    pub fn live(&self) -> BTreeSet<NodeId> {
+        self.present().map(|leases| leases.live()).unwrap_or_default()
+    }
+}
+
+/// What the parts of the queue share.
+#[derive(Clone)]
+struct Shared {
+    replica: SharedReplica,
+    gateway: Gateway,
+    options: Options,
+    leases: Arc<Leases>,
+}
+
+type Work = BoxFuture<'static, Result<(), ActorProcessingErr>>;
+
+/// The child that keeps the queue while this node leads.
+#[must_use]
+pub fn child(
+    replica: SharedReplica,
+    gateway: Gateway,
+    desk: Desk,
+    options: Options,
+    policy: Policy,
+) -> Child {
+    Child::task("queue", move |stop| {
+        let (replica, gateway, desk) = (Arc::clone(&replica), gateway.clone(), desk.clone());
+        Box::pin(lead(replica, gateway, desk, options.clone(), policy.clone(), stop))
+    })
+}
+
+async fn lead(
+    replica: SharedReplica,
+    gateway: Gateway,
+    desk: Desk,
+    options: Options,
+    policy: Policy,
+    stop: CancellationToken,
+) -> Result<(), ActorProcessingErr> {
+    let mut leadership = replica.leadership();
+    loop {
+        let now: Leadership = *leadership.borrow_and_update();
+        if !now.is_me {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                changed = leadership.changed() => changed?,
+            }
+            continue;
+        }
+        tracing::info!(term = now.term, "this node leads: the queue is here");
+        let leases = Arc::new(Leases::new(now.term, options.lease));
+        let shared = Shared {
+            replica: Arc::clone(&replica),
+            gateway: gateway.clone(),
+            options: options.clone(),
+            leases,
+        };
+        let (queue, mut over) = Supervisor::start(policy.clone(), children(&shared)).await?;
+        desk.set(Some(Arc::clone(&shared.leases)));
+        let same = |l: &Leadership| l.is_me && l.term == now.term;
+        let ended = tokio::select! {
+            () = stop.cancelled() => None,
+            changed = leadership.wait_for(|l| !same(l)) => changed.err().map(|e| e.to_string()),
+            _ = &mut over => Some("the queue's supervisor gave up".to_owned()),
+        };
+        desk.set(None);
+        // An error means that it had ended.
+        drop(queue.stop_and_wait(None, None).await);
+        tracing::info!(term = now.term, "the queue is no longer here");
+        match ended {
+            Some(why) => return Err(why.into()),
+            None if stop.is_cancelled() => return Ok(()),
+            None => {}
+        }
+    }
+}
+
+fn children(shared: &Shared) -> Vec<Child> {
+    let part = |name, run: fn(Shared, CancellationToken) -> Work| {
+        let shared = shared.clone();
+        Child::task(name, move |stop| run(shared.clone(), stop))
+    };
+    vec![
+        part("leases", |shared, stop| Box::pin(leases::run(shared, stop))),
+        part("dispatcher", |shared, stop| Box::pin(dispatcher::run(shared, stop))),
+        part("scheduler", |shared, stop| Box::pin(scheduler::run(shared, stop))),
+        part("expansions", |shared, stop| Box::pin(expansions::run(shared, stop))),
+        part("retention", |shared, stop| Box::pin(retention::run(shared, stop))),
+    ]
+}

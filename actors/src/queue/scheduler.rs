@@ -1,0 +1,94 @@
+//! Snapshot, plan, propose. What a plan says is verified again when it is applied.
+
+use std::time::Duration;
+
+use domain::{Command, Plan, Reply, Snapshot, limits, plan};
+use metrics::{counter, gauge};
+use ractor::ActorProcessingErr;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::metrics::{PLACEMENTS, QUEUE_DEPTH};
+
+/// Jobs are counted for the metrics this often: it costs a look at each.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), ActorProcessingErr> {
+    let mut applied = shared.replica.applied();
+    let mut tick = tokio::time::interval(shared.options.reconcile);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut counted = Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = applied.changed() => changed?,
+            () = shared.leases.changed.notified() => {}
+            _ = tick.tick() => {
+                if counted.elapsed() >= COUNT_EVERY {
+                    counted = Instant::now();
+                    count(&shared);
+                }
+            }
+        }
+        if shared.replica.state().queue.is_empty() {
+            continue;
+        }
+        // What comes in the meantime is in the same plan.
+        tokio::time::sleep(shared.options.debounce).await;
+        applied.borrow_and_update();
+        if stop.run_until_cancelled(drain(&shared)).await.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Plans and proposes until nothing more can be placed.
+async fn drain(shared: &Shared) {
+    loop {
+        let snapshot = shared.replica.state();
+        let live = shared.leases.live();
+        let examine = shared.options.examine;
+        let Plan { placements, unplaced } = plan(&Snapshot { state: &snapshot, live: &live, examine });
+        if let Some((job, reason)) = unplaced.first() {
+            tracing::debug!(%job, %reason, more = unplaced.len() - 1, "stays queued");
+        }
+        if placements.is_empty() {
+            return;
+        }
+        let full = placements.len() == limits::MAX_BATCH;
+        match shared.replica.propose(Command::Place { placements }).await {
+            Ok(Reply::Placed { placed, refused }) => {
+                counter!(PLACEMENTS).increment(u64::from(placed));
+                for (job, refusal) in &refused {
+                    tracing::debug!(%job, %refusal, "a placement was refused");
+                }
+                if !full || placed == 0 {
+                    return;
+                }
+            }
+            Ok(reply) => {
+                tracing::warn!(?reply, "placements were not taken");
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "placements could not be proposed");
+                return;
+            }
+        }
+    }
+}
+
+fn count(shared: &Shared) {
+    let counts = shared.replica.state().job_counts();
+    let all = [
+        ("waiting", counts.waiting),
+        ("queued", counts.queued),
+        ("held", counts.held),
+        ("placed", counts.placed),
+        ("running", counts.running),
+    ];
+    for (state, jobs) in all {
+        gauge!(QUEUE_DEPTH, "state" => state).set(jobs as f64);
+    }
+}
