@@ -2,16 +2,24 @@
 //!
 //! Must not know: actors, HTTP, Docker. What a command means is domain's business.
 
+mod bootstrap;
 pub mod codec;
 pub mod identity;
 mod log_store;
 mod metrics;
+mod network;
+mod proposer;
+mod server;
 mod snapshot;
 mod state_machine;
+mod store;
 mod types;
+mod wire;
 
+pub use bootstrap::TOKEN_FILE;
 pub use log_store::LogStore;
 pub use metrics::describe as describe_metrics;
 pub use snapshot::{SnapshotError, SnapshotFile};
 pub use state_machine::{Applied, StateMachine, View};
+pub use store::{Committed, Leadership, OpenError, Options, ProposeError, Status, Store, Timings};
 pub use types::{NodeAddress, Proposal, TypeConfig};

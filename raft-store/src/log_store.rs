@@ -184,15 +184,19 @@ impl Types for LogTypes {
     }
 
     fn payload_size(payload: &StoredPayload) -> u64 {
-        // For the cache's bound only; near enough, and costs nothing.
-        match &payload.0 {
-            Payload::Normal(proposal) => size_of_command(&proposal.0.command),
-            _ => 64,
-        }
+        size_of(&payload.0)
     }
 }
 
-fn size_of_command(command: &domain::Command) -> u64 {
+/// About how many bytes a payload takes: near enough for bounds, and costs nothing.
+pub(crate) fn size_of(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Normal(proposal) => size_of_command(&proposal.0.command),
+        _ => 64,
+    }
+}
+
+pub(crate) fn size_of_command(command: &domain::Command) -> u64 {
     let specs = |run: &domain::NewRun| run.jobs.iter().map(|job| job.spec.0.len() as u64 + 200).sum::<u64>();
     256 + match command {
         domain::Command::SubmitRun { run, .. } => specs(run),

@@ -1,0 +1,173 @@
+//! How a cluster begins: when exactly the expected number of new nodes see each other, the lowest id initialises Raft
+//! with all of them; then whoever leads commits the cluster's id and its first token.
+//!
+//! Never with whoever happens to answer: too few, too many, or one that belongs to a cluster, and nothing happens.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use domain::{ClusterId, Command, Reply, Timestamp, TokenId};
+
+use openraft::errors::{InitializeError, RaftError};
+use rand::Rng;
+use sha2::{Digest, Sha256};
+
+use crate::network::Caller;
+use crate::server::Node;
+use crate::store::{Store, WeakStore, upgrade};
+use crate::types::{NodeAddress, TypeConfig};
+use crate::wire::{self, Probe, Request, Response};
+
+/// Between two looks at the seeds.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// The file in the data directory of the node that led first, with the admin token.
+pub const TOKEN_FILE: &str = "admin-token";
+
+pub(crate) struct Plan {
+    pub store: WeakStore,
+    pub raft: Node,
+    pub caller: Caller,
+    pub me: Probe,
+    pub seeds: Vec<String>,
+    pub data_dir: PathBuf,
+}
+
+/// Runs until the cluster has its id.
+pub(crate) async fn run(plan: Plan) {
+    while !plan.raft.is_initialized().await.unwrap_or(true) {
+        match plan.members().await {
+            Some(members) => {
+                let first = members.keys().next() == Some(&plan.me.node);
+                if first && let Err(error) = plan.initialize(members).await {
+                    tracing::error!(%error, "the cluster could not be initialised");
+                }
+            }
+            None => tracing::debug!(expect = plan.me.expect, "waiting for the other nodes of a new cluster"),
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+    plan.commit_cluster_id().await;
+}
+
+impl Plan {
+    /// All members of the new cluster, if all are there, new, and expect the same number.
+    async fn members(&self) -> Option<BTreeMap<u64, NodeAddress>> {
+        let mut found = BTreeMap::from([(self.me.node, address(&self.me))]);
+        for seed in &self.seeds {
+            if *seed == self.me.cluster_addr {
+                continue;
+            }
+            let probe = match self.probe(seed).await {
+                Ok(probe) => probe,
+                Err(error) => {
+                    tracing::debug!(seed, %error, "seed does not answer");
+                    continue;
+                }
+            };
+            if probe.initialized || probe.expect != self.me.expect {
+                tracing::warn!(seed, ?probe, "seed belongs to a cluster, or expects another number of nodes");
+                return None;
+            }
+            found.insert(probe.node, address(&probe));
+        }
+        let exact = found.len() as u64 == self.me.expect;
+        if found.len() as u64 > self.me.expect {
+            tracing::error!(
+                found = found.len(),
+                expect = self.me.expect,
+                "more nodes than cluster.bootstrap_expect"
+            );
+        }
+        exact.then_some(found)
+    }
+
+    async fn probe(&self, seed: &str) -> io::Result<Probe> {
+        let mut link = self.caller.open(seed, None).await?;
+        let ask = async {
+            wire::send(&mut link.stream, &Request::Probe).await?;
+            wire::receive(&mut link.stream).await
+        };
+        match tokio::time::timeout(self.caller.connect_timeout, ask).await {
+            Ok(Ok(Response::Probe(probe))) => Ok(probe),
+            Ok(Ok(other)) => Err(io::Error::other(format!("an answer to another question: {other:?}"))),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    async fn initialize(
+        &self,
+        members: BTreeMap<u64, NodeAddress>,
+    ) -> Result<(), RaftError<TypeConfig, InitializeError<TypeConfig>>> {
+        tracing::info!(members = members.len(), "initialising a new cluster");
+        match self.raft.initialize(members).await {
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whoever leads a cluster without an id gives it one. The token is on disk before it is in the log, so that a
+    /// crash in between loses no token that works.
+    async fn commit_cluster_id(&self) {
+        loop {
+            let Some(store) = upgrade(&self.store) else { return };
+            if store.state().cluster.is_some() {
+                return;
+            }
+            let leads = store.leadership().borrow().is_me;
+            if leads {
+                match self.try_commit(&store).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::warn!(%error, "the cluster's id is not committed yet"),
+                }
+            }
+            drop(store);
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    async fn try_commit(&self, store: &Store) -> io::Result<()> {
+        let path = self.data_dir.join(TOKEN_FILE);
+        let secret = new_secret();
+        write_secret(&path, &secret)?;
+        let at =
+            Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64);
+        let command = Command::InitCluster {
+            cluster: ClusterId::from_parts(at, random()),
+            token: TokenId::from_parts(at, random()),
+            token_hash: Sha256::digest(&secret).into(),
+        };
+        let committed = store.propose(command).await.map_err(io::Error::other)?;
+        match committed.reply {
+            Reply::Refused(_) => std::fs::remove_file(&path),
+            _ => {
+                tracing::info!(path = %path.display(), "a new cluster; the admin token is in this file");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn address(probe: &Probe) -> NodeAddress {
+    NodeAddress { name: probe.name.clone(), cluster_addr: probe.cluster_addr.clone() }
+}
+
+fn random() -> u128 {
+    let mut rng = rand::rng();
+    u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())
+}
+
+fn new_secret() -> String {
+    format!("troupe_{:032x}{:032x}", random(), random())
+}
+
+fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    writeln!(file, "{secret}")?;
+    file.sync_all()
+}

@@ -1,0 +1,257 @@
+//! Raft's network over links: each client has a connection of its own, opened when it is first needed and dropped on
+//! any error, so that neither a snapshot nor a batch of entries delays a heartbeat.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use domain::ClusterId;
+use links::{Dialer, Link, PeerName, Protocol};
+use openraft::alias::{SnapshotOf, VoteOf};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use tokio::io::AsyncReadExt;
+
+use crate::snapshot::SnapshotFile;
+use crate::state_machine::View;
+use crate::types::{NodeAddress, TypeConfig};
+use crate::wire::{self, CHUNK, Hello, Request, Response, Welcome};
+
+/// Most bytes of entries in one append, before encoding grows them a little; the rest follows in the next.
+const APPEND_BYTES: usize = 4 * 1024 * 1024;
+
+/// Opens connections in this node's name.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub dialer: Dialer,
+    pub from: u64,
+    pub view: View,
+    pub connect_timeout: Duration,
+}
+
+impl Caller {
+    fn cluster(&self) -> Option<ClusterId> {
+        self.view.current().state.cluster
+    }
+
+    /// Opens a connection and greets. With a target, only to that node.
+    pub(crate) async fn open(&self, addr: &str, target: Option<(u64, &str)>) -> io::Result<Link> {
+        let name: Option<PeerName> =
+            target.map(|(_, name)| name.parse()).transpose().map_err(io::Error::other)?;
+        let mut link = self
+            .dialer
+            .dial(addr, Protocol::Raft, name.as_ref(), self.connect_timeout)
+            .await
+            .map_err(io::Error::other)?;
+        let hello = Hello { cluster: self.cluster(), from: self.from, target: target.map(|(id, _)| id) };
+        let greet = async {
+            wire::send(&mut link.stream, &hello).await?;
+            wire::receive::<Welcome>(&mut link.stream).await
+        };
+        let welcome = tokio::time::timeout(self.connect_timeout, greet).await.map_err(|_| timed_out())??;
+        match welcome.refused {
+            None => Ok(link),
+            Some(why) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("{addr} refused the link: {why}"),
+            )),
+        }
+    }
+}
+
+fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
+}
+
+/// A connection to one node that is opened again after an error.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    caller: Caller,
+    target: u64,
+    address: NodeAddress,
+    link: Option<Link>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// Nothing was sent.
+    NotSent(io::Error),
+    /// Something was sent: it may have been done.
+    NoAnswer(io::Error),
+}
+
+impl CallError {
+    fn into_io(self) -> io::Error {
+        match self {
+            Self::NotSent(error) | Self::NoAnswer(error) => error,
+        }
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(caller: Caller, target: u64, address: NodeAddress) -> Self {
+        Self { caller, target, address, link: None }
+    }
+
+    /// One request and its answer within `limit`.
+    pub(crate) async fn call(&mut self, request: &Request, limit: Duration) -> Result<Response, CallError> {
+        // Taken out, so that a call that is given up leaves no half-read connection behind.
+        let mut link = match self.link.take() {
+            Some(link) => link,
+            None => {
+                let (id, name) = (self.target, self.address.name.as_str());
+                let open = self.caller.open(&self.address.cluster_addr, Some((id, name)));
+                open.await.map_err(CallError::NotSent)?
+            }
+        };
+        let exchange = async {
+            wire::send(&mut link.stream, request).await?;
+            wire::receive::<Response>(&mut link.stream).await
+        };
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(Ok(response)) => {
+                self.link = Some(link);
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(CallError::NoAnswer(error)),
+            Err(_) => Err(CallError::NoAnswer(timed_out())),
+        }
+    }
+
+    async fn send_snapshot(
+        &mut self,
+        vote: VoteOf<TypeConfig>,
+        snapshot: SnapshotOf<TypeConfig, SnapshotFile>,
+        limit: Duration,
+    ) -> io::Result<Response> {
+        let mut file = tokio::fs::File::open(&snapshot.snapshot.path).await?;
+        let bytes = file.metadata().await?.len();
+        let (id, name) = (self.target, self.address.name.as_str());
+        let mut link = self.caller.open(&self.address.cluster_addr, Some((id, name))).await?;
+        wire::send(&mut link.stream, &Request::Snapshot { vote, meta: snapshot.meta, bytes }).await?;
+        let mut chunk = vec![0; CHUNK];
+        let mut left = bytes;
+        while left > 0 {
+            let want = CHUNK.min(left as usize);
+            file.read_exact(&mut chunk[..want]).await?;
+            // Progress is what counts, not the time of the whole.
+            let sent = wire::send_raw(&mut link.stream, &chunk[..want]);
+            tokio::time::timeout(limit, sent).await.map_err(|_| timed_out())??;
+            left -= want as u64;
+        }
+        tokio::time::timeout(limit, wire::receive(&mut link.stream)).await.map_err(|_| timed_out())?
+    }
+}
+
+fn unreachable(error: &io::Error) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+fn unexpected(response: Response) -> io::Error {
+    match response {
+        Response::Failed(why) => io::Error::other(why),
+        other => {
+            io::Error::new(io::ErrorKind::InvalidData, format!("an answer to another question: {other:?}"))
+        }
+    }
+}
+
+/// Makes a request and takes the one kind of answer that belongs to it.
+macro_rules! ask {
+    ($self:ident, $request:expr, $option:ident, $answer:path) => {
+        match $self.call(&$request, $option.hard_ttl()).await {
+            Ok($answer(response)) => Ok(response),
+            Ok(other) => Err(unreachable(&unexpected(other))),
+            Err(error) => Err(unreachable(&error.into_io())),
+        }
+    };
+}
+
+impl RaftNetworkV2<TypeConfig> for Connection {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        mut rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let cut = within(&rpc, APPEND_BYTES);
+        let partial = cut < rpc.entries.len();
+        rpc.entries.truncate(cut);
+        let last = rpc.entries.last().map(|entry| entry.log_id);
+        match ask!(self, Request::Append(rpc), option, Response::Append)? {
+            AppendEntriesResponse::Success if partial => Ok(AppendEntriesResponse::PartialSuccess(last)),
+            other => Ok(other),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        ask!(self, Request::Vote(rpc), option, Response::Vote)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        ask!(self, Request::PreVote(rpc), option, Response::Vote)
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        ask!(self, Request::TransferLeader(request), option, Response::TransferLeader)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: VoteOf<TypeConfig>,
+        snapshot: SnapshotOf<TypeConfig, SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let network = |error: io::Error| StreamingError::Network(NetworkError::new(&error));
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot, option.hard_ttl()) => match sent.map_err(network)? {
+                Response::Snapshot(response) => Ok(response),
+                other => Err(network(unexpected(other))),
+            },
+        }
+    }
+}
+
+/// How many of the entries are sent: as many as fit, but at least one.
+fn within(rpc: &AppendEntriesRequest<TypeConfig>, limit: usize) -> usize {
+    let mut sum = 0;
+    let fits = |entry: &openraft::alias::EntryOf<TypeConfig>| {
+        sum += crate::log_store::size_of(&entry.payload) as usize;
+        sum <= limit
+    };
+    rpc.entries.iter().map(fits).take_while(|fits| *fits).count().max(1)
+}
+
+/// Makes connections for openraft.
+#[derive(Debug, Clone)]
+pub(crate) struct Network {
+    pub caller: Caller,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u64, node: &NodeAddress) -> Connection {
+        Connection::new(self.caller.clone(), target, node.clone())
+    }
+}

@@ -1,0 +1,213 @@
+//! Brings commands into the log: batched, written by the leader, forwarded to it by everyone else.
+//!
+//! A command that may or may not be in the log is reported as unknown and never tried again here; one that certainly is
+//! not is tried again until its deadline.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use domain::{Command, Entry, LogIndex, Reply, Timestamp};
+use futures::StreamExt;
+use openraft::ReadPolicy;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::network::{CallError, Caller, Connection};
+use crate::server::Node;
+use crate::store::{Committed, Leadership, ProposeError};
+use crate::types::{NodeAddress, Proposal};
+use crate::wire::{Proposed, Request, Response};
+
+/// Commands of one batch, at most.
+const MAX_BATCH: usize = 1024;
+/// Batches under way at one time; more wait, and grow.
+const MAX_IN_FLIGHT: usize = 8;
+
+/// A command on its way, and who waits for it.
+pub(crate) struct Pending {
+    pub command: Command,
+    pub deadline: Instant,
+    pub answer: oneshot::Sender<Result<Committed, ProposeError>>,
+}
+
+/// Writes commands on this node if it leads. Each gets its own answer, in order.
+pub(crate) async fn write(raft: &Node, commands: Vec<Command>) -> Vec<Proposed> {
+    let count = commands.len();
+    let at = now();
+    let proposals = commands.into_iter().map(|command| Proposal(Entry { at, command }));
+    let mut answers = Vec::with_capacity(count);
+    if let Ok(mut results) = raft.client_write_many(proposals).await {
+        while let Some(result) = results.next().await {
+            answers.push(match result {
+                Ok(Ok(written)) => {
+                    Proposed::Committed { index: written.log_id.index, reply: written.response }
+                }
+                // Refused before it was appended, or cut off by a new leader: in both cases not in the log.
+                Ok(Err(_)) => Proposed::NotLeader,
+                Err(_) => Proposed::Unknown,
+            });
+        }
+    }
+    answers.resize(count, Proposed::Unknown);
+    answers
+}
+
+/// The index that a linearizable read must wait for; only the leader knows.
+pub(crate) async fn read_index(raft: &Node) -> Result<LogIndex, String> {
+    let (read, _) = raft.get_read_log_id(ReadPolicy::ReadIndex).await.map_err(|e| e.to_string())?;
+    Ok(read.log_id().index)
+}
+
+/// The proposer's clock. State never depends on it alone: replicated time does not go back.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since.as_millis() as u64)
+}
+
+/// Takes pending commands and answers each exactly once.
+pub(crate) struct Proposer {
+    pub raft: Node,
+    pub caller: Caller,
+    pub leadership: watch::Receiver<Leadership>,
+    /// How long the leader may take for a batch.
+    pub forward_timeout: Duration,
+}
+
+impl Proposer {
+    /// Runs until `shutdown` or until nobody can propose any more.
+    pub(crate) async fn run(self, mut pending: mpsc::Receiver<Pending>, shutdown: CancellationToken) {
+        let mut in_flight = JoinSet::new();
+        let mut idle: Vec<(u64, Connection)> = Vec::new();
+        loop {
+            let mut batch = Vec::new();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(done) = in_flight.join_next() => {
+                    // A connection that worked is used again.
+                    idle.extend(done.ok().flatten());
+                    continue;
+                }
+                taken = pending.recv_many(&mut batch, MAX_BATCH), if in_flight.len() < MAX_IN_FLIGHT => {
+                    if taken == 0 {
+                        return;
+                    }
+                }
+            }
+            let raft = self.raft.clone();
+            let route = Route {
+                caller: self.caller.clone(),
+                leadership: self.leadership.clone(),
+                connection: idle.pop(),
+                timeout: self.forward_timeout,
+            };
+            in_flight.spawn(route.carry(raft, batch));
+        }
+    }
+}
+
+struct Route {
+    caller: Caller,
+    leadership: watch::Receiver<Leadership>,
+    connection: Option<(u64, Connection)>,
+    timeout: Duration,
+}
+
+impl Route {
+    /// Carries a batch to its end; answers the connection to the leader, if it is still good.
+    async fn carry(mut self, raft: Node, mut batch: Vec<Pending>) -> Option<(u64, Connection)> {
+        while !batch.is_empty() {
+            let leadership = self.leadership.borrow_and_update().clone();
+            let commands = batch.iter().map(|pending| pending.command.clone()).collect();
+            let answers = match (&leadership.leader, leadership.is_me) {
+                (_, true) => write(&raft, commands).await,
+                (Some((leader, address)), false) => self.forward(*leader, address.clone(), commands).await,
+                (None, false) => vec![Proposed::NotLeader; batch.len()],
+            };
+            batch = settle(batch, answers);
+            if !batch.is_empty() {
+                self.wait_for_change(&batch).await;
+                batch = expire(batch);
+            }
+        }
+        self.connection
+    }
+
+    async fn forward(&mut self, leader: u64, address: NodeAddress, commands: Vec<Command>) -> Vec<Proposed> {
+        let count = commands.len();
+        let mut connection = match self.connection.take() {
+            Some((node, connection)) if node == leader => connection,
+            _ => Connection::new(self.caller.clone(), leader, address),
+        };
+        match connection.call(&Request::Propose(commands), self.timeout).await {
+            Ok(Response::Proposed(answers)) if answers.len() == count => {
+                self.connection = Some((leader, connection));
+                answers
+            }
+            Ok(other) => {
+                tracing::warn!(?other, "the leader answered a proposal with something else");
+                vec![Proposed::Unknown; count]
+            }
+            Err(CallError::NotSent(error)) => {
+                tracing::debug!(%error, "the leader cannot be reached");
+                vec![Proposed::NotLeader; count]
+            }
+            Err(CallError::NoAnswer(error)) => {
+                tracing::warn!(%error, count, "the leader did not answer: outcome unknown");
+                vec![Proposed::Unknown; count]
+            }
+        }
+    }
+
+    /// Until the leader changes, or for a moment: the leader may be reachable again without any change.
+    async fn wait_for_change(&mut self, batch: &[Pending]) {
+        let moment = Instant::now() + Duration::from_millis(100);
+        let until =
+            batch.iter().map(|pending| pending.deadline).min().map_or(moment, |first| first.min(moment));
+        // An error means that the store shuts down; the deadline ends the batch then.
+        if let Ok(Err(_)) = tokio::time::timeout_at(until, self.leadership.changed()).await {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// Answers what is decided; gives back what is to be tried again.
+fn settle(batch: Vec<Pending>, answers: Vec<Proposed>) -> Vec<Pending> {
+    let mut again = Vec::new();
+    for (pending, answer) in batch.into_iter().zip(answers) {
+        let result = match answer {
+            Proposed::Committed { index, reply } => Ok(Committed { index, reply }),
+            Proposed::Unknown => Err(ProposeError::Unknown),
+            Proposed::NotLeader => {
+                again.push(pending);
+                continue;
+            }
+        };
+        // Who asked may have gone: nobody to tell.
+        drop(pending.answer.send(result));
+    }
+    again
+}
+
+fn expire(batch: Vec<Pending>) -> Vec<Pending> {
+    let now = Instant::now();
+    let (late, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|pending| pending.deadline <= now);
+    for pending in late {
+        drop(pending.answer.send(Err(ProposeError::Unavailable)));
+    }
+    rest
+}
+
+/// A reply that says that nothing was done, as an error would.
+impl Committed {
+    /// The reply, or the refusal.
+    ///
+    /// # Errors
+    /// The refusal with which the state machine answered.
+    pub fn accepted(self) -> Result<Reply, domain::Refusal> {
+        match self.reply {
+            Reply::Refused(refusal) => Err(refusal),
+            reply => Ok(reply),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Serves the links of protocol `troupe-raft` that other nodes open to us.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use links::Link;
+use openraft::{Raft, Snapshot};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::proposer;
+use crate::snapshot::SnapshotFile;
+use crate::state_machine::{StateMachine, View};
+use crate::types::TypeConfig;
+use crate::wire::{self, Hello, Probe, Request, Response, Welcome};
+
+/// How long the other side may take for its greeting, and for each chunk of a snapshot.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) type Node = Raft<TypeConfig, StateMachine>;
+
+/// What serving needs to know.
+pub(crate) struct Server {
+    pub raft: Node,
+    pub view: View,
+    pub me: Probe,
+    /// Where received snapshots are put before they are installed.
+    pub snapshot_dir: PathBuf,
+}
+
+impl Server {
+    /// Serves until `shutdown`; every link has a task of its own in `tasks`.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut incoming: mpsc::Receiver<Link>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            let link = tokio::select! {
+                () = shutdown.cancelled() => return,
+                link = incoming.recv() => link,
+            };
+            let Some(link) = link else { return };
+            let (server, shutdown) = (Arc::clone(&self), shutdown.clone());
+            tasks.spawn(async move {
+                let (peer, remote) = (link.peer.clone(), link.remote);
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    ended = server.serve(link) => if let Err(error) = ended {
+                        tracing::debug!(%peer, %remote, %error, "raft link ended");
+                    },
+                }
+            });
+        }
+    }
+
+    async fn serve(&self, mut link: Link) -> io::Result<()> {
+        let hello: Hello = tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream))
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no greeting"))??;
+        let refused = self.check(&hello, &link);
+        let refuse = refused.is_some();
+        if let Some(why) = &refused {
+            tracing::warn!(peer = %link.peer, remote = %link.remote, %why, "raft link refused");
+        }
+        wire::send(&mut link.stream, &Welcome { refused }).await?;
+        if refuse {
+            return link.stream.shutdown().await;
+        }
+        loop {
+            let request = match wire::receive(&mut link.stream).await {
+                Ok(request) => request,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            // Who only asks may not also change anything.
+            let response = if hello.target.is_none() && !matches!(request, Request::Probe) {
+                Response::Failed("this link is for probes only".to_owned())
+            } else {
+                self.answer(request, &mut link).await?
+            };
+            wire::send(&mut link.stream, &response).await?;
+        }
+    }
+
+    /// Why a greeting is refused: another cluster, another target, or a certificate that belongs to another member.
+    fn check(&self, hello: &Hello, link: &Link) -> Option<String> {
+        let state = &self.view.current().state;
+        if let (Some(theirs), Some(ours)) = (hello.cluster, state.cluster)
+            && theirs != ours
+        {
+            return Some(format!("you belong to cluster {theirs}, this node to {ours}"));
+        }
+        if let Some(target) = hello.target.filter(|target| *target != self.me.node) {
+            return Some(format!("you mean node {target:016x}, this is {:016x}", self.me.node));
+        }
+        let membership = self.raft.metrics();
+        let name = {
+            use openraft::async_runtime::watch::WatchReceiver;
+            let metrics = membership.borrow_watched();
+            metrics.membership_config.membership().get_node(&hello.from).map(|node| node.name.clone())
+        };
+        match name {
+            Some(name) if name != link.peer.as_str() => Some(format!(
+                "node {:016x} is {name}, your certificate is of {}; a node that lost its data joins under a new name",
+                hello.from, link.peer
+            )),
+            _ => None,
+        }
+    }
+
+    async fn answer(&self, request: Request, link: &mut Link) -> io::Result<Response> {
+        let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
+        Ok(match request {
+            Request::Append(rpc) => {
+                self.raft.append_entries(rpc).await.map_or_else(|e| failed(&e), Response::Append)
+            }
+            Request::Vote(rpc) => self.raft.vote(rpc).await.map_or_else(|e| failed(&e), Response::Vote),
+            Request::PreVote(rpc) => {
+                self.raft.pre_vote(rpc).await.map_or_else(|e| failed(&e), Response::Vote)
+            }
+            Request::TransferLeader(rpc) => self
+                .raft
+                .handle_transfer_leader(rpc)
+                .await
+                .map_or_else(|e| failed(&e), Response::TransferLeader),
+            Request::Snapshot { vote, meta, bytes } => {
+                let file = self.receive_snapshot(bytes, link).await?;
+                let snapshot = Snapshot { meta, snapshot: SnapshotFile { path: file.path().to_owned() } };
+                let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+                installed.map_or_else(|e| failed(&e), Response::Snapshot)
+            }
+            Request::Propose(commands) => Response::Proposed(proposer::write(&self.raft, commands).await),
+            Request::ReadIndex => Response::ReadIndex(proposer::read_index(&self.raft).await),
+            Request::Probe => {
+                let initialized = self.raft.is_initialized().await.map_err(io::Error::other)?;
+                Response::Probe(Probe { initialized, ..self.me.clone() })
+            }
+        })
+    }
+
+    async fn receive_snapshot(&self, bytes: u64, link: &mut Link) -> io::Result<tempfile::NamedTempFile> {
+        let temporary = tempfile::NamedTempFile::new_in(&self.snapshot_dir)?;
+        let mut file = tokio::fs::File::from_std(temporary.reopen()?);
+        let mut got = 0;
+        while got < bytes {
+            let chunk = tokio::time::timeout(PATIENCE, wire::receive_raw(&mut link.stream))
+                .await
+                .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no more of the snapshot"))??;
+            got += chunk.len() as u64;
+            file.write_all(&chunk).await?;
+        }
+        file.flush().await?;
+        if got == bytes {
+            Ok(temporary)
+        } else {
+            Err(io::Error::other("more of the snapshot than was announced"))
+        }
+    }
+}

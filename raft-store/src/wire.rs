@@ -1,0 +1,141 @@
+//! What is said over a `troupe-raft` link: a greeting, then requests and their answers, one at a time, each a frame
+//! `[length u32 little endian][encoded value]`.
+
+use std::io;
+
+use domain::{ClusterId, Command, LogIndex, Reply};
+use openraft::alias::{SnapshotMetaOf, VoteOf};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest,
+    VoteResponse,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::codec;
+use crate::types::TypeConfig;
+
+/// Largest frame, in bytes.
+pub(crate) const MAX_FRAME: usize = codec::MAX_BYTES;
+/// A snapshot's bytes travel in raw frames of this size.
+pub(crate) const CHUNK: usize = 1024 * 1024;
+
+/// The first frame of the side that dials.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// Its cluster; none before it has joined one.
+    pub cluster: Option<ClusterId>,
+    /// Its id.
+    pub from: u64,
+    /// Whom it means; none when it only asks who is there.
+    pub target: Option<u64>,
+}
+
+/// The answer to [`Hello`]: why the link is closed, if it is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    pub refused: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Append(AppendEntriesRequest<TypeConfig>),
+    Vote(VoteRequest<TypeConfig>),
+    PreVote(VoteRequest<TypeConfig>),
+    TransferLeader(TransferLeaderRequest<TypeConfig>),
+    /// Followed by `bytes` bytes in raw frames.
+    Snapshot {
+        vote: VoteOf<TypeConfig>,
+        meta: SnapshotMetaOf<TypeConfig>,
+        bytes: u64,
+    },
+    /// Commands for the leader, in order.
+    Propose(Vec<Command>),
+    /// The index up to which a linearizable read must wait.
+    ReadIndex,
+    /// Who is there?
+    Probe,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Response {
+    Append(AppendEntriesResponse<TypeConfig>),
+    Vote(VoteResponse<TypeConfig>),
+    TransferLeader(openraft::raft::TransferLeaderResponse<TypeConfig>),
+    Snapshot(SnapshotResponse<TypeConfig>),
+    Proposed(Vec<Proposed>),
+    ReadIndex(Result<LogIndex, String>),
+    Probe(Probe),
+    /// The request could not be served, in words.
+    Failed(String),
+}
+
+/// What became of one forwarded command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Proposed {
+    Committed {
+        index: LogIndex,
+        reply: Reply,
+    },
+    /// Certainly not in the log.
+    NotLeader,
+    /// May or may not be committed.
+    Unknown,
+}
+
+/// A node's answer to [`Request::Probe`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Probe {
+    pub node: u64,
+    pub name: String,
+    pub cluster_addr: String,
+    /// It belongs to a cluster, or is about to.
+    pub initialized: bool,
+    /// How many nodes it was told to wait for: all must have been told the same.
+    pub expect: u64,
+}
+
+pub(crate) async fn send<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), value: &T) -> io::Result<()> {
+    send_raw(stream, &codec::encode(value)?).await
+}
+
+pub(crate) async fn send_raw(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(&(bytes.len() as u32).to_le_bytes()).await?;
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+pub(crate) async fn receive<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<T> {
+    Ok(codec::decode(&receive_raw(stream).await?, MAX_FRAME)?)
+}
+
+pub(crate) async fn receive_raw(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let length = stream.read_u32_le().await? as usize;
+    if length > MAX_FRAME {
+        let why = format!("a frame of {length} bytes, the limit is {MAX_FRAME}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    // Grows with what arrives: a length that lies costs nothing.
+    let mut bytes = Vec::with_capacity(length.min(64 * 1024));
+    let got = (&mut *stream).take(length as u64).read_to_end(&mut bytes).await?;
+    if got < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lying_or_cut_frame_is_an_error() {
+        let mut lying: &[u8] = &u32::MAX.to_le_bytes();
+        assert_eq!(receive_raw(&mut lying).await.map_err(|e| e.kind()), Err(io::ErrorKind::InvalidData));
+        let mut cut: &[u8] = &[9, 0, 0, 0, 1, 2];
+        assert_eq!(receive_raw(&mut cut).await.map_err(|e| e.kind()), Err(io::ErrorKind::UnexpectedEof));
+        let mut garbage: &[u8] = &[2, 0, 0, 0, 1, 250];
+        assert!(receive::<Request>(&mut garbage).await.is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! Stores with their ports and directories, started and stopped at will.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use domain::ClusterState;
+use links::{Dialer, Files, Identity, Limits, Port, Protocol, ca};
+use raft_store::{Options, Store, Timings, identity};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// How long a condition may take to come true on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Running {
+    store: Store,
+    stop: CancellationToken,
+    port: JoinSet<()>,
+}
+
+struct Node {
+    name: String,
+    addr: String,
+    files: Files,
+    running: Option<Running>,
+}
+
+pub struct Nodes {
+    dir: tempfile::TempDir,
+    ca: PathBuf,
+    expect: usize,
+    seeds: Vec<String>,
+    nodes: Vec<Node>,
+}
+
+impl Nodes {
+    /// `count` nodes that wait for `expect`; none runs yet.
+    pub fn new(count: usize, expect: usize) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let ca = dir.path().join("ca");
+        ca::init(&ca)?;
+        Self::with(dir, ca, "n", count, expect, Vec::new())
+    }
+
+    /// More nodes of the same CA, with one of the others as a seed.
+    pub fn beside(other: &Nodes, count: usize, expect: usize) -> Result<Self> {
+        Self::with(tempfile::tempdir()?, other.ca.clone(), "m", count, expect, other.seeds.clone())
+    }
+
+    fn with(
+        dir: tempfile::TempDir,
+        ca: PathBuf,
+        prefix: &str,
+        count: usize,
+        expect: usize,
+        mut seeds: Vec<String>,
+    ) -> Result<Self> {
+        let mut nodes = Vec::new();
+        for n in 0..count {
+            let name = format!("{prefix}{n}");
+            // Free now; a port is chosen before its node runs, because all must know all.
+            let addr = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+            let files = ca::issue(&ca, &dir.path().join(&name).join("tls"), &name.parse()?, 30)?;
+            seeds.push(addr.clone());
+            nodes.push(Node { name, addr, files, running: None });
+        }
+        Ok(Self { dir, ca, expect, seeds, nodes })
+    }
+
+    pub fn data_dir(&self, n: usize) -> PathBuf {
+        self.dir.path().join(&self.nodes[n].name).join("data")
+    }
+
+    pub async fn start_all(&mut self) -> Result {
+        for n in 0..self.nodes.len() {
+            self.start(n).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn start(&mut self, n: usize) -> Result {
+        let data_dir = self.data_dir(n);
+        let (seeds, expect) = (self.seeds.clone(), self.expect);
+        let node = &mut self.nodes[n];
+        node.running = Some(start(node, &data_dir, seeds, expect).await?);
+        Ok(())
+    }
+
+    pub async fn stop(&mut self, n: usize) {
+        if let Some(mut running) = self.nodes[n].running.take() {
+            running.store.shutdown().await;
+            running.stop.cancel();
+            while running.port.join_next().await.is_some() {}
+        }
+    }
+
+    pub async fn stop_all(&mut self) {
+        for n in 0..self.nodes.len() {
+            self.stop(n).await;
+        }
+    }
+
+    pub fn store(&self, n: usize) -> &Store {
+        &self.nodes[n].running.as_ref().expect("the node runs").store
+    }
+
+    pub fn stores(&self) -> impl Iterator<Item = &Store> {
+        self.nodes.iter().filter_map(|node| node.running.as_ref()).map(|running| &running.store)
+    }
+
+    /// The running node that leads, once one does.
+    pub async fn leader(&self) -> Result<usize> {
+        let running = self.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, node.running.as_ref()?)));
+        let waits: Vec<_> = running
+            .map(|(n, running)| {
+                let mut leadership = running.store.leadership();
+                Box::pin(async move { leadership.wait_for(|l| l.is_me).await.map(|_| n) })
+            })
+            .collect();
+        let (leader, _) = tokio::time::timeout(PATIENCE, futures::future::select_ok(waits)).await??;
+        Ok(leader)
+    }
+
+    /// Waits until every running node's state is as wanted.
+    pub async fn all_have(&self, wanted: impl Fn(&ClusterState) -> bool) -> Result {
+        for store in self.stores() {
+            let mut applied = store.applied();
+            let reached = applied.wait_for(|_| wanted(&store.state()));
+            tokio::time::timeout(PATIENCE, reached).await??;
+        }
+        Ok(())
+    }
+
+    /// Waits until all running nodes are at one index, and compares their hashes there.
+    pub async fn hashes_agree(&self) -> Result {
+        let check = async {
+            loop {
+                let seen: Vec<_> = self.stores().map(|store| store.view().current()).collect();
+                if seen.windows(2).all(|pair| pair[0].index == pair[1].index) {
+                    return seen.windows(2).all(|pair| pair[0].state.hash() == pair[1].state.hash());
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, check).await? {
+            Ok(())
+        } else {
+            Err("hashes differ at one index".into())
+        }
+    }
+}
+
+async fn start(node: &Node, data_dir: &Path, seeds: Vec<String>, expect: usize) -> Result<Running> {
+    let identity = Identity::load(node.files.clone())?;
+    let port = Port::bind(&node.addr, identity.clone(), Limits::default()).await?;
+    let incoming = port.incoming(Protocol::Raft)?;
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(port.run(stop.clone()));
+    let store = Store::open(Options {
+        data_dir: data_dir.to_owned(),
+        node: identity::load_or_create(data_dir)?,
+        name: node.name.parse()?,
+        cluster_addr: node.addr.clone(),
+        seeds,
+        bootstrap_expect: expect,
+        dialer: Dialer::new(identity),
+        incoming,
+        timings: Timings { propose: Duration::from_secs(8), ..Timings::default() },
+    })
+    .await?;
+    Ok(Running { store, stop, port: tasks })
+}
