@@ -4,7 +4,7 @@
 //! Never with whoever happens to answer: too few, too many, or one that belongs to a cluster, and nothing happens.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use domain::{ClusterId, Command, Reply, Timestamp, TokenId};
 use openraft::errors::{InitializeError, RaftError};
 use rand::Rng;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::network::Caller;
 use crate::server::Node;
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     pub raft: Node,
     pub caller: Caller,
     pub me: Probe,
+    /// Told to the others by the server.
+    pub sees: watch::Sender<Vec<u64>>,
     pub seeds: Vec<String>,
     pub data_dir: PathBuf,
 }
@@ -55,13 +58,11 @@ pub(crate) async fn run(plan: Plan) {
 }
 
 impl Plan {
-    /// All members of the new cluster, if all are there, new, and expect the same number.
+    /// All members of the new cluster, if all are there, are new, and see the same set.
     async fn members(&self) -> Option<BTreeMap<u64, NodeAddress>> {
         let mut found = BTreeMap::from([(self.me.node, address(&self.me))]);
-        for seed in &self.seeds {
-            if *seed == self.me.cluster_addr {
-                continue;
-            }
+        let mut views = Vec::new();
+        for seed in self.seeds.iter().filter(|seed| **seed != self.me.cluster_addr) {
             let probe = match self.probe(seed).await {
                 Ok(probe) => probe,
                 Err(error) => {
@@ -69,21 +70,33 @@ impl Plan {
                     continue;
                 }
             };
+            // This node by another of its addresses.
+            if (probe.node, &probe.name) == (self.me.node, &self.me.name) {
+                continue;
+            }
             if probe.initialized || probe.expect != self.me.expect {
                 tracing::warn!(seed, ?probe, "seed belongs to a cluster, or expects another number of nodes");
                 return None;
             }
-            found.insert(probe.node, address(&probe));
+            if let Some(twin) =
+                found.insert(probe.node, address(&probe)).filter(|twin| twin.name != probe.name)
+            {
+                tracing::error!(seed, %twin, name = probe.name, "two nodes with one id: a data directory was copied");
+                return None;
+            }
+            views.push(probe.sees);
         }
-        let exact = found.len() as u64 == self.me.expect;
-        if found.len() as u64 > self.me.expect {
+        let ids: Vec<u64> = found.keys().copied().collect();
+        self.sees.send_replace(ids.clone());
+        if ids.len() as u64 > self.me.expect {
             tracing::error!(
-                found = found.len(),
+                found = ids.len(),
                 expect = self.me.expect,
                 "more nodes than cluster.bootstrap_expect"
             );
         }
-        exact.then_some(found)
+        let agreed = ids.len() as u64 == self.me.expect && views.iter().all(|view| *view == ids);
+        agreed.then_some(found)
     }
 
     async fn probe(&self, seed: &str) -> io::Result<Probe> {
@@ -133,18 +146,28 @@ impl Plan {
 
     async fn try_commit(&self, store: &Store) -> io::Result<()> {
         let path = self.data_dir.join(TOKEN_FILE);
-        let secret = new_secret();
-        write_secret(&path, &secret)?;
+        // One left by an earlier try is used again: that try may have been committed.
+        let secret = match std::fs::read_to_string(&path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(_) => {
+                let secret = new_secret();
+                write_secret(&path, &secret)?;
+                secret
+            }
+        };
+        let token_hash: [u8; 32] = Sha256::digest(&secret).into();
         let at =
             Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64);
         let command = Command::InitCluster {
             cluster: ClusterId::from_parts(at, random()),
             token: TokenId::from_parts(at, random()),
-            token_hash: Sha256::digest(&secret).into(),
+            token_hash,
         };
         let committed = store.propose(command).await.map_err(io::Error::other)?;
         match committed.reply {
-            Reply::Refused(_) => std::fs::remove_file(&path),
+            Reply::Refused(_) if store.state().find_token(&token_hash).is_none() => {
+                std::fs::remove_file(&path)
+            }
             _ => {
                 tracing::info!(path = %path.display(), "a new cluster; the admin token is in this file");
                 Ok(())
@@ -166,8 +189,13 @@ fn new_secret() -> String {
     format!("troupe_{:032x}{:032x}", random(), random())
 }
 
+/// Written aside and renamed, so that the file is there whole or not at all.
 fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let aside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
     writeln!(file, "{secret}")?;
-    file.sync_all()
+    file.sync_all()?;
+    std::fs::rename(&aside, path)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use domain::ClusterId;
@@ -14,7 +15,6 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use tokio::io::AsyncReadExt;
 
 use crate::snapshot::SnapshotFile;
 use crate::state_machine::View;
@@ -129,20 +129,21 @@ impl Connection {
         snapshot: SnapshotOf<TypeConfig, SnapshotFile>,
         limit: Duration,
     ) -> io::Result<Response> {
-        let mut file = tokio::fs::File::open(&snapshot.snapshot.path).await?;
-        let bytes = file.metadata().await?.len();
+        let file = snapshot.snapshot.file;
+        let bytes = file.metadata()?.len();
         let (id, name) = (self.target, self.address.name.as_str());
         let mut link = self.caller.open(&self.address.cluster_addr, Some((id, name))).await?;
         wire::send(&mut link.stream, &Request::Snapshot { vote, meta: snapshot.meta, bytes }).await?;
-        let mut chunk = vec![0; CHUNK];
-        let mut left = bytes;
-        while left > 0 {
-            let want = CHUNK.min(left as usize);
-            file.read_exact(&mut chunk[..want]).await?;
+        let mut at = 0;
+        while at < bytes {
+            let file = std::sync::Arc::clone(&file);
+            let mut chunk = vec![0; CHUNK.min((bytes - at) as usize)];
+            let read = move || file.read_exact_at(&mut chunk, at).map(|()| chunk);
+            let chunk = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
             // Progress is what counts, not the time of the whole.
-            let sent = wire::send_raw(&mut link.stream, &chunk[..want]);
+            let sent = wire::send_raw(&mut link.stream, &chunk);
             tokio::time::timeout(limit, sent).await.map_err(|_| timed_out())??;
-            left -= want as u64;
+            at += chunk.len() as u64;
         }
         tokio::time::timeout(limit, wire::receive(&mut link.stream)).await.map_err(|_| timed_out())?
     }

@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use domain::{Command, Entry, LogIndex, Reply, Timestamp};
 use futures::StreamExt;
 use openraft::ReadPolicy;
+use openraft::errors::ClientWriteError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::log_store::size_of_command;
 use crate::network::{CallError, Caller, Connection};
 use crate::server::Node;
 use crate::store::{Committed, Leadership, ProposeError};
@@ -21,6 +23,8 @@ use crate::wire::{Proposed, Request, Response};
 
 /// Commands of one batch, at most.
 const MAX_BATCH: usize = 1024;
+/// Bytes of one batch, about: far below a frame's limit, whatever the estimate misses.
+const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 /// Batches under way at one time; more wait, and grow.
 const MAX_IN_FLIGHT: usize = 8;
 
@@ -32,20 +36,21 @@ pub(crate) struct Pending {
 }
 
 /// Writes commands on this node if it leads. Each gets its own answer, in order.
-pub(crate) async fn write(raft: &Node, commands: Vec<Command>) -> Vec<Proposed> {
+pub(crate) async fn write(raft: &Node, commands: Vec<Command>, deadline: Instant) -> Vec<Proposed> {
     let count = commands.len();
     let at = now();
     let proposals = commands.into_iter().map(|command| Proposal(Entry { at, command }));
     let mut answers = Vec::with_capacity(count);
     if let Ok(mut results) = raft.client_write_many(proposals).await {
-        while let Some(result) = results.next().await {
+        // A leader without a quorum answers nothing: what is not answered in time is unknown.
+        while let Ok(Some(result)) = tokio::time::timeout_at(deadline, results.next()).await {
             answers.push(match result {
                 Ok(Ok(written)) => {
                     Proposed::Committed { index: written.log_id.index, reply: written.response }
                 }
-                // Refused before it was appended, or cut off by a new leader: in both cases not in the log.
-                Ok(Err(_)) => Proposed::NotLeader,
-                Err(_) => Proposed::Unknown,
+                // Refused before it was appended. Of one that was cut off later nothing is certain.
+                Ok(Err(ClientWriteError::ForwardToLeader(_))) => Proposed::NotLeader,
+                Ok(Err(_)) | Err(_) => Proposed::Unknown,
             });
         }
     }
@@ -94,14 +99,15 @@ impl Proposer {
                     }
                 }
             }
-            let raft = self.raft.clone();
-            let route = Route {
-                caller: self.caller.clone(),
-                leadership: self.leadership.clone(),
-                connection: idle.pop(),
-                timeout: self.forward_timeout,
-            };
-            in_flight.spawn(route.carry(raft, batch));
+            for part in split(batch) {
+                let route = Route {
+                    caller: self.caller.clone(),
+                    leadership: self.leadership.clone(),
+                    connection: idle.pop(),
+                    timeout: self.forward_timeout,
+                };
+                in_flight.spawn(route.carry(self.raft.clone(), part));
+            }
         }
     }
 }
@@ -120,7 +126,7 @@ impl Route {
             let leadership = self.leadership.borrow_and_update().clone();
             let commands = batch.iter().map(|pending| pending.command.clone()).collect();
             let answers = match (&leadership.leader, leadership.is_me) {
-                (_, true) => write(&raft, commands).await,
+                (_, true) => write(&raft, commands, last_deadline(&batch)).await,
                 (Some((leader, address)), false) => self.forward(*leader, address.clone(), commands).await,
                 (None, false) => vec![Proposed::NotLeader; batch.len()],
             };
@@ -169,6 +175,27 @@ impl Route {
             tokio::time::sleep_until(until).await;
         }
     }
+}
+
+/// A batch in parts of about [`BATCH_BYTES`].
+fn split(batch: Vec<Pending>) -> Vec<Vec<Pending>> {
+    let mut parts = vec![Vec::new()];
+    let mut bytes = 0;
+    for pending in batch {
+        bytes += size_of_command(&pending.command);
+        if bytes > BATCH_BYTES && parts.last().is_some_and(|part: &Vec<_>| !part.is_empty()) {
+            bytes = size_of_command(&pending.command);
+            parts.push(Vec::new());
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(pending);
+        }
+    }
+    parts
+}
+
+fn last_deadline(batch: &[Pending]) -> Instant {
+    batch.iter().map(|pending| pending.deadline).max().unwrap_or_else(Instant::now)
 }
 
 /// Answers what is decided; gives back what is to be tried again.

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use links::Link;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Raft, Snapshot};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::proposer;
-use crate::snapshot::SnapshotFile;
+use crate::snapshot::{self, SnapshotFile};
 use crate::state_machine::{StateMachine, View};
 use crate::types::TypeConfig;
 use crate::wire::{self, Hello, Probe, Request, Response, Welcome};
@@ -28,8 +29,12 @@ pub(crate) struct Server {
     pub raft: Node,
     pub view: View,
     pub me: Probe,
+    /// The nodes of a new cluster that this node sees.
+    pub sees: watch::Receiver<Vec<u64>>,
     /// Where received snapshots are put before they are installed.
     pub snapshot_dir: PathBuf,
+    /// How long forwarded commands may take.
+    pub propose_timeout: Duration,
 }
 
 impl Server {
@@ -100,18 +105,17 @@ impl Server {
             return Some(format!("you mean node {target:016x}, this is {:016x}", self.me.node));
         }
         let membership = self.raft.metrics();
-        let name = {
-            use openraft::async_runtime::watch::WatchReceiver;
-            let metrics = membership.borrow_watched();
-            metrics.membership_config.membership().get_node(&hello.from).map(|node| node.name.clone())
-        };
-        match name {
-            Some(name) if name != link.peer.as_str() => Some(format!(
-                "node {:016x} is {name}, your certificate is of {}; a node that lost its data joins under a new name",
-                hello.from, link.peer
-            )),
-            _ => None,
-        }
+        let metrics = membership.borrow_watched();
+        let peer = link.peer.as_str();
+        let mut members = metrics.membership_config.membership().nodes();
+        // Both ways: an id belongs to one name, and a name to one id.
+        members.find(|(id, node)| (**id == hello.from) != (node.name == peer)).map(|(id, node)| {
+            format!(
+                "you are node {:016x} with the certificate of {peer}, but {} is node {id:016x}; a node that lost its \
+                 data joins under a new name, after the old one was removed",
+                hello.from, node.name
+            )
+        })
     }
 
     async fn answer(&self, request: Request, link: &mut Link) -> io::Result<Response> {
@@ -130,16 +134,32 @@ impl Server {
                 .await
                 .map_or_else(|e| failed(&e), Response::TransferLeader),
             Request::Snapshot { vote, meta, bytes } => {
-                let file = self.receive_snapshot(bytes, link).await?;
-                let snapshot = Snapshot { meta, snapshot: SnapshotFile { path: file.path().to_owned() } };
+                let received = self.receive_snapshot(bytes, link).await?;
+                // Checked before Raft sees it: an error while it installs would stop this node for good.
+                let file = SnapshotFile::open(received.path())?;
+                let path = received.path().to_owned();
+                let read = tokio::task::spawn_blocking(move || snapshot::read(&path));
+                match read.await.map_err(io::Error::other)? {
+                    Ok((found, _)) if found == meta => {}
+                    Ok((found, _)) => {
+                        return Ok(failed(&format!("the snapshot is of {found:?}, not {meta:?}")));
+                    }
+                    Err(error) => return Ok(failed(&error)),
+                }
+                let snapshot = Snapshot { meta, snapshot: file };
                 let installed = self.raft.install_full_snapshot(vote, snapshot).await;
                 installed.map_or_else(|e| failed(&e), Response::Snapshot)
             }
-            Request::Propose(commands) => Response::Proposed(proposer::write(&self.raft, commands).await),
+            Request::Propose(commands) => {
+                // Shorter than the other side waits, so that it hears what is known.
+                let deadline = tokio::time::Instant::now() + self.propose_timeout * 9 / 10;
+                Response::Proposed(proposer::write(&self.raft, commands, deadline).await)
+            }
             Request::ReadIndex => Response::ReadIndex(proposer::read_index(&self.raft).await),
             Request::Probe => {
                 let initialized = self.raft.is_initialized().await.map_err(io::Error::other)?;
-                Response::Probe(Probe { initialized, ..self.me.clone() })
+                let sees = self.sees.borrow().clone();
+                Response::Probe(Probe { initialized, sees, ..self.me.clone() })
             }
         })
     }

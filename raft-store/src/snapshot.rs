@@ -6,7 +6,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::ClusterState;
 use openraft::alias::SnapshotMetaOf;
@@ -17,12 +19,39 @@ use crate::types::TypeConfig;
 
 const MAGIC: &[u8; 8] = b"TROUPES1";
 const MAX_RECORD: usize = codec::MAX_BYTES;
+/// More than the magic and the header record take.
+const HEAD_BYTES: usize = 1024 * 1024;
 
-/// A snapshot on this node's disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A snapshot on this node's disk, held open: a newer one that takes its place does not change it.
+#[derive(Debug, Clone)]
 pub struct SnapshotFile {
-    /// Where it is.
+    /// Where it was opened.
     pub path: PathBuf,
+    /// Its bytes.
+    pub file: Arc<File>,
+}
+
+impl SnapshotFile {
+    pub(crate) fn open(path: &Path) -> Result<Self, SnapshotError> {
+        let file = File::open(path).map_err(|source| SnapshotError::Io {
+            action: "open",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self { path: path.to_owned(), file: Arc::new(file) })
+    }
+
+    /// What it is a snapshot of, from its head only. Blocking.
+    pub(crate) fn meta(&self) -> Result<SnapshotMetaOf<TypeConfig>, SnapshotError> {
+        let mut head = vec![0; HEAD_BYTES];
+        let got = self.file.read_at(&mut head, 0).map_err(|source| SnapshotError::Io {
+            action: "read",
+            path: self.path.clone(),
+            source,
+        })?;
+        let mut reader = Reader { input: &head[..got], crc: crc32fast::Hasher::new(), path: &self.path };
+        Ok(reader.head()?.meta)
+    }
 }
 
 /// What can go wrong with a snapshot.
@@ -180,11 +209,11 @@ pub(crate) fn write(
     temporary.as_file().sync_all().map_err(failed("sync"))?;
     temporary.persist(&path).map_err(|e| failed("rename")(e.error))?;
     sync_dir(dir).map_err(failed("sync the directory of"))?;
-    Ok(SnapshotFile { path })
+    SnapshotFile::open(&path)
 }
 
 /// Puts a received file in the place of the current snapshot. Blocking.
-pub(crate) fn adopt(dir: &Path, received: &SnapshotFile) -> Result<SnapshotFile, SnapshotError> {
+pub(crate) fn adopt(dir: &Path, received: &SnapshotFile) -> Result<(), SnapshotError> {
     let path = current_path(dir);
     if received.path != path {
         let failed = |action: &'static str| {
@@ -198,7 +227,7 @@ pub(crate) fn adopt(dir: &Path, received: &SnapshotFile) -> Result<SnapshotFile,
         fs::rename(&aside, &path).map_err(failed("rename"))?;
         sync_dir(dir).map_err(failed("sync the directory of"))?;
     }
-    Ok(SnapshotFile { path })
+    Ok(())
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -214,12 +243,7 @@ pub(crate) fn read(path: &Path) -> Result<(SnapshotMetaOf<TypeConfig>, ClusterSt
     })?;
     let mut reader =
         Reader { input: BufReader::with_capacity(1024 * 1024, file), crc: crc32fast::Hasher::new(), path };
-    let mut magic = [0; 8];
-    reader.exact(&mut magic)?;
-    if magic != *MAGIC {
-        return Err(reader.damaged("it does not begin as a snapshot of this version does"));
-    }
-    let header: Header = reader.decode()?;
+    let header = reader.head()?;
     let mut state = ClusterState::default();
     let mut records = 1;
     loop {
@@ -285,6 +309,15 @@ impl<R: Read> Reader<'_, R> {
         })?;
         self.crc.update(bytes);
         Ok(())
+    }
+
+    fn head(&mut self) -> Result<Header, SnapshotError> {
+        let mut magic = [0; 8];
+        self.exact(&mut magic)?;
+        if magic != *MAGIC {
+            return Err(self.damaged("it does not begin as a snapshot of this version does"));
+        }
+        self.decode()
     }
 
     fn body(&mut self) -> Result<Vec<u8>, SnapshotError> {

@@ -163,7 +163,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             responder.send(reply);
         }
         for effect in effects {
-            // No receiver: this node does not lead, and followers drop effects.
+            // Without a receiver they are dropped: only who leads listens.
             let _ = self.view.effects.send(effect);
         }
         Ok(())
@@ -211,11 +211,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         if !path.exists() {
             return Ok(None);
         }
-        // The builder works beside us: what is on disk is the truth.
-        let file = path.clone();
-        let (meta, _) =
-            tokio::task::spawn_blocking(move || snapshot::read(&file)).await.map_err(io::Error::other)??;
-        Ok(Some(Snapshot { meta, snapshot: SnapshotFile { path } }))
+        // The builder works beside us: what is on disk is the truth. Who receives it checks every byte.
+        let snapshot = SnapshotFile::open(&path)?;
+        Ok(Some(Snapshot { meta: snapshot.meta()?, snapshot }))
     }
 }
 

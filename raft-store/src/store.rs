@@ -23,6 +23,9 @@ use crate::{LogStore, StateMachine, View, bootstrap};
 /// Commands that wait to be batched, at most; proposing waits past that.
 const PENDING: usize = 8192;
 
+/// A proposal that is certainly not in the log is given up so much before its caller is, so that the caller hears it.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
+
 /// Raft's times.
 #[derive(Debug, Clone, Copy)]
 pub struct Timings {
@@ -203,9 +206,17 @@ impl Store {
             cluster_addr: options.cluster_addr,
             initialized: false,
             expect: options.bootstrap_expect as u64,
+            sees: Vec::new(),
         };
-        let server =
-            Server { raft: raft.clone(), view: view.clone(), me: probe.clone(), snapshot_dir: state_dir };
+        let (sees, seen) = watch::channel(Vec::new());
+        let server = Server {
+            raft: raft.clone(),
+            view: view.clone(),
+            me: probe.clone(),
+            sees: seen,
+            snapshot_dir: state_dir,
+            propose_timeout: timings.propose,
+        };
         tasks.spawn(Arc::new(server).run(options.incoming, tasks.clone(), shutdown.clone()));
         let proposer = Proposer {
             raft: raft.clone(),
@@ -230,6 +241,7 @@ impl Store {
             raft,
             caller,
             me: probe,
+            sees,
             seeds: options.seeds,
             data_dir: options.data_dir,
         });
@@ -253,12 +265,16 @@ impl Store {
         }
         let (answer, committed) = oneshot::channel();
         let deadline = Instant::now() + self.inner.timings.propose;
-        let pending = Pending { command, deadline, answer };
+        let pending = Pending { command, deadline: deadline - ANSWER_TIME, answer };
         tokio::time::timeout_at(deadline, self.inner.pending.send(pending))
             .await
             .map_err(|_| ProposeError::Unavailable)?
             .map_err(|_| ProposeError::Stopped)?;
-        committed.await.unwrap_or(Err(ProposeError::Unknown))
+        match tokio::time::timeout_at(deadline, committed).await {
+            Ok(Ok(result)) => result,
+            // It may be under way: whoever gives up on it does not know.
+            Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
+        }
     }
 
     /// The state as this node has applied it, which may be a little behind. Cheap.
@@ -403,8 +419,8 @@ fn config(timings: Timings) -> Result<Config, OpenError> {
         election_timeout_min: millis(timings.election),
         election_timeout_max: 2 * millis(timings.election),
         install_snapshot_timeout: 10_000,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(1_000_000),
-        replication_lag_threshold: 20_000,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(20_000),
+        replication_lag_threshold: 1_000_000,
         max_in_snapshot_log_to_keep: 20_000,
         enable_pre_vote: Some(true),
         ..Config::default()

@@ -94,6 +94,8 @@ pub(crate) struct Probe {
     pub initialized: bool,
     /// How many nodes it was told to wait for: all must have been told the same.
     pub expect: u64,
+    /// The nodes of the new cluster that it sees, sorted: a cluster begins when all see the same.
+    pub sees: Vec<u64>,
 }
 
 pub(crate) async fn send<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), value: &T) -> io::Result<()> {
