@@ -9,5 +9,7 @@ pub mod gateway;
 pub mod metrics;
 pub mod queue;
 pub mod replica;
+pub mod root;
+pub mod runner;
 pub mod supervisor;
 pub mod workspace;

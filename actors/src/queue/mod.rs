@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::{Answer, Gateway, Outcome, Rejection};
 use crate::replica::{Leadership, SharedReplica};
 use crate::supervisor::{Child, Policy, Supervisor};
+pub(crate) use expansions::pause as expansion_pause;
 use leases::Leases;
 
 /// How the queue behaves.

@@ -1,0 +1,133 @@
+//! The tree of a node: gateway, queue, runners under one supervisor.
+//!
+//! Must not know configuration files or HTTP: everything it needs comes in as [`Parts`].
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use ractor::ActorRef;
+use tokio::task::JoinHandle;
+
+use crate::gateway::{self, Gateway, Handler, Outcome, Request, Wire};
+use crate::queue::{self, Desk};
+use crate::replica::SharedReplica;
+use crate::runner::{self, Runners, Sources, work::Work};
+use crate::supervisor::{Child, Message, Policy, Supervisor};
+
+/// What a node's tree is made of.
+pub struct Parts {
+    /// The replicated state.
+    pub replica: SharedReplica,
+    /// Runs attempts.
+    pub work: Arc<dyn Work>,
+    /// Mirrors and the workflow language.
+    pub sources: Sources,
+    /// Links with other nodes; none for a node alone.
+    pub wire: Option<Wire>,
+    /// Of the gateway.
+    pub gateway: gateway::Options,
+    /// Of the queue.
+    pub queue: queue::Options,
+    /// Of the runners.
+    pub runner: runner::Options,
+    /// How children are restarted.
+    pub policy: Policy,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("runner", &self.runner).finish_non_exhaustive()
+    }
+}
+
+/// A tree that runs.
+#[derive(Debug)]
+pub struct Handle {
+    root: ActorRef<Message>,
+    over: JoinHandle<()>,
+    gateway: Gateway,
+    runners: Runners,
+    desk: Desk,
+}
+
+/// Why a tree does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the actors do not start: {why}")]
+pub struct StartError {
+    /// ractor's words.
+    pub why: String,
+}
+
+/// Starts the tree.
+///
+/// # Errors
+/// [`StartError`] when a child could not be started and could not be scheduled again.
+pub async fn start(parts: Parts) -> Result<Handle, StartError> {
+    let Parts { replica, work, sources, wire, gateway, queue, runner, policy } = parts;
+    let desk = Desk::default();
+    let runners = Runners::new(Arc::clone(&replica), work, runner);
+    let handler = handler(Arc::clone(&replica), desk.clone(), runners.clone());
+    let (gateway, sessions) = Gateway::new(gateway, Arc::clone(&replica), handler, wire);
+    let mut children: Vec<Child> = sessions.into_iter().collect();
+    children.push(queue::child(replica, gateway.clone(), desk.clone(), queue, policy.clone()));
+    let of_runners = (runners.clone(), gateway.clone(), sources);
+    children.push(Child::supervisor("runner supervisor", policy.clone(), move || {
+        let (runners, gateway, sources) = &of_runners;
+        runners.children(gateway, sources)
+    }));
+    let (root, over) =
+        Supervisor::start(policy, children).await.map_err(|e| StartError { why: e.to_string() })?;
+    Ok(Handle { root, over, gateway, runners, desk })
+}
+
+fn handler(replica: SharedReplica, desk: Desk, runners: Runners) -> Handler {
+    Arc::new(move |request| -> BoxFuture<'static, Outcome> {
+        let (replica, desk, runners) = (Arc::clone(&replica), desk.clone(), runners.clone());
+        Box::pin(async move {
+            match request {
+                Request::Ping => Ok(gateway::Answer::Done),
+                Request::StartAttempt { attempt, fence } => runners.start(attempt, fence).await,
+                Request::CancelAttempt { attempt, fence } => runners.cancel(attempt, fence).await,
+                Request::StartExpansion { delivery, fence } => runners.expand(delivery, fence).await,
+                Request::Heartbeat { node, boot, holdings, slots: _ } => {
+                    desk.heartbeat(&replica, node, boot, holdings)
+                }
+            }
+        })
+    })
+}
+
+impl Handle {
+    /// Requests to other nodes.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// This node's attempts.
+    #[must_use]
+    pub fn runners(&self) -> &Runners {
+        &self.runners
+    }
+
+    /// The queue's entrance, for what only the leader knows (who lives).
+    #[must_use]
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Resolves when the root gave up: the node must end.
+    pub async fn failed(&mut self) {
+        // Cancelled or panicked is over, too.
+        drop((&mut self.over).await);
+    }
+
+    /// Stops everything and waits for it. Containers go on; the next life of this node adopts them.
+    pub async fn shutdown(mut self) {
+        // An error means that it had ended.
+        drop(self.root.stop_and_wait(None, None).await);
+        if !self.over.is_finished() {
+            drop((&mut self.over).await);
+        }
+    }
+}

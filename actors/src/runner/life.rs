@@ -1,0 +1,132 @@
+//! The life of one attempt on this node: run, keep the result, clean up, report until applied.
+//!
+//! A panic in the work costs the attempt, never the node.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use domain::{AttemptId, AttemptReport, Fence, Outcome, Progress};
+use futures::FutureExt;
+use metrics::counter;
+use tokio::sync::watch;
+
+use super::Shared;
+use super::report::{Reported, forget, keep, report};
+use super::work::{Finished, Task, Told};
+use crate::metrics::ATTEMPTS;
+
+/// Runs and reports; answers when nothing of the attempt is left to do.
+pub(super) async fn live(shared: Shared, task: Task, told: watch::Receiver<Told>) {
+    let (attempt, fence) = (task.attempt, task.fence);
+    let work = Arc::clone(&shared.work);
+    // The call itself may panic, too, not only the future that it makes.
+    let work = AssertUnwindSafe(async move { work.run(task).await }).catch_unwind();
+    let finished = tokio::select! {
+        finished = work => finished,
+        // Ends only with the node's store; the work goes on by itself then.
+        never = tell(&shared, attempt, fence, told) => match never {},
+    };
+    let finished = finished.unwrap_or_else(|panic| {
+        let words = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        Finished::bare(Outcome::Failed, format!("the runner panicked: {}", words.unwrap_or_default()))
+    });
+    conclude(shared, attempt, fence, finished).await;
+}
+
+/// Keeps, cleans and reports an end.
+pub(super) async fn conclude(shared: Shared, attempt: AttemptId, fence: Fence, finished: Finished) {
+    tracing::info!(%attempt, outcome = ?finished.outcome, reason = finished.reason, "attempt over");
+    counter!(ATTEMPTS, "outcome" => outcome_name(finished.outcome)).increment(1);
+    let Finished { outcome, reason, steps, artifacts, log_bytes } = finished;
+    let what = Progress::Finished { outcome, reason, steps, artifacts, log_bytes };
+    let end = AttemptReport { attempt, fence, node: shared.options.facts.node, what };
+    let (root, kept) = (shared.options.attempts.clone(), end.clone());
+    let written = tokio::task::spawn_blocking(move || keep(&root, &kept)).await;
+    if !matches!(written, Ok(Ok(()))) {
+        // It is reported all the same; only a crash before that would lose it, and then the container is found again.
+        tracing::error!(%attempt, ?written, "a result cannot be kept on disk");
+    }
+    send(shared, end).await;
+}
+
+/// Reports a kept result until applied, then cleans up.
+pub(super) async fn send(shared: Shared, end: AttemptReport) {
+    let (attempt, fence) = (end.attempt, end.fence);
+    match report(&shared.replica, end).await {
+        Reported::Applied => {}
+        Reported::Refused(refusal) => {
+            tracing::warn!(%attempt, %refusal, "the end of an attempt came too late")
+        }
+        Reported::Unacceptable(why) => {
+            tracing::error!(%attempt, why, "the end of an attempt cannot be proposed")
+        }
+        Reported::Stopped => return,
+    }
+    shared.work.clean(attempt, fence).await;
+    let root = shared.options.attempts.clone();
+    if let Err(join) = tokio::task::spawn_blocking(move || forget(&root, attempt)).await {
+        tracing::error!(%attempt, %join, "forgetting a result panicked");
+    }
+}
+
+/// Tells the state of progress, the latest only; what comes while a proposal is under way is told together.
+async fn tell(
+    shared: &Shared,
+    attempt: AttemptId,
+    fence: Fence,
+    mut told: watch::Receiver<Told>,
+) -> std::convert::Infallible {
+    let node = shared.options.facts.node;
+    let mut last = Told::default();
+    loop {
+        let now = told.borrow_and_update().clone();
+        let mut news = Vec::new();
+        if let Some(at) = now.started_at.filter(|_| last.started_at.is_none()) {
+            news.push(Progress::Started { at });
+        }
+        if now.steps != last.steps {
+            news.push(Progress::Steps { steps: now.steps.clone() });
+        }
+        for what in news {
+            let sent = report(&shared.replica, AttemptReport { attempt, fence, node, what }).await;
+            if sent != Reported::Applied {
+                tracing::debug!(%attempt, ?sent, "progress was not taken");
+            }
+        }
+        last = now;
+        if told.changed().await.is_err() {
+            // The work has ended with its sender; the end is reported by others.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::Cancelled => "cancelled",
+        Outcome::TimedOut => "timed_out",
+        Outcome::Skipped => "skipped",
+        Outcome::Lost => "lost",
+    }
+}
+
+/// The same for tests and production: a task and the receiver of what it tells.
+pub(super) fn task(
+    attempt: AttemptId,
+    fence: Fence,
+    slot: u16,
+    adopted: bool,
+    held: &super::Held,
+) -> (Task, watch::Receiver<Told>) {
+    let (progress, told) = watch::channel(Told::default());
+    let (cancel, kill) = (held.cancel.clone(), held.kill.clone());
+    (Task { attempt, fence, slot, adopted, cancel, kill, progress }, told)
+}
+
+/// Kept alive by every life; see [`Shared`].
+pub(super) type SharedWork = Arc<dyn super::work::Work>;

@@ -1,0 +1,412 @@
+//! This node's attempts: slots, runners, adoption after a restart, results, its lease, and expansions.
+//!
+//! Must not know: how containers work ([`work::Work`]), how the queue decides.
+
+mod expander;
+mod heart;
+mod life;
+mod report;
+pub mod work;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::{
+    AttemptId, AttemptReport, ClusterState, DeliveryId, Fence, Holding, JobState, NodeFacts, NodeId, Outcome,
+};
+use metrics::gauge;
+use ractor::ActorProcessingErr;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::{Answer, Gateway, Outcome as Reply, Rejection};
+use crate::metrics::{SELF_FENCED, SLOTS};
+use crate::replica::SharedReplica;
+use crate::supervisor::Child;
+pub use expander::{ExpandFn, Sources};
+use life::SharedWork;
+use work::Finished;
+
+/// Orders that wait for the runner supervisor, at most.
+const ORDERS: usize = 1024;
+
+/// How this node runs attempts.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What this node says of itself.
+    pub facts: NodeFacts,
+    /// Directory with a sub-directory per attempt.
+    pub attempts: PathBuf,
+    /// Between two heartbeats to the leader.
+    pub heartbeat: Duration,
+    /// This node gives its lease up so much earlier than the leader may.
+    pub margin: Duration,
+}
+
+/// What the parts of the runner share.
+#[derive(Clone)]
+struct Shared {
+    replica: SharedReplica,
+    work: SharedWork,
+    options: Arc<Options>,
+    held: Arc<Mutex<HashMap<AttemptId, Held>>>,
+    /// Until when attempts may run here; none before the first lease.
+    deadline: watch::Sender<Option<Instant>>,
+    /// This life is registered: the state here is at least as new as that.
+    registered: watch::Sender<bool>,
+}
+
+/// An attempt that has a runner here.
+#[derive(Debug)]
+struct Held {
+    fence: Fence,
+    slot: u16,
+    cancel: CancellationToken,
+    kill: CancellationToken,
+}
+
+#[derive(Debug)]
+enum Order {
+    Start(AttemptId, Fence),
+    Cancel(AttemptId, Fence),
+    Expand(DeliveryId, Fence),
+}
+
+/// Gives orders to this node's runner supervisor. Clones share it.
+#[derive(Clone)]
+pub struct Runners {
+    shared: Shared,
+    orders: mpsc::Sender<Order>,
+    queue: Arc<tokio::sync::Mutex<mpsc::Receiver<Order>>>,
+    ready: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Runners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runners").field("holds", &self.holdings()).finish_non_exhaustive()
+    }
+}
+
+impl Runners {
+    /// For this node.
+    #[must_use]
+    pub fn new(replica: SharedReplica, work: Arc<dyn work::Work>, options: Options) -> Self {
+        let (orders, queue) = mpsc::channel(ORDERS);
+        let shared = Shared {
+            replica,
+            work,
+            options: Arc::new(options),
+            held: Arc::default(),
+            deadline: watch::channel(None).0,
+            registered: watch::channel(false).0,
+        };
+        Self {
+            shared,
+            orders,
+            queue: Arc::new(tokio::sync::Mutex::new(queue)),
+            ready: watch::channel(false).0,
+        }
+    }
+
+    /// Attempts that have a runner here, reporting ones among them.
+    #[must_use]
+    pub fn holdings(&self) -> Vec<Holding> {
+        let held = lock(&self.shared);
+        held.iter().map(|(id, h)| Holding { job: id.job, number: id.number, fence: h.fence }).collect()
+    }
+
+    /// Begins an attempt; returns when the order is taken.
+    ///
+    /// # Errors
+    /// [`Rejection::Unavailable`] while this node starts, [`Rejection::Busy`] when orders pile up.
+    pub async fn start(&self, attempt: AttemptId, fence: Fence) -> Reply {
+        self.order(fence, Order::Start(attempt, fence)).await
+    }
+
+    /// Ends an attempt; returns when the order is taken.
+    ///
+    /// # Errors
+    /// As [`Runners::start`].
+    pub async fn cancel(&self, attempt: AttemptId, fence: Fence) -> Reply {
+        self.order(fence, Order::Cancel(attempt, fence)).await
+    }
+
+    /// Expands a delivery; returns when the order is taken.
+    ///
+    /// # Errors
+    /// As [`Runners::start`].
+    pub async fn expand(&self, delivery: DeliveryId, fence: Fence) -> Reply {
+        self.order(fence, Order::Expand(delivery, fence)).await
+    }
+
+    /// A fence is a log index: once applied here, the state here knows what the order is about.
+    async fn order(&self, fence: Fence, order: Order) -> Reply {
+        if !*self.ready.borrow() {
+            return Err(Rejection::Unavailable);
+        }
+        let mut applied = self.shared.replica.applied();
+        applied.wait_for(|index| *index >= fence.0).await.map_err(|_| Rejection::Unavailable)?;
+        self.orders.try_send(order).map_err(|_| Rejection::Busy)?;
+        Ok(Answer::Done)
+    }
+
+    /// The children that do the work: the heart first, so that a lease is there.
+    #[must_use]
+    pub fn children(&self, gateway: &Gateway, sources: &Sources) -> Vec<Child> {
+        let (heart, runners) = ((self.clone(), gateway.clone()), (self.clone(), sources.clone()));
+        vec![
+            Child::task("heart", move |stop| Box::pin(heart::run(heart.0.clone(), heart.1.clone(), stop))),
+            Child::task("runners", move |stop| {
+                let (runners, sources) = runners.clone();
+                Box::pin(async move {
+                    let orders = Arc::clone(&runners.queue);
+                    // Held for this life of the task; the life before has ended.
+                    let mut orders = orders.lock().await;
+                    let result = Keeper::new(runners.clone(), sources).run(&mut orders, stop).await;
+                    runners.ready.send_replace(false);
+                    lock(&runners.shared).clear();
+                    result
+                })
+            }),
+        ]
+    }
+}
+
+fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, HashMap<AttemptId, Held>> {
+    shared.held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The state of the job when the attempt is its present one, here, under this fence.
+fn present(state: &ClusterState, node: NodeId, attempt: AttemptId, fence: Fence) -> Option<JobState> {
+    let job = state.jobs.get(&attempt.job)?;
+    let mine = job.node == node && job.fence == fence && job.attempts == attempt.number;
+    (mine && matches!(job.state, JobState::Placed | JobState::Running)).then_some(job.state)
+}
+
+struct Keeper {
+    runners: Runners,
+    sources: Sources,
+    lives: JoinSet<AttemptId>,
+    expansions: JoinSet<DeliveryId>,
+    expanding: BTreeSet<DeliveryId>,
+}
+
+impl Keeper {
+    fn new(runners: Runners, sources: Sources) -> Self {
+        Self {
+            runners,
+            sources,
+            lives: JoinSet::new(),
+            expansions: JoinSet::new(),
+            expanding: BTreeSet::new(),
+        }
+    }
+
+    async fn run(
+        mut self,
+        orders: &mut mpsc::Receiver<Order>,
+        stop: CancellationToken,
+    ) -> Result<(), ActorProcessingErr> {
+        match stop.run_until_cancelled(self.recover()).await {
+            Some(recovered) => recovered?,
+            None => return Ok(()),
+        }
+        self.runners.ready.send_replace(true);
+        let mut deadline = self.runners.shared.deadline.subscribe();
+        loop {
+            self.count();
+            let limit = *deadline.borrow_and_update();
+            tokio::select! {
+                // Dropping the lives leaves their containers running: the next life of this node adopts them.
+                () = stop.cancelled() => return Ok(()),
+                order = orders.recv() => match order {
+                    Some(Order::Start(attempt, fence)) => self.start(attempt, fence),
+                    Some(Order::Cancel(attempt, fence)) => self.cancel(attempt, fence),
+                    Some(Order::Expand(delivery, fence)) => self.expand(delivery, fence),
+                    None => return Ok(()),
+                },
+                Some(over) = self.lives.join_next() => {
+                    // A life catches panics of its work; one of its own is a bug, and the supervisor restarts us.
+                    lock(&self.runners.shared).remove(&over?);
+                }
+                Some(over) = self.expansions.join_next() => {
+                    self.expanding.remove(&over?);
+                }
+                changed = deadline.changed() => changed?,
+                () = until(limit) => self.self_fence(),
+            }
+        }
+    }
+
+    /// Takes up what the life before left: results to report, containers to adopt or to remove.
+    async fn recover(&mut self) -> Result<(), ActorProcessingErr> {
+        let shared = self.runners.shared.clone();
+        shared.registered.subscribe().wait_for(|registered| *registered).await?;
+        let root = shared.options.attempts.clone();
+        let results = tokio::task::spawn_blocking(move || report::kept(&root)).await??;
+        for result in results {
+            tracing::info!(attempt = %result.attempt, "a result of an earlier life is reported");
+            self.resend(result);
+        }
+        let state = shared.replica.state();
+        for (attempt, fence) in shared.work.survivors().await? {
+            if lock(&shared).contains_key(&attempt) {
+                continue;
+            }
+            if present(&state, shared.options.facts.node, attempt, fence).is_some() {
+                tracing::info!(%attempt, "an attempt of an earlier life is adopted");
+                self.spawn(attempt, fence, true);
+            } else {
+                tracing::info!(%attempt, %fence, "what is left of an attempt that is over is removed");
+                shared.work.clean(attempt, fence).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, attempt: AttemptId, fence: Fence) {
+        let shared = &self.runners.shared;
+        if lock(shared).contains_key(&attempt) {
+            return;
+        }
+        match present(&shared.replica.state(), shared.options.facts.node, attempt, fence) {
+            None => tracing::debug!(%attempt, %fence, "not started: it is no longer given to this node"),
+            Some(JobState::Running) => {
+                self.conclude(
+                    attempt,
+                    fence,
+                    Finished::bare(Outcome::Lost, "its container is gone from its node"),
+                );
+            }
+            Some(_) if shared.deadline.borrow().is_none_or(|deadline| deadline <= Instant::now()) => {
+                tracing::warn!(%attempt, "not started: this node has no lease");
+            }
+            Some(_) => self.spawn(attempt, fence, false),
+        }
+    }
+
+    fn spawn(&mut self, attempt: AttemptId, fence: Fence, adopted: bool) {
+        let shared = self.runners.shared.clone();
+        let Some((held, slot)) = self.hold(attempt, fence, adopted) else {
+            tracing::warn!(%attempt, "not started: all slots are busy");
+            return;
+        };
+        let (task, told) = life::task(attempt, fence, slot, adopted, &held);
+        lock(&shared).insert(attempt, held);
+        self.lives.spawn(async move {
+            life::live(shared, task, told).await;
+            attempt
+        });
+    }
+
+    fn hold(&self, attempt: AttemptId, fence: Fence, over: bool) -> Option<(Held, u16)> {
+        let held = lock(&self.runners.shared);
+        if held.contains_key(&attempt) {
+            return None;
+        }
+        let busy: BTreeSet<u16> = held.values().map(|h| h.slot).collect();
+        let slots = self.runners.shared.options.facts.capacity.slots;
+        // What ran already is adopted even when the node was given fewer slots since.
+        let last = if over { u16::MAX } else { slots };
+        let slot = (0..last).find(|slot| !busy.contains(slot))?;
+        Some((Held { fence, slot, cancel: CancellationToken::new(), kill: CancellationToken::new() }, slot))
+    }
+
+    /// Reports an end without a run.
+    fn conclude(&mut self, attempt: AttemptId, fence: Fence, finished: Finished) {
+        let shared = self.runners.shared.clone();
+        let Some((held, _)) = self.hold(attempt, fence, true) else { return };
+        lock(&shared).insert(attempt, held);
+        self.lives.spawn(async move {
+            life::conclude(shared, attempt, fence, finished).await;
+            attempt
+        });
+    }
+
+    fn resend(&mut self, end: AttemptReport) {
+        let shared = self.runners.shared.clone();
+        let attempt = end.attempt;
+        let Some((held, _)) = self.hold(attempt, end.fence, true) else { return };
+        lock(&shared).insert(attempt, held);
+        self.lives.spawn(async move {
+            life::send(shared, end).await;
+            attempt
+        });
+    }
+
+    fn cancel(&mut self, attempt: AttemptId, fence: Fence) {
+        let shared = self.runners.shared.clone();
+        let state = present(&shared.replica.state(), shared.options.facts.node, attempt, fence);
+        {
+            let held = lock(&shared);
+            if let Some(held) = held.get(&attempt) {
+                // What is no longer given to this node has no grace.
+                if state.is_some() {
+                    held.cancel.cancel()
+                } else {
+                    held.kill.cancel()
+                }
+                return;
+            }
+        }
+        if state.is_some() {
+            self.conclude(attempt, fence, Finished::bare(Outcome::Cancelled, "cancelled before it began"));
+        }
+    }
+
+    fn expand(&mut self, delivery: DeliveryId, fence: Fence) {
+        if self.expanding.insert(delivery) {
+            let (shared, sources) = (self.runners.shared.clone(), self.sources.clone());
+            self.expansions.spawn(async move {
+                expander::expand(&shared.replica, &sources, delivery, fence).await;
+                delivery
+            });
+        }
+    }
+
+    /// The lease could not be renewed: whatever runs here must be gone before it may run elsewhere.
+    fn self_fence(&mut self) {
+        // A heartbeat may have been answered in the meantime.
+        let now = Instant::now();
+        let expired = |deadline: &mut Option<Instant>| {
+            let expired = deadline.is_some_and(|deadline| deadline <= now);
+            if expired {
+                *deadline = None;
+            }
+            expired
+        };
+        if !self.runners.shared.deadline.send_if_modified(expired) {
+            return;
+        }
+        let held = lock(&self.runners.shared);
+        let running: Vec<_> = held.values().filter(|h| !h.kill.is_cancelled()).collect();
+        if !running.is_empty() {
+            tracing::error!(attempts = running.len(), "the lease has run out: attempts are killed");
+            metrics::counter!(SELF_FENCED).increment(1);
+        }
+        for held in running {
+            held.kill.cancel();
+        }
+    }
+
+    fn count(&self) {
+        let (busy, slots) =
+            (lock(&self.runners.shared).len(), self.runners.shared.options.facts.capacity.slots);
+        let online = self.runners.shared.deadline.borrow().is_some();
+        let idle = usize::from(slots).saturating_sub(busy);
+        gauge!(SLOTS, "state" => "busy").set(busy as f64);
+        gauge!(SLOTS, "state" => "idle").set(if online { idle as f64 } else { 0.0 });
+        gauge!(SLOTS, "state" => "offline").set(if online { 0.0 } else { idle as f64 });
+    }
+}
+
+async fn until(limit: Option<Instant>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(limit).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,75 @@
+//! What it takes to run one attempt, as the runner sees it: a container in a node, a stand-in in tests.
+
+use domain::{Artifact, AttemptId, Fence, Outcome, StepResult, Timestamp};
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// One attempt to run.
+#[derive(Debug)]
+pub struct Task {
+    /// Which.
+    pub attempt: AttemptId,
+    /// Under which fence.
+    pub fence: Fence,
+    /// The slot it occupies, from 0.
+    pub slot: u16,
+    /// True when an earlier life of this node began it.
+    pub adopted: bool,
+    /// Someone asked for its end: tell it, wait for the grace it has.
+    pub cancel: CancellationToken,
+    /// It must be gone now: its place may soon be taken by another attempt.
+    pub kill: CancellationToken,
+    /// To be told as it goes on.
+    pub progress: watch::Sender<Told>,
+}
+
+/// What is known of an attempt while it runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// When its container started.
+    pub started_at: Option<Timestamp>,
+    /// Its steps so far.
+    pub steps: Vec<StepResult>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// How.
+    pub outcome: Outcome,
+    /// Why, when not a success.
+    pub reason: String,
+    /// All steps.
+    pub steps: Vec<StepResult>,
+    /// Files kept.
+    pub artifacts: Vec<Artifact>,
+    /// Bytes of output in its log.
+    pub log_bytes: u64,
+}
+
+impl Finished {
+    /// An end of which nothing but the reason is known.
+    #[must_use]
+    pub fn bare(outcome: Outcome, reason: impl Into<String>) -> Self {
+        Self { outcome, reason: reason.into(), steps: Vec::new(), artifacts: Vec::new(), log_bytes: 0 }
+    }
+}
+
+/// Why what is left of earlier attempts cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot list what earlier attempts left: {why}")]
+pub struct SurvivorsError {
+    /// The executor's words.
+    pub why: String,
+}
+
+/// Runs attempts.
+pub trait Work: Send + Sync + 'static {
+    /// From preparation to end; every failure is an end with its reason.
+    fn run(&self, task: Task) -> BoxFuture<'static, Finished>;
+    /// Attempts of which something is left from an earlier life of this node, each with its fence.
+    fn survivors(&self) -> BoxFuture<'_, Result<Vec<(AttemptId, Fence)>, SurvivorsError>>;
+    /// Removes what an attempt used; its log stays.
+    fn clean(&self, attempt: AttemptId, fence: Fence) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,239 @@
+//! A node alone: from a submitted run to its end, through queue, gateway and runners. One node per test process.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::replica::Leadership;
+use actors::root::{self, Handle, Parts};
+use actors::runner::Sources;
+use actors::supervisor::Policy;
+use actors::workspace::Mirrors;
+use actors::{gateway, queue, runner};
+use domain::{
+    AttemptId, BootId, Capacity, Command, Condition, DeliveryId, DeliveryState, Event, EventKind, JobId,
+    JobState, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Reply, RepoId, Resources, RunId, SpecBytes,
+};
+use support::{Bench, BenchWork, OneCopy};
+
+const ME: NodeId = NodeId(7);
+
+fn parts(copy: &Arc<OneCopy>, bench: &Arc<Bench>, dir: &Path, boot: u64) -> Parts {
+    let name: domain::NodeName = "n1".parse().unwrap();
+    let boot = BootId(boot);
+    let facts = NodeFacts {
+        node: ME,
+        name: name.clone(),
+        boot,
+        cluster_addr: "127.0.0.1:1".to_owned(),
+        http_addr: "127.0.0.1:2".to_owned(),
+        labels: ["linux"].into_iter().collect(),
+        capacity: Capacity { resources: Resources { cpu_millis: 4000, memory_mib: 4000 }, slots: 2 },
+        version: "test".to_owned(),
+    };
+    Parts {
+        replica: Arc::clone(copy) as _,
+        work: Arc::new(BenchWork(Arc::clone(bench))),
+        sources: Sources {
+            mirrors: Mirrors::new(dir.join("mirrors"), Duration::from_secs(5)),
+            expand: Arc::new(|_, _, _| Vec::new()),
+        },
+        wire: None,
+        gateway: gateway::Options::new(ME, name, boot),
+        queue: queue::Options { reconcile: Duration::from_millis(20), ..queue::Options::default() },
+        runner: runner::Options {
+            facts,
+            attempts: dir.join("attempts"),
+            heartbeat: Duration::from_millis(20),
+            margin: Duration::from_millis(100),
+        },
+        policy: Policy { backoff_min: Duration::from_millis(1), ..Policy::default() },
+    }
+}
+
+async fn start(copy: &Arc<OneCopy>, bench: &Arc<Bench>, dir: &Path, boot: u64) -> Handle {
+    root::start(parts(copy, bench, dir, boot)).await.unwrap()
+}
+
+fn submit(copy: &OneCopy, id: u128) -> JobId {
+    let job = NewJob {
+        key: "job".to_owned(),
+        needs: Vec::new(),
+        condition: Condition::Success,
+        labels: Labels::default(),
+        resources: Resources { cpu_millis: 100, memory_mib: 10 },
+        priority: 0,
+        max_attempts: 3,
+        spec: SpecBytes(Arc::from([1u8])),
+    };
+    let id = RunId(id);
+    let run = NewRun { id, name: "x".to_owned(), path: String::new(), jobs: vec![job], error: None };
+    let command = Command::SubmitRun {
+        key: String::new(),
+        digest: [0; 32],
+        sender: "t".to_owned(),
+        run,
+        max_open_jobs: 100,
+    };
+    assert!(matches!(copy.apply(command), Reply::Run { .. }));
+    JobId { run: id, index: 0 }
+}
+
+async fn until_state(copy: &OneCopy, job: JobId, wanted: JobState) {
+    copy.until(&format!("{job} is {wanted:?}"), |s| s.jobs.get(&job).is_some_and(|j| j.state == wanted))
+        .await;
+}
+
+fn first(job: JobId) -> AttemptId {
+    AttemptId { job, number: 1 }
+}
+
+#[tokio::test]
+async fn a_submitted_run_is_placed_runs_and_finishes() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let jobs: Vec<_> = (1..=5).map(|n| submit(&copy, n)).collect();
+    for job in &jobs {
+        until_state(&copy, *job, JobState::Running).await;
+        bench.end(first(*job), Outcome::Succeeded);
+        let state = copy
+            .until("finished", |s| {
+                s.jobs.get(job).is_some_and(|j| j.state == JobState::Finished(Outcome::Succeeded))
+            })
+            .await;
+        assert_eq!(state.attempts.get(&first(*job)).map(|a| a.log_bytes), Some(7));
+    }
+    node.shutdown().await;
+    assert_eq!(bench.cleaned.lock().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_cancelled_run_ends_whether_it_runs_or_not() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let job = submit(&copy, 1);
+    until_state(&copy, job, JobState::Running).await;
+    copy.apply(Command::CancelRun { run: job.run });
+    until_state(&copy, job, JobState::Finished(Outcome::Cancelled)).await;
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_runner_costs_the_attempt_not_the_node() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    *bench.panics.lock().unwrap() = true;
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let job = submit(&copy, 1);
+    until_state(&copy, job, JobState::Finished(Outcome::Failed)).await;
+    let reason = copy.until("", |_| true).await.attempts.get(&first(job)).unwrap().reason.to_string();
+    assert_eq!(reason, "the runner panicked: work that panics");
+    *bench.panics.lock().unwrap() = false;
+    let next = submit(&copy, 2);
+    until_state(&copy, next, JobState::Running).await;
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_that_restarts_adopts_what_runs_and_removes_what_is_over() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let (kept, over) = (submit(&copy, 1), submit(&copy, 2));
+    until_state(&copy, kept, JobState::Running).await;
+    until_state(&copy, over, JobState::Running).await;
+    node.shutdown().await;
+    // The node was away for so long that it was lost, came back, and one job was cancelled in between.
+    copy.apply(Command::CancelRun { run: over.run });
+    copy.apply(Command::LoseNode { node: ME, boot: BootId(1) });
+    let other = submit(&copy, 3);
+    let node = start(&copy, &bench, dir.path(), 2).await;
+    copy.until("its second attempt runs", |s| {
+        s.jobs.get(&kept).is_some_and(|j| j.state == JobState::Running && j.attempts == 2)
+    })
+    .await;
+    until_state(&copy, other, JobState::Running).await;
+    assert!(bench.cleaned.lock().unwrap().contains(&first(kept)));
+    node.shutdown().await;
+    let node = start(&copy, &bench, dir.path(), 3).await;
+    bench.end(AttemptId { job: kept, number: 2 }, Outcome::Succeeded);
+    until_state(&copy, kept, JobState::Finished(Outcome::Succeeded)).await;
+    assert_eq!(copy.until("", |_| true).await.jobs.get(&kept).unwrap().attempts, 2);
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_result_waits_on_disk_while_nothing_can_be_proposed() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let job = submit(&copy, 1);
+    until_state(&copy, job, JobState::Running).await;
+    copy.cut_off.send_replace(true);
+    bench.end(first(job), Outcome::Succeeded);
+    let result = dir.path().join(format!("attempts/{job}-1/result"));
+    let kept = async {
+        while !result.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, kept).await.unwrap();
+    node.shutdown().await;
+    copy.cut_off.send_replace(false);
+    let node = start(&copy, &bench, dir.path(), 2).await;
+    until_state(&copy, job, JobState::Finished(Outcome::Succeeded)).await;
+    let gone = async {
+        while result.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, gone).await.unwrap();
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn attempts_are_killed_when_the_lease_cannot_be_renewed() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    let mut parts = parts(&copy, &bench, dir.path(), 1);
+    parts.queue.lease = Duration::from_millis(600);
+    let node = root::start(parts).await.unwrap();
+    let job = submit(&copy, 1);
+    until_state(&copy, job, JobState::Running).await;
+    copy.leadership.send_replace(Leadership { term: 2, leader: None, is_me: false });
+    copy.until("ended as lost and queued again", |s| s.jobs.get(&job).is_some_and(|j| j.losses == 1)).await;
+    copy.leadership.send_replace(Leadership { term: 3, leader: Some(ME), is_me: true });
+    copy.until("runs again", |s| {
+        s.jobs.get(&job).is_some_and(|j| j.state == JobState::Running && j.attempts == 2)
+    })
+    .await;
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_cannot_be_expanded_waits_and_says_why() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let (repo, id) = (RepoId(1), DeliveryId(1));
+    let name = "a/b".parse().unwrap();
+    let clone_url = "https://127.0.0.1:1/a/b.git".to_owned();
+    copy.apply(Command::PutRepo {
+        id: repo,
+        name,
+        clone_url,
+        webhook_secret: "s".repeat(32),
+        labels: Labels::default(),
+    });
+    let event = Event {
+        kind: EventKind::Push,
+        git_ref: "refs/heads/main".to_owned(),
+        commit: "0".repeat(40),
+        before: String::new(),
+        sender: "t".to_owned(),
+        title: String::new(),
+    };
+    let only_path = String::new();
+    copy.apply(Command::AcceptDelivery { id, repo, key: "k".to_owned(), digest: [0; 32], event, only_path });
+    let waits =
+        |state: &DeliveryState| matches!(state, DeliveryState::Pending { reason, .. } if !reason.is_empty());
+    copy.until("deferred with a reason", |s| s.deliveries.get(&id).is_some_and(|d| waits(&d.state))).await;
+    node.shutdown().await;
+}
