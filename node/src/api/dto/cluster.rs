@@ -1,0 +1,204 @@
+//! Nodes, the cluster, tokens.
+
+use domain::{Node, NodeId, Right, Token, TokenId};
+use raft_store::Status;
+use serde::{Deserialize, Serialize};
+
+/// A node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its HTTP API.
+    pub http_addr: String,
+    /// Its cluster port.
+    pub cluster_addr: String,
+    /// Labels it offers.
+    pub labels: Vec<String>,
+    /// Thousandths of a cpu.
+    pub cpu_millis: u32,
+    /// MiB of memory.
+    pub memory_mib: u32,
+    /// Attempts at one time.
+    pub slots: u16,
+    /// Jobs that it holds now.
+    pub busy: usize,
+    /// No new placements.
+    pub drain: bool,
+    /// Its lease ran out.
+    pub lost: bool,
+    /// The version of its binary.
+    pub version: String,
+}
+
+impl NodeView {
+    /// A node's view.
+    #[must_use]
+    pub fn of(id: NodeId, node: &Node, busy: usize) -> Self {
+        Self {
+            id: id.to_string(),
+            name: node.name.to_string(),
+            http_addr: node.http_addr.clone(),
+            cluster_addr: node.cluster_addr.clone(),
+            labels: node.labels.iter().map(str::to_owned).collect(),
+            cpu_millis: node.capacity.resources.cpu_millis,
+            memory_mib: node.capacity.resources.memory_mib,
+            slots: node.capacity.slots,
+            busy,
+            drain: node.drain,
+            lost: node.lost,
+            version: node.version.clone(),
+        }
+    }
+}
+
+/// Whether a node takes new placements.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// True: no new placements.
+    pub drain: bool,
+}
+
+/// How far a member is behind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Lag {
+    /// Which node.
+    pub node: String,
+    /// Entries.
+    pub entries: u64,
+}
+
+/// The cluster as this node sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Its id; none before it began.
+    pub id: Option<String>,
+    /// The leader's id; none during an election.
+    pub leader: Option<String>,
+    /// The node that answers leads.
+    pub is_me: bool,
+    /// Raft's term.
+    pub term: u64,
+    /// Last entry in the log of the node that answers.
+    pub last_log: u64,
+    /// Last applied entry.
+    pub applied: u64,
+    /// Entry of the last snapshot.
+    pub snapshot: u64,
+    /// Who votes.
+    pub voters: Vec<String>,
+    /// Who only follows.
+    pub learners: Vec<String>,
+    /// Known to the leader only.
+    pub lag: Vec<Lag>,
+}
+
+impl ClusterView {
+    /// From the store's status.
+    #[must_use]
+    pub fn of(id: Option<String>, status: &Status) -> Self {
+        let names = |ids: &[NodeId]| ids.iter().map(ToString::to_string).collect();
+        Self {
+            id,
+            leader: status.leadership.leader.as_ref().map(|(id, _)| NodeId(*id).to_string()),
+            is_me: status.leadership.is_me,
+            term: status.leadership.term,
+            last_log: status.last_log,
+            applied: status.applied,
+            snapshot: status.snapshot,
+            voters: names(&status.voters),
+            learners: names(&status.learners),
+            lag: status
+                .lag
+                .iter()
+                .map(|(id, entries)| Lag { node: id.to_string(), entries: *entries })
+                .collect(),
+        }
+    }
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenRight {
+    /// Reads everything but secrets.
+    Read,
+    /// Also submits, cancels, reruns.
+    Submit,
+    /// Also repositories, nodes, tokens.
+    Admin,
+}
+
+impl From<TokenRight> for Right {
+    fn from(right: TokenRight) -> Self {
+        match right {
+            TokenRight::Read => Self::Read,
+            TokenRight::Submit => Self::Submit,
+            TokenRight::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<Right> for TokenRight {
+    fn from(right: Right) -> Self {
+        match right {
+            Right::Read => Self::Read,
+            Right::Submit => Self::Submit,
+            Right::Admin => Self::Admin,
+        }
+    }
+}
+
+/// A token to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub right: TokenRight,
+    /// Seconds until it stops working; none is never.
+    #[serde(default)]
+    pub expires_in_seconds: Option<u64>,
+}
+
+/// A token that was made: the only time that its secret is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenMade {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub token: String,
+}
+
+/// A token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenView {
+    /// Its id.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub right: TokenRight,
+    /// When it was made.
+    pub created_at: u64,
+    /// When it stops working.
+    pub expires_at: Option<u64>,
+}
+
+impl TokenView {
+    /// A token's view.
+    #[must_use]
+    pub fn of(id: TokenId, token: &Token) -> Self {
+        Self {
+            id: id.to_string(),
+            name: token.name.clone(),
+            right: token.right.into(),
+            created_at: token.created_at.0,
+            expires_at: token.expires_at.map(|at| at.0),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Repositories and deliveries. No secret and no credential ever leaves by these.
+
+use actors::workspace::CloneUrl;
+use domain::{Delivery, DeliveryId, DeliveryState, Repo};
+use serde::{Deserialize, Serialize};
+
+/// A repository as it is registered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutRepo {
+    /// Where it is cloned from: https, http, ssh or git.
+    pub clone_url: String,
+    /// Key of its webhooks' HMAC, 8 to 256 bytes.
+    pub webhook_secret: String,
+    /// Labels added to each of its jobs.
+    #[serde(default)]
+    pub labels: Vec<String>,
+}
+
+/// A repository as it is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RepoView {
+    /// Its name.
+    pub name: String,
+    /// Where it is cloned from, without credentials.
+    pub clone_url: String,
+    /// Labels added to each of its jobs.
+    pub labels: Vec<String>,
+    /// When it was registered.
+    pub created_at: u64,
+}
+
+impl RepoView {
+    /// A repository's view.
+    #[must_use]
+    pub fn of(repo: &Repo) -> Self {
+        // What cannot be read cannot be redacted either, so nothing of it is shown.
+        let clone_url = CloneUrl::parse(&repo.clone_url).map_or_else(|_| String::new(), |url| url.redacted());
+        Self {
+            name: repo.name.to_string(),
+            clone_url,
+            labels: repo.labels.iter().map(str::to_owned).collect(),
+            created_at: repo.created_at.0,
+        }
+    }
+}
+
+/// A run asked for by hand.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dispatch {
+    /// The workflow's path in the repository.
+    pub workflow: String,
+    /// Branch, tag or full ref; default `main`.
+    #[serde(default = "main_branch")]
+    pub git_ref: String,
+}
+
+fn main_branch() -> String {
+    "main".to_owned()
+}
+
+/// A delivery was accepted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Its id; none when no run follows.
+    pub delivery: Option<String>,
+    /// It was accepted before.
+    pub duplicate: bool,
+    /// Why no run follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A delivery.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeliveryView {
+    /// Its id.
+    pub id: String,
+    /// `pending`, `expanding` or `expanded`.
+    pub state: String,
+    /// Why it waits, after a failure.
+    pub reason: String,
+    /// Tries of expansion so far.
+    pub tries: u16,
+    /// The runs it became.
+    pub runs: Vec<String>,
+    /// When it was committed.
+    pub accepted_at: u64,
+}
+
+impl DeliveryView {
+    /// A delivery's view.
+    #[must_use]
+    pub fn of(id: DeliveryId, delivery: &Delivery) -> Self {
+        let (state, reason, runs) = match &delivery.state {
+            DeliveryState::Pending { reason, .. } => ("pending", reason.to_string(), Vec::new()),
+            DeliveryState::Expanding { .. } => ("expanding", String::new(), Vec::new()),
+            DeliveryState::Expanded { runs } => {
+                ("expanded", String::new(), runs.iter().map(ToString::to_string).collect())
+            }
+        };
+        Self {
+            id: id.to_string(),
+            state: state.to_owned(),
+            reason,
+            tries: delivery.tries,
+            runs,
+            accepted_at: delivery.accepted_at.0,
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Runs, jobs, attempts, steps, artifacts.
+
+use std::collections::BTreeMap;
+
+use domain::{Attempt, AttemptId, ClusterState, Job, JobId, JobState, Run, RunId};
+use serde::{Deserialize, Serialize};
+
+use super::{outcome, time};
+
+/// An ad hoc job as it is submitted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submit {
+    /// Name, for people.
+    #[serde(default)]
+    pub name: String,
+    /// Container image; empty means the node's default.
+    #[serde(default)]
+    pub image: String,
+    /// Shell script.
+    pub script: String,
+    /// Environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Labels that a node must have.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// Thousandths of a cpu; default 1000.
+    #[serde(default = "one_cpu")]
+    pub cpu_millis: u32,
+    /// MiB of memory; default 512.
+    #[serde(default = "half_gib")]
+    pub memory_mib: u32,
+    /// -100 to 100, higher first.
+    #[serde(default)]
+    pub priority: i8,
+    /// Limit in seconds; default one hour.
+    #[serde(default = "one_hour")]
+    pub timeout_seconds: u32,
+    /// Globs of files to keep.
+    #[serde(default)]
+    pub artifacts: Vec<String>,
+}
+
+fn one_cpu() -> u32 {
+    1000
+}
+fn half_gib() -> u32 {
+    512
+}
+fn one_hour() -> u32 {
+    3600
+}
+
+/// The answer to a submit or rerun.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunMade {
+    /// The run's id.
+    pub id: String,
+    /// Its number.
+    pub number: u64,
+    /// The same key was used before; this is the run of then.
+    pub duplicate: bool,
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    /// Its id.
+    pub id: String,
+    /// Its number in its repository.
+    pub number: u64,
+    /// Its repository's name; none for an ad hoc job.
+    pub repo: Option<String>,
+    /// The workflow's name.
+    pub name: String,
+    /// The workflow's file.
+    pub path: String,
+    /// `push`, `workflow_dispatch` or `ad_hoc`.
+    pub event: String,
+    /// The event's ref.
+    pub git_ref: String,
+    /// The commit.
+    pub commit: String,
+    /// First line of the commit's message.
+    pub title: String,
+    /// Who caused it.
+    pub sender: String,
+    /// The delivery behind it.
+    pub delivery: Option<String>,
+    /// The run that this one repeats.
+    pub rerun_of: Option<String>,
+    /// How it ended; none while it runs.
+    pub outcome: Option<String>,
+    /// Why the workflow cannot run.
+    pub error: Option<String>,
+    /// When it was committed.
+    pub created_at: Option<u64>,
+    /// When its last job finished.
+    pub finished_at: Option<u64>,
+    /// Its jobs; only in the view of one run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobView>,
+}
+
+impl RunView {
+    /// A run without its jobs.
+    #[must_use]
+    pub fn brief(state: &ClusterState, id: RunId, run: &Run) -> Self {
+        Self {
+            id: id.to_string(),
+            number: run.number,
+            repo: run.repo.and_then(|repo| state.repos.get(&repo)).map(|repo| repo.name.to_string()),
+            name: run.name.to_string(),
+            path: run.path.to_string(),
+            event: run.event.kind.as_str().to_owned(),
+            git_ref: run.event.git_ref.clone(),
+            commit: run.event.commit.clone(),
+            title: run.event.title.clone(),
+            sender: run.event.sender.clone(),
+            delivery: run.delivery.map(|id| id.to_string()),
+            rerun_of: run.rerun_of.map(|id| id.to_string()),
+            outcome: run.outcome.map(outcome),
+            error: run.error.as_ref().map(ToString::to_string),
+            created_at: time(run.created_at),
+            finished_at: time(run.finished_at),
+            jobs: Vec::new(),
+        }
+    }
+
+    /// A run with its jobs.
+    #[must_use]
+    pub fn full(state: &ClusterState, id: RunId, run: &Run) -> Self {
+        let ids = (0..run.jobs).map(|index| JobId { run: id, index });
+        let jobs = ids.filter_map(|id| Some(JobView::of(id, state.jobs.get(&id)?))).collect();
+        Self { jobs, ..Self::brief(state, id, run) }
+    }
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its id, `RUN.INDEX`.
+    pub id: String,
+    /// Its key in the workflow file.
+    pub key: String,
+    /// `waiting`, `queued`, `held`, `placed`, `running` or `finished`.
+    pub state: String,
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// The node of the present or last attempt.
+    pub node: Option<String>,
+    /// Someone asked for its end.
+    pub cancel_requested: bool,
+    /// Higher first.
+    pub priority: i8,
+    /// Labels that a node must have.
+    pub labels: Vec<String>,
+    /// When it was queued last.
+    pub queued_at: Option<u64>,
+    /// When it was placed last.
+    pub placed_at: Option<u64>,
+    /// When its container started last.
+    pub started_at: Option<u64>,
+    /// When it finished.
+    pub finished_at: Option<u64>,
+}
+
+impl JobView {
+    /// A job's view.
+    #[must_use]
+    pub fn of(id: JobId, job: &Job) -> Self {
+        let state = match job.state {
+            JobState::Waiting(_) => "waiting",
+            JobState::Queued => "queued",
+            JobState::Held => "held",
+            JobState::Placed => "placed",
+            JobState::Running => "running",
+            JobState::Finished(_) => "finished",
+        };
+        Self {
+            id: id.to_string(),
+            key: job.key.to_string(),
+            state: state.to_owned(),
+            outcome: job.outcome().map(outcome),
+            attempts: job.attempts,
+            node: (job.attempts > 0).then(|| job.node.to_string()),
+            cancel_requested: job.cancel_requested,
+            priority: job.priority,
+            labels: job.labels.iter().map(str::to_owned).collect(),
+            queued_at: time(job.queued_at),
+            placed_at: time(job.placed_at),
+            started_at: time(job.started_at),
+            finished_at: time(job.finished_at),
+        }
+    }
+}
+
+/// An attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its id, `RUN.INDEX/NUMBER`.
+    pub id: String,
+    /// Its node's id.
+    pub node: String,
+    /// Its fence.
+    pub fence: u64,
+    /// When it was placed.
+    pub placed_at: Option<u64>,
+    /// When its container started.
+    pub started_at: Option<u64>,
+    /// When its end was applied.
+    pub finished_at: Option<u64>,
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// Why, when not a success.
+    pub reason: String,
+    /// Its steps as last reported.
+    pub steps: Vec<StepView>,
+    /// Files kept.
+    pub artifacts: Vec<ArtifactView>,
+    /// Bytes of output, known at the end.
+    pub log_bytes: u64,
+}
+
+impl AttemptView {
+    /// An attempt's view.
+    #[must_use]
+    pub fn of(id: AttemptId, attempt: &Attempt) -> Self {
+        let step = |step: &domain::StepResult| StepView {
+            exit_code: step.exit_code,
+            signal: step.signal,
+            outcome: step.outcome.map(outcome),
+            started_at: time(step.started_at),
+            finished_at: time(step.finished_at),
+        };
+        let artifact = |artifact: &domain::Artifact| ArtifactView {
+            path: artifact.path.clone(),
+            size: artifact.size,
+            sha256: hex::encode(artifact.digest),
+        };
+        Self {
+            id: id.to_string(),
+            node: attempt.node.to_string(),
+            fence: attempt.fence.0,
+            placed_at: time(attempt.placed_at),
+            started_at: time(attempt.started_at),
+            finished_at: time(attempt.finished_at),
+            outcome: attempt.outcome.map(outcome),
+            reason: attempt.reason.to_string(),
+            steps: attempt.steps.iter().map(step).collect(),
+            artifacts: attempt.artifacts.iter().map(artifact).collect(),
+            log_bytes: attempt.log_bytes,
+        }
+    }
+}
+
+/// A step's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Exit code, once it has exited by itself.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// When it started.
+    pub started_at: Option<u64>,
+    /// When it ended.
+    pub finished_at: Option<u64>,
+}
+
+/// A file kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactView {
+    /// Relative to the workspace.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Digest in hexadecimal.
+    pub sha256: String,
+}

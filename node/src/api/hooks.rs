@@ -1,0 +1,99 @@
+//! Webhooks: the signature is checked over the raw bytes, then the delivery is committed, then 202.
+//!
+//! Must not know how forges spell their events (forge/).
+
+use domain::{Command, Reply, RepoName};
+use forge::{Rejected, What};
+use sha2::{Digest, Sha256};
+use warp::http::{HeaderMap, StatusCode};
+
+use super::dto::Accepted;
+use super::problem::{Code, Problem};
+use super::request::Request;
+use super::routes::Api;
+use super::{Answer, id, json, now, unexpected};
+use crate::telemetry::WEBHOOKS;
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl forge::Headers for Headers<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+fn count(forge: &'static str, outcome: &'static str) {
+    metrics::counter!(WEBHOOKS, "forge" => forge, "outcome" => outcome).increment(1);
+}
+
+/// Takes a webhook of a repository.
+pub(super) async fn receive(api: &Api, name: &str, request: &mut Request) -> Answer {
+    let name: RepoName = id("repo", name)?;
+    let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
+    let (repo, record) = {
+        let state = api.store.state();
+        let found = state.find_repo(&name).ok_or_else(|| Problem::not_found("repository", &name))?;
+        (found.0, found.1.clone())
+    };
+    let seconds = now().0 / 1000;
+    let received = forge::receive(&Headers(&request.headers), &body, &record.webhook_secret, seconds)
+        .inspect_err(|_| count("unknown", "rejected"))
+        .map_err(rejected)?;
+    let forge = received.forge.as_str();
+    if !is_about(&received.repository, &record) {
+        count(forge, "wrong_repository");
+        let detail = format!("the payload is about {:?}, not about {name}", received.repository);
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
+    let event = match received.what {
+        What::Event(event) => event,
+        What::NoRun(reason) => {
+            count(forge, "no_run");
+            return json(
+                StatusCode::OK,
+                &Accepted { delivery: None, duplicate: false, reason: Some(reason) },
+            );
+        }
+    };
+    // The forge's digest is over event and body; a key is per repository.
+    let mut digest = Sha256::new();
+    digest.update(repo.to_string());
+    digest.update(received.digest);
+    let command = Command::AcceptDelivery {
+        id: domain::DeliveryId::from_parts(now(), rand::random()),
+        repo,
+        key: received.key,
+        digest: digest.finalize().into(),
+        event,
+        only_path: String::new(),
+    };
+    let committed = api.store.propose(command).await.inspect_err(|_| count(forge, "unavailable"))?;
+    match committed.reply {
+        Reply::Delivery { id, duplicate } => {
+            count(forge, if duplicate { "duplicate" } else { "accepted" });
+            let accepted = Accepted { delivery: Some(id.to_string()), duplicate, reason: None };
+            json(StatusCode::ACCEPTED, &accepted)
+        }
+        other => {
+            count(forge, "refused");
+            Err(unexpected(other))
+        }
+    }
+}
+
+fn rejected(why: Rejected) -> Problem {
+    let detail = why.to_string();
+    match why {
+        Rejected::UnknownForge => Problem::invalid("headers", detail),
+        Rejected::Unauthorized { .. } => Problem::new(Code::Unauthorized, detail),
+        Rejected::Malformed { .. } => Problem::invalid("body", detail),
+    }
+}
+
+/// True when the payload names this repository: by its name here, or by the end of its clone URL's path. A payload
+/// that names none is about the one whose secret signed it.
+fn is_about(named: &str, repo: &domain::Repo) -> bool {
+    let url = repo.clone_url.trim_end_matches('/').trim_end_matches(".git");
+    let at_the_end = url.strip_suffix(named).is_some_and(|before| before.ends_with(['/', ':']));
+    named.is_empty() || repo.name.as_str() == named || at_the_end
+}

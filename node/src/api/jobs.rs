@@ -1,0 +1,141 @@
+//! Jobs, attempts, their output and artifacts.
+
+use std::convert::Infallible;
+
+use base64::Engine as _;
+use domain::{Attempt, AttemptId, JobId};
+use futures::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use warp::Reply as _;
+use warp::http::{HeaderValue, StatusCode, header};
+
+use super::dto::{AttemptView, JobView};
+use super::output::{Chunks, Error};
+use super::page::{Page, Wanted};
+use super::problem::{Code, Problem};
+use super::request::Request;
+use super::routes::Api;
+use super::{Answer, id, json};
+
+/// All jobs, by id; `state` filters.
+pub(super) fn list(api: &Api, request: &Request) -> Answer {
+    request.check_query(&["limit", "cursor", "state"])?;
+    let wanted = Wanted::<JobId>::of(request)?;
+    let filter = request.param::<String>("state")?;
+    const STATES: [&str; 6] = ["waiting", "queued", "held", "placed", "running", "finished"];
+    if let Some(text) = filter.as_deref().filter(|text| !STATES.contains(text)) {
+        return Err(Problem::invalid("state", format!("{text:?} is not one of {}", STATES.join(", "))));
+    }
+    let state = api.store.state();
+    let newest_first: Box<dyn Iterator<Item = _>> = match wanted.cursor {
+        Some(cursor) => Box::new(state.jobs.range(..cursor).rev()),
+        None => Box::new(state.jobs.iter().rev()),
+    };
+    let entries = newest_first
+        .map(|(id, job)| (*id, JobView::of(*id, job)))
+        .filter(|(_, view)| filter.as_deref().is_none_or(|text| view.state == text));
+    json(StatusCode::OK, &Page::take(wanted.limit, entries))
+}
+
+/// One.
+pub(super) fn get(api: &Api, text: &str) -> Answer {
+    let key: JobId = id("job", text)?;
+    let state = api.store.state();
+    let job = state.jobs.get(&key).ok_or_else(|| Problem::not_found("job", &key))?;
+    json(StatusCode::OK, &JobView::of(key, job))
+}
+
+/// All attempts of a job.
+pub(super) fn attempts(api: &Api, text: &str) -> Answer {
+    let job: JobId = id("job", text)?;
+    let state = api.store.state();
+    if !state.jobs.contains(&job) {
+        return Err(Problem::not_found("job", &job));
+    }
+    let all = AttemptId { job, number: 0 }..=AttemptId { job, number: u16::MAX };
+    let views: Vec<_> =
+        state.attempts.range(all).map(|(id, attempt)| AttemptView::of(*id, attempt)).collect();
+    json(StatusCode::OK, &Page { items: views, next: None })
+}
+
+fn find(api: &Api, job: &str, number: &str) -> Result<(AttemptId, Attempt), Problem> {
+    let key = AttemptId { job: id("job", job)?, number: id("number", number)? };
+    let state = api.store.state();
+    let attempt = state.attempts.get(&key).ok_or_else(|| Problem::not_found("attempt", &key))?;
+    Ok((key, attempt.clone()))
+}
+
+/// One attempt.
+pub(super) fn attempt(api: &Api, job: &str, number: &str) -> Answer {
+    let (key, attempt) = find(api, job, number)?;
+    json(StatusCode::OK, &AttemptView::of(key, &attempt))
+}
+
+/// Output from `from` on, as it is; with `follow=true` as server-sent events whose ids are offsets of what comes next
+/// and whose data is base64, so that NUL and broken UTF-8 arrive as written.
+pub(super) async fn log(api: &Api, job: &str, number: &str, request: &Request) -> Answer {
+    request.check_query(&["from", "follow"])?;
+    let follow = request.param::<bool>("follow")?.unwrap_or(false);
+    let resumed = match request.header("last-event-id") {
+        Some(text) => Some(text.parse::<u64>().map_err(|error| Problem::invalid("Last-Event-ID", error))?),
+        None => None,
+    };
+    let from = resumed.or(request.param::<u64>("from")?).unwrap_or(0);
+    let (key, attempt) = find(api, job, number)?;
+    let chunks = api.output.log(attempt.node, key, from, follow).await.map_err(unavailable)?;
+    if follow {
+        return Ok(followed(chunks));
+    }
+    let mut response = raw(chunks);
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    Ok(response)
+}
+
+fn followed(chunks: Chunks) -> warp::reply::Response {
+    let events = ReceiverStream::new(chunks).map(|chunk| {
+        Ok::<_, Infallible>(match chunk {
+            Ok(chunk) => warp::sse::Event::default()
+                .id((chunk.offset + chunk.bytes.len() as u64).to_string())
+                .event("output")
+                .data(base64::engine::general_purpose::STANDARD.encode(&chunk.bytes)),
+            Err(error) => warp::sse::Event::default().event("error").data(error.to_string()),
+        })
+    });
+    let ended = futures::stream::once(async { Ok(warp::sse::Event::default().event("end").data("")) });
+    warp::sse::reply(warp::sse::keep_alive().stream(events.chain(ended))).into_response()
+}
+
+fn raw(chunks: Chunks) -> warp::reply::Response {
+    warp::reply::stream(ReceiverStream::new(chunks).map(|chunk| chunk.map(|chunk| chunk.bytes)))
+        .into_response()
+}
+
+/// An attempt's artifacts.
+pub(super) fn artifacts(api: &Api, job: &str, number: &str) -> Answer {
+    let (key, attempt) = find(api, job, number)?;
+    json(StatusCode::OK, &Page { items: AttemptView::of(key, &attempt).artifacts, next: None })
+}
+
+/// An artifact's bytes, always as an attachment: a browser never renders what a job wrote.
+pub(super) async fn artifact(api: &Api, job: &str, number: &str, path: &str) -> Answer {
+    let (key, attempt) = find(api, job, number)?;
+    let found = attempt.artifacts.iter().find(|artifact| artifact.path == path);
+    let artifact = found.ok_or_else(|| Problem::not_found("artifact", &path))?;
+    let chunks = api.output.artifact(attempt.node, key, artifact.digest).await.map_err(unavailable)?;
+    let mut response = raw(chunks);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(artifact.size));
+    Ok(response)
+}
+
+fn unavailable(error: Error) -> Problem {
+    let code = match error {
+        Error::NotThere { .. } => Code::NotFound,
+        Error::Unreachable { .. } => Code::OutputUnavailable,
+    };
+    Problem::new(code, error.to_string())
+}

@@ -1,0 +1,59 @@
+//! The HTTP API: webhooks, `/v1`, health. Any node answers everything; changes go through the store to the leader.
+//!
+//! Must not know how jobs are placed or run.
+
+mod accept;
+mod auth;
+pub mod dto;
+mod hooks;
+mod jobs;
+mod nodes;
+pub mod output;
+pub mod page;
+mod problem;
+mod repos;
+mod request;
+mod routes;
+mod runs;
+mod tokens;
+
+pub use accept::serve;
+pub use problem::{Code, Problem};
+pub use routes::{Api, Routes};
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use domain::Timestamp;
+use serde::Serialize;
+use warp::http::{HeaderValue, StatusCode, header};
+use warp::reply::Response;
+
+type Answer = Result<Response, Problem>;
+
+/// This node's clock.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp(since.as_millis() as u64)
+}
+
+/// A JSON response.
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(value).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// What a state machine's answer means when it is not the one that was asked for.
+fn unexpected(reply: domain::Reply) -> Problem {
+    match reply {
+        domain::Reply::Refused(refusal) => refusal.into(),
+        other => Problem::new(Code::Internal, format!("unexpected answer of the state machine: {other:?}")),
+    }
+}
+
+/// An id or name from the path.
+fn id<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::invalid(field, error))
+}

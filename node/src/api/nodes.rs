@@ -1,0 +1,59 @@
+//! Nodes and the cluster.
+
+use domain::{Command, JobId, NodeId, Reply, RunId, Timestamp};
+use warp::http::StatusCode;
+
+use super::dto::{ClusterView, Drain, NodeView};
+use super::page::Page;
+use super::problem::Problem;
+use super::request::{self, Request};
+use super::routes::Api;
+use super::{Answer, id, json, unexpected};
+
+fn view(api: &Api, id: NodeId) -> Option<NodeView> {
+    let state = api.store.state();
+    let node = state.nodes.get(&id)?;
+    let low = JobId { run: RunId::from_parts(Timestamp(0), 0), index: 0 };
+    let busy = state.held.range((id, low)..).take_while(|((node, _), ())| *node == id).count();
+    Some(NodeView::of(id, node, busy))
+}
+
+/// All nodes.
+pub(super) fn list(api: &Api) -> Answer {
+    let state = api.store.state();
+    let items: Vec<_> = state.nodes.iter().filter_map(|(id, _)| view(api, *id)).collect();
+    json(StatusCode::OK, &Page { items, next: None })
+}
+
+/// A node by id or by name.
+fn find(api: &Api, text: &str) -> Result<NodeId, Problem> {
+    let state = api.store.state();
+    if let Some((id, _)) = state.nodes.iter().find(|(_, node)| node.name.as_str() == text) {
+        return Ok(*id);
+    }
+    let key: NodeId = id("node", text)?;
+    state.nodes.get(&key).map(|_| key).ok_or_else(|| Problem::not_found("node", &key))
+}
+
+/// One.
+pub(super) fn get(api: &Api, text: &str) -> Answer {
+    let key = find(api, text)?;
+    json(StatusCode::OK, &view(api, key).ok_or_else(|| Problem::not_found("node", &key))?)
+}
+
+/// Stops or allows placements.
+pub(super) async fn drain(api: &Api, text: &str, request: &mut Request) -> Answer {
+    let node = find(api, text)?;
+    let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
+    let Drain { drain } = request::json(&body)?;
+    match api.store.propose(Command::SetDrain { node, drain }).await?.reply {
+        Reply::Done => json(StatusCode::OK, &Drain { drain }),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// The cluster.
+pub(super) fn cluster(api: &Api) -> Answer {
+    let id = api.store.state().cluster.map(|id| id.to_string());
+    json(StatusCode::OK, &ClusterView::of(id, &api.store.status()))
+}

@@ -1,0 +1,120 @@
+//! Repositories, dispatches, deliveries.
+
+use actors::workspace::{CloneUrl, check_ref};
+use domain::{Command, DeliveryId, Event, EventKind, Reply, RepoId, RepoName};
+use sha2::{Digest, Sha256};
+use warp::http::StatusCode;
+
+use super::auth::Caller;
+use super::dto::{Accepted, DeliveryView, Dispatch, PutRepo, RepoView};
+use super::page::{Page, Wanted};
+use super::problem::Problem;
+use super::request::{self, Request};
+use super::routes::Api;
+use super::{Answer, id, json, now, unexpected};
+
+/// All, by name.
+pub(super) fn list(api: &Api, request: &Request) -> Answer {
+    request.check_query(&["limit", "cursor"])?;
+    let wanted = Wanted::<RepoName>::of(request)?;
+    let state = api.store.state();
+    let entries = state
+        .repo_names
+        .iter()
+        .filter(|(name, _)| wanted.cursor.as_ref().is_none_or(|cursor| *name > cursor))
+        .filter_map(|(name, id)| Some((name, RepoView::of(state.repos.get(id)?))));
+    json(StatusCode::OK, &Page::take(wanted.limit, entries))
+}
+
+/// One.
+pub(super) fn get(api: &Api, name: &str) -> Answer {
+    let name: RepoName = id("repo", name)?;
+    let state = api.store.state();
+    let (_, repo) = state.find_repo(&name).ok_or_else(|| Problem::not_found("repository", &name))?;
+    json(StatusCode::OK, &RepoView::of(repo))
+}
+
+/// Registers or changes one.
+pub(super) async fn put(api: &Api, name: &str, request: &mut Request) -> Answer {
+    let name: RepoName = id("repo", name)?;
+    let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
+    let wanted: PutRepo = request::json(&body)?;
+    let url = CloneUrl::parse(&wanted.clone_url).map_err(|error| Problem::invalid("clone_url", error))?;
+    let command = Command::PutRepo {
+        id: RepoId::from_parts(now(), rand::random()),
+        name: name.clone(),
+        clone_url: url.expose().to_owned(),
+        webhook_secret: wanted.webhook_secret,
+        labels: wanted.labels.into_iter().collect(),
+    };
+    match api.store.propose(command).await?.reply {
+        Reply::Repo { existed, .. } => {
+            let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
+            json(status, &serde_json::json!({ "name": name.as_str(), "existed": existed }))
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Removes one; its runs stay.
+pub(super) async fn remove(api: &Api, name: &str) -> Answer {
+    let name: RepoName = id("repo", name)?;
+    let repo = repo_id(api, &name)?;
+    match api.store.propose(Command::RemoveRepo { id: repo }).await?.reply {
+        Reply::Done => json(StatusCode::OK, &serde_json::json!({ "removed": name.as_str() })),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Asks for a workflow by hand.
+pub(super) async fn dispatch(api: &Api, caller: Caller, name: &str, request: &mut Request) -> Answer {
+    let name: RepoName = id("repo", name)?;
+    let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
+    let wanted: Dispatch = request::json(&body)?;
+    check_ref(&wanted.git_ref).map_err(|error| Problem::invalid("git_ref", error))?;
+    if wanted.workflow.is_empty() || wanted.workflow.len() > 512 || wanted.workflow.contains("..") {
+        return Err(Problem::invalid("workflow", "1 to 512 bytes without .. are expected"));
+    }
+    let repo = repo_id(api, &name)?;
+    let git_ref = if wanted.git_ref.starts_with("refs/") {
+        wanted.git_ref
+    } else {
+        format!("refs/heads/{}", wanted.git_ref)
+    };
+    let delivery = DeliveryId::from_parts(now(), rand::random());
+    let command = Command::AcceptDelivery {
+        id: delivery,
+        repo,
+        key: String::new(),
+        // A dispatch is never a repetition of another, so its digest is its own.
+        digest: Sha256::digest(delivery.to_string()).into(),
+        event: Event {
+            kind: EventKind::WorkflowDispatch,
+            git_ref,
+            commit: String::new(),
+            before: String::new(),
+            sender: caller.sender(),
+            title: String::new(),
+        },
+        only_path: wanted.workflow,
+    };
+    match api.store.propose(command).await?.reply {
+        Reply::Delivery { id, duplicate } => {
+            json(StatusCode::ACCEPTED, &Accepted { delivery: Some(id.to_string()), duplicate, reason: None })
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// A delivery.
+pub(super) fn delivery(api: &Api, text: &str) -> Answer {
+    let key: DeliveryId = id("delivery", text)?;
+    let state = api.store.state();
+    let found = state.deliveries.get(&key).ok_or_else(|| Problem::not_found("delivery", &key))?;
+    json(StatusCode::OK, &DeliveryView::of(key, found))
+}
+
+fn repo_id(api: &Api, name: &RepoName) -> Result<RepoId, Problem> {
+    let state = api.store.state();
+    state.find_repo(name).map(|(id, _)| id).ok_or_else(|| Problem::not_found("repository", name))
+}

@@ -1,0 +1,136 @@
+//! One request, read with caps: path segments, query, headers, and a body that is never buffered past its limit.
+//!
+//! Must not know any route.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures::{Stream, StreamExt};
+use serde::de::DeserializeOwned;
+use warp::http::{HeaderMap, Method, header};
+
+use super::problem::{Code, Problem};
+
+/// The bytes of a body as they come.
+pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
+
+/// Boxes what warp extracts.
+pub fn boxed<B: Buf + 'static>(
+    body: impl Stream<Item = Result<B, warp::Error>> + Send + Sync + 'static,
+) -> Body {
+    Box::pin(body.map(|part| part.map(|mut part| part.copy_to_bytes(part.remaining()))))
+}
+
+/// A request whose body is not read yet.
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// The parts of its path, percent-decoded.
+    pub segments: Vec<String>,
+    /// The pairs of its query, in order, decoded.
+    pub query: Vec<(String, String)>,
+    /// Its headers.
+    pub headers: HeaderMap,
+    body: Body,
+}
+
+impl Request {
+    /// Takes a request apart.
+    ///
+    /// # Errors
+    /// `Invalid` for a path that is not UTF-8 once decoded.
+    pub fn new(
+        method: Method,
+        path: &str,
+        query: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Self, Problem> {
+        let segments = path
+            .trim_matches('/')
+            .split('/')
+            .map(|part| decode(part).ok_or_else(|| Problem::invalid("path", "not UTF-8 once decoded")))
+            .collect::<Result<_, _>>()?;
+        let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        Ok(Self { method, segments, query, headers, body })
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// 415 for a compressed one, 413 past `limit` bytes, 408 past `timeout`, 400 when it breaks off.
+    pub async fn bytes(&mut self, limit: u64, timeout: Duration) -> Result<Vec<u8>, Problem> {
+        if self.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
+            return Err(Problem::new(Code::UnsupportedEncoding, "compressed bodies are not accepted"));
+        }
+        let too_large = || Problem::new(Code::TooLarge, format!("the body is over {limit} bytes"));
+        let declared = self.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        if declared.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > limit) {
+            return Err(too_large());
+        }
+        let read = async {
+            let mut whole = Vec::new();
+            while let Some(part) = self.body.next().await {
+                let part = part.map_err(|_| Problem::new(Code::Invalid, "the body broke off"))?;
+                if (whole.len() + part.len()) as u64 > limit {
+                    return Err(too_large());
+                }
+                whole.extend_from_slice(&part);
+            }
+            Ok(whole)
+        };
+        let late = || Problem::new(Code::RequestTimeout, "the body did not come in time");
+        tokio::time::timeout(timeout, read).await.map_err(|_| late())?
+    }
+
+    /// A header's text, if it is there and is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The query, when it has no other parameters than `known`, none twice.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the parameter.
+    pub fn check_query(&self, known: &[&str]) -> Result<(), Problem> {
+        for (at, (name, _)) in self.query.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let allowed = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(Problem::invalid(name, format!("unknown parameter (allowed: {allowed})")));
+            }
+            if self.query[..at].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Problem::invalid(name, "given twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A parameter of the query.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the parameter.
+    pub fn param<T: std::str::FromStr<Err: std::fmt::Display>>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, Problem> {
+        let Some((_, text)) = self.query.iter().find(|(key, _)| key == name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|error| Problem::invalid(name, error))
+    }
+}
+
+/// JSON of a body.
+///
+/// # Errors
+/// `Invalid` with the place and what was expected.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::invalid("body", error))
+}
+
+fn decode(part: &str) -> Option<String> {
+    let plus_kept = part.replace('+', "%2B");
+    let pair = format!("x={plus_kept}").replace('&', "%26");
+    let (_, value) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
+    (!value.contains('\u{fffd}')).then(|| value.into_owned())
+}

@@ -1,0 +1,146 @@
+//! Configuration of a node: one TOML file, overridden by `TROUPE_SECTION__KEY` variables, checked before anything starts.
+//!
+//! Must not know what the values are used for.
+
+mod reference;
+mod sections;
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use reference::reference;
+pub use sections::{Cluster, Executor, Http, Leases, Log, LogFormat, Metrics, Node, Queue, Raft, Runner};
+
+/// Everything that a node is configured with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// This node: its name, its directory, what it offers to jobs.
+    pub node: Node,
+    /// The address for people and forges, and its limits.
+    pub http: Http,
+    /// The address for other nodes, and how a cluster begins.
+    pub cluster: Cluster,
+    /// Raft's times.
+    pub raft: Raft,
+    /// How long a node that is not heard keeps its jobs.
+    pub leases: Leases,
+    /// How jobs are run.
+    pub runner: Runner,
+    /// Bounds of the queue.
+    pub queue: Queue,
+    /// The address that Prometheus scrapes.
+    pub metrics: Metrics,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// Why a configuration is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is not there; figment would silently take defaults.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a wrong type; the text names key and source.
+    #[error("configuration: {0}")]
+    Parse(#[from] Box<figment::Error>),
+    /// A value that is out of its limits.
+    #[error("configuration: {field} is {found}: {expected}")]
+    Invalid {
+        /// `section.key`.
+        field: &'static str,
+        /// As found.
+        found: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a file (none means only defaults), then the environment, then checks every value.
+    ///
+    /// # Errors
+    /// [`Error`], naming the field.
+    pub fn load(path: Option<&Path>) -> Result<Self, Error> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(path) = path {
+            std::fs::metadata(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        // Variables without `__` (TROUPE_ADDR, TROUPE_TOKEN) are the client's, not the node's.
+        let overrides = Env::prefixed("TROUPE_").filter(|key| key.as_str().contains("__")).split("__");
+        let config: Self = figment.merge(overrides).extract().map_err(Box::new)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let invalid = |field, found: &dyn std::fmt::Display, expected| {
+            Err(Error::Invalid { field, found: found.to_string(), expected })
+        };
+        if self.node.name.parse::<domain::NodeName>().is_err() {
+            return invalid(
+                "node.name",
+                &self.node.name,
+                "1 to 63 characters of a-z, 0-9 and - are expected",
+            );
+        }
+        if self.node.data_dir.as_os_str().is_empty() {
+            return invalid("node.data_dir", &"empty", "a directory is expected");
+        }
+        for (field, addr) in [
+            ("http.listen", &self.http.listen),
+            ("cluster.listen", &self.cluster.listen),
+            ("metrics.listen", &self.metrics.listen),
+        ] {
+            if addr.parse::<std::net::SocketAddr>().is_err() {
+                return invalid(field, addr, "IP:PORT is expected, as in 127.0.0.1:7070");
+            }
+        }
+        for (field, number, from, to) in self.ranges() {
+            if !(from..=to).contains(&number) {
+                return invalid(field, &number, sections::range_text(field));
+            }
+        }
+        if self.raft.election_ms < 3 * self.raft.heartbeat_ms {
+            return invalid(
+                "raft.election_ms",
+                &self.raft.election_ms,
+                "at least 3 times raft.heartbeat_ms is expected",
+            );
+        }
+        if self.leases.node_ms >= self.leases.leader_ms {
+            return invalid(
+                "leases.node_ms",
+                &self.leases.node_ms,
+                "less than leases.leader_ms is expected: a node must give up first",
+            );
+        }
+        Ok(())
+    }
+
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 11] {
+        [
+            ("node.slots", u64::from(self.node.slots), 0, 1024),
+            ("cluster.bootstrap_expect", self.cluster.bootstrap_expect as u64, 1, 7),
+            ("http.max_body_bytes", self.http.max_body_bytes, 1024, 64 << 20),
+            ("http.header_timeout_ms", self.http.header_timeout_ms, 10, 60_000),
+            ("http.body_timeout_ms", self.http.body_timeout_ms, 10, 600_000),
+            ("http.max_connections", self.http.max_connections as u64, 1, 1_000_000),
+            ("http.max_connections_per_address", self.http.max_connections_per_address as u64, 1, 1_000_000),
+            ("raft.heartbeat_ms", self.raft.heartbeat_ms, 10, 60_000),
+            ("raft.propose_timeout_ms", self.raft.propose_timeout_ms, 100, 600_000),
+            ("queue.max_open_jobs", u64::from(self.queue.max_open_jobs), 1, 10_000_000),
+            ("queue.retention_hours", self.queue.retention_hours, 1, 876_000),
+        ]
+    }
+}

@@ -1,0 +1,4 @@
+//! The node.
+pub mod api;
+pub mod config;
+pub mod telemetry;

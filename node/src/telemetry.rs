@@ -1,0 +1,106 @@
+//! Logs and metrics of the process: set up once, served on a listener of its own.
+//!
+//! Names of the metrics that this crate counts are described here. Must not know what the other crates count.
+
+use std::time::Duration;
+
+use metrics::{describe_counter, describe_histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use warp::Filter;
+
+use crate::config;
+
+/// Requests by class of status.
+pub const HTTP_REQUESTS: &str = "troupe_http_requests_total";
+/// Seconds until the head of an answer.
+pub const HTTP_SECONDS: &str = "troupe_http_request_duration_seconds";
+/// Connections refused at the caps.
+pub const HTTP_REFUSED: &str = "troupe_http_connections_refused_total";
+/// Webhooks by forge and outcome.
+pub const WEBHOOKS: &str = "troupe_webhooks_total";
+
+const BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
+
+/// Why telemetry cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Levels that cannot be read.
+    #[error("log.level {level:?}: {why}")]
+    Level {
+        /// As configured.
+        level: String,
+        /// The parser's words.
+        why: String,
+    },
+    /// Set up before, in this process.
+    #[error("telemetry is set up already: {why}")]
+    Twice {
+        /// The library's words.
+        why: String,
+    },
+}
+
+/// Starts logging to stderr.
+///
+/// # Errors
+/// [`Error`].
+pub fn log(log: &config::Log) -> Result<(), Error> {
+    let level = |why: tracing_subscriber::filter::ParseError| Error::Level {
+        level: log.level.clone(),
+        why: why.to_string(),
+    };
+    // Below info, ractor_cluster logs whole payloads.
+    let filter = EnvFilter::try_new(format!("{},ractor_cluster=info", log.level)).map_err(level)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match log.format {
+        config::LogFormat::Text => builder.try_init(),
+        config::LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|why| Error::Twice { why: why.to_string() })
+}
+
+/// Starts counting.
+///
+/// # Errors
+/// [`Error::Twice`].
+pub fn metrics() -> Result<PrometheusHandle, Error> {
+    let twice = |why: metrics_exporter_prometheus::BuildError| Error::Twice { why: why.to_string() };
+    let handle =
+        PrometheusBuilder::new().set_buckets(&BUCKETS).map_err(twice)?.install_recorder().map_err(twice)?;
+    describe_counter!(HTTP_REQUESTS, "HTTP requests by class of status.");
+    describe_histogram!(HTTP_SECONDS, "Seconds until the head of an HTTP answer.");
+    describe_counter!(HTTP_REFUSED, "HTTP connections refused at the caps.");
+    describe_counter!(WEBHOOKS, "Webhooks by forge and outcome.");
+    raft_store::describe_metrics();
+    metrics_process::Collector::default().describe();
+    Ok(handle)
+}
+
+/// Everything counted so far, in Prometheus' text format.
+#[must_use]
+pub fn render(handle: &PrometheusHandle) -> String {
+    metrics_process::Collector::default().collect();
+    handle.render()
+}
+
+/// Serves `/metrics` until `shutdown`.
+pub async fn serve(listener: TcpListener, handle: PrometheusHandle, shutdown: CancellationToken) {
+    let upkeep = {
+        let (handle, shutdown) = (handle.clone(), shutdown.clone());
+        async move {
+            while tokio::time::timeout(Duration::from_secs(5), shutdown.cancelled()).await.is_err() {
+                handle.run_upkeep();
+            }
+        }
+    };
+    let route = warp::path!("metrics").and(warp::get()).map(move || {
+        let text = render(&handle);
+        warp::reply::with_header(text, "content-type", "text/plain; version=0.0.4; charset=utf-8")
+    });
+    let served = warp::serve(route).incoming(listener).graceful(shutdown.cancelled_owned()).run();
+    tokio::join!(upkeep, served);
+}
