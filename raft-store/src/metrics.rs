@@ -1,9 +1,16 @@
 //! Names of this crate's metrics, with what they mean.
 
-use metrics::{Unit, describe_histogram};
+use metrics::{Unit, describe_gauge, describe_histogram, gauge};
+
+use crate::store::Status;
 
 /// Histogram: seconds from the append of log entries to their being synced on this node's disk.
 pub(crate) const APPEND_SECONDS: &str = "troupe_raft_append_seconds";
+const TERM: &str = "troupe_raft_term";
+const LEADER: &str = "troupe_raft_leader";
+const LAST_LOG: &str = "troupe_raft_last_log_index";
+const APPLIED: &str = "troupe_raft_applied_index";
+const LAG: &str = "troupe_raft_lag_entries";
 
 /// Describes all of them to the recorder that is installed.
 pub fn describe() {
@@ -12,4 +19,22 @@ pub fn describe() {
         Unit::Seconds,
         "Time from the append of log entries to their being synced on this node's disk"
     );
+    describe_gauge!(TERM, "Raft's term, as this node knows it");
+    describe_gauge!(LEADER, "1 on the node that leads, 0 on the others");
+    describe_gauge!(LAST_LOG, "Index of the last entry in this node's log");
+    describe_gauge!(APPLIED, "Index of the last entry that this node has applied");
+    describe_gauge!(LAG, "On the leader: entries that a member is behind");
+}
+
+pub(crate) fn record(status: &Status) {
+    // Exact up to 2^53, which no term or index reaches.
+    #[allow(clippy::cast_precision_loss)]
+    let number = |n: u64| n as f64;
+    gauge!(TERM).set(number(status.leadership.term));
+    gauge!(LEADER).set(f64::from(u8::from(status.leadership.is_me)));
+    gauge!(LAST_LOG).set(number(status.last_log));
+    gauge!(APPLIED).set(number(status.applied));
+    for (node, lag) in &status.lag {
+        gauge!(LAG, "node" => node.to_string()).set(number(*lag));
+    }
 }

@@ -101,7 +101,7 @@ impl Connection {
     /// One request and its answer within `limit`.
     pub(crate) async fn call(&mut self, request: &Request, limit: Duration) -> Result<Response, CallError> {
         // Taken out, so that a call that is given up leaves no half-read connection behind.
-        let mut link = match self.link.take() {
+        let mut link = match self.link.take().filter(is_idle) {
             Some(link) => link,
             None => {
                 let (id, name) = (self.target, self.address.name.as_str());
@@ -147,6 +147,12 @@ impl Connection {
         }
         tokio::time::timeout(limit, wire::receive(&mut link.stream)).await.map_err(|_| timed_out())?
     }
+}
+
+/// Nothing is owed on an idle link, so anything that can be read from it is its end.
+fn is_idle(link: &Link) -> bool {
+    let (tcp, _) = link.stream.get_ref();
+    tcp.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn unreachable(error: &io::Error) -> RPCError<TypeConfig> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::{ClusterState, Command, Effect, LogIndex, NodeId, NodeName, Reply, limits};
 use links::{Dialer, Link};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{Config, Raft, ServerState, SnapshotPolicy};
+use openraft::{Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 use crate::network::{Caller, Connection, Network};
 use crate::proposer::{Pending, Proposer, read_index};
 use crate::server::{Node, Server};
-use crate::types::NodeAddress;
+use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{Probe, Request, Response};
-use crate::{LogStore, StateMachine, View, bootstrap};
+use crate::{LogStore, StateMachine, View, bootstrap, metrics};
 
 /// Commands that wait to be batched, at most; proposing waits past that.
 const PENDING: usize = 8192;
@@ -199,7 +199,7 @@ impl Store {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (pending, receiver) = mpsc::channel(PENDING);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
-        tasks.spawn(until(shutdown.clone(), watch_leadership(raft.clone(), me, leadership_sender)));
+        tasks.spawn(until(shutdown.clone(), watch_raft(raft.clone(), me, leadership_sender)));
         let probe = Probe {
             node: me,
             name: options.name.to_string(),
@@ -343,27 +343,7 @@ impl Store {
     /// How the store stands.
     #[must_use]
     pub fn status(&self) -> Status {
-        let leadership = self.inner.leadership.borrow().clone();
-        let receiver = self.inner.raft.metrics();
-        let metrics = receiver.borrow_watched();
-        let last_log = metrics.last_log_index.unwrap_or(0);
-        let membership = metrics.membership_config.membership();
-        let behind = |index: Option<u64>| last_log.saturating_sub(index.unwrap_or(0));
-        Status {
-            leadership,
-            last_log,
-            applied: metrics.last_applied.map_or(0, |id| id.index),
-            snapshot: metrics.snapshot.map_or(0, |id| id.index),
-            voters: membership.voter_ids().map(NodeId).collect(),
-            learners: membership.learner_ids().map(NodeId).collect(),
-            lag: metrics
-                .replication
-                .iter()
-                .flatten()
-                .map(|(id, at)| (NodeId(*id), behind(at.map(|a| a.index))))
-                .collect(),
-            fatal: metrics.running_state.as_ref().err().map(ToString::to_string),
-        }
+        status_of(&self.inner.raft.metrics().borrow_watched(), self.inner.caller.from)
     }
 
     /// Stops Raft and everything that belongs to it, and waits for it.
@@ -428,25 +408,40 @@ fn config(timings: Timings) -> Result<Config, OpenError> {
     config.validate().map_err(|e| OpenError::Settings { why: e.to_string() })
 }
 
-async fn watch_leadership(raft: Node, me: u64, sender: watch::Sender<Leadership>) {
-    let mut metrics = raft.metrics();
+fn status_of(metrics: &RaftMetrics<TypeConfig>, me: u64) -> Status {
+    let membership = metrics.membership_config.membership();
+    let address = |id: u64| membership.get_node(&id).cloned().unwrap_or_default();
+    let last_log = metrics.last_log_index.unwrap_or(0);
+    let behind = |index: Option<u64>| last_log.saturating_sub(index.unwrap_or(0));
+    let replication = metrics.replication.iter().flatten();
+    Status {
+        leadership: Leadership {
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(|id| (id, address(id))),
+            is_me: metrics.current_leader == Some(me) && metrics.state == ServerState::Leader,
+        },
+        last_log,
+        applied: metrics.last_applied.map_or(0, |id| id.index),
+        snapshot: metrics.snapshot.map_or(0, |id| id.index),
+        voters: membership.voter_ids().map(NodeId).collect(),
+        learners: membership.learner_ids().map(NodeId).collect(),
+        lag: replication.map(|(id, at)| (NodeId(*id), behind(at.map(|at| at.index)))).collect(),
+        fatal: metrics.running_state.as_ref().err().map(ToString::to_string),
+    }
+}
+
+/// Publishes who leads, and the gauges, whenever Raft's own metrics change.
+async fn watch_raft(raft: Node, me: u64, sender: watch::Sender<Leadership>) {
+    let mut receiver = raft.metrics();
     loop {
-        let now = {
-            let metrics = metrics.borrow_watched();
-            let membership = metrics.membership_config.membership();
-            let address = |id: u64| membership.get_node(&id).cloned().unwrap_or_default();
-            Leadership {
-                term: metrics.current_term,
-                leader: metrics.current_leader.map(|id| (id, address(id))),
-                is_me: metrics.current_leader == Some(me) && metrics.state == ServerState::Leader,
-            }
-        };
+        let status = status_of(&receiver.borrow_watched(), me);
+        metrics::record(&status);
         sender.send_if_modified(|before| {
-            let changed = *before != now;
-            *before = now;
+            let changed = *before != status.leadership;
+            *before = status.leadership;
             changed
         });
-        if metrics.changed().await.is_err() {
+        if receiver.changed().await.is_err() {
             return;
         }
     }

@@ -6,15 +6,19 @@ use domain::{Entry, Reply};
 use openraft::impls::leader_id_std;
 use serde::{Deserialize, Serialize};
 
-/// A command on its way through the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A command on its way through the log. Shown without its content, which may hold secrets.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal(pub Entry);
 
 impl fmt::Display for Proposal {
-    /// Only the kind: commands hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = format!("{:?}", std::mem::discriminant(&self.0.command));
-        write!(f, "command {whole} at {}", self.0.at.0)
+        write!(f, "{:?} at {}", std::mem::discriminant(&self.0.command), self.0.at.0)
+    }
+}
+
+impl fmt::Debug for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 
