@@ -3,6 +3,7 @@
 //! Must not know: HTTP for people (node), how consensus works (raft-store).
 
 pub mod artifacts;
+pub mod bulk;
 mod clock;
 pub mod gateway;
 //pub mod logs;

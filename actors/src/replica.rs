@@ -5,46 +5,12 @@
 
 use std::sync::Arc;
 
-use domain::{ClusterState, Command, Effect, LogIndex, NodeId, Reply};
+use domain::{ClusterState, Command, Effect, LogIndex, Reply};
 use futures::future::BoxFuture;
+use raft_store::Store;
 use tokio::sync::{broadcast, watch};
 
-/// Who leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Leadership {
-    /// Raft's term.
-    pub term: u64,
-    /// The leader, when it is known.
-    pub leader: Option<NodeId>,
-    /// This node leads.
-    pub is_me: bool,
-}
-
-/// Why a proposal has no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    /// Nothing was proposed: no leader, or no quorum.
-    #[error("cannot propose: {why}")]
-    Unavailable {
-        /// The store's words.
-        why: String,
-    },
-    /// It may have been committed.
-    #[error("proposed, but whether it was committed is not known: {why}")]
-    Unknown {
-        /// The store's words.
-        why: String,
-    },
-    /// It will never be accepted.
-    #[error("the command is not acceptable: {why}")]
-    Refused {
-        /// The store's words.
-        why: String,
-    },
-    /// The store has stopped.
-    #[error("cannot propose: this node is shutting down")]
-    Stopped,
-}
+pub use raft_store::{Leadership, NodeAddress, ProposeError};
 
 /// The replicated state as actors see it.
 pub trait Replica: Send + Sync + 'static {
@@ -64,3 +30,39 @@ pub trait Replica: Send + Sync + 'static {
 
 /// Shared by all actors of a node.
 pub type SharedReplica = Arc<dyn Replica>;
+
+impl Replica for Store {
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Reply, ProposeError>> {
+        Box::pin(async move { Ok(Store::propose(self, command).await?.reply) })
+    }
+
+    fn state(&self) -> Arc<ClusterState> {
+        Store::state(self)
+    }
+
+    fn applied(&self) -> watch::Receiver<LogIndex> {
+        Store::applied(self)
+    }
+
+    fn effects(&self) -> broadcast::Receiver<(LogIndex, Effect)> {
+        Store::effects(self)
+    }
+
+    /// A read index is asked of whoever leads; it confirms this node only if that was this node, in one term throughout.
+    fn confirm(&self) -> BoxFuture<'_, Result<(), ProposeError>> {
+        Box::pin(async move {
+            let term = || {
+                let leadership = Store::leadership(self);
+                let now = leadership.borrow();
+                now.is_me.then_some(now.term)
+            };
+            let before = term().ok_or(ProposeError::Unavailable)?;
+            self.linearizable().await?;
+            if term() == Some(before) { Ok(()) } else { Err(ProposeError::Unavailable) }
+        })
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        Store::leadership(self)
+    }
+}

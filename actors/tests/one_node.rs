@@ -1,12 +1,14 @@
 //! A node alone: from a submitted run to its end, through queue, gateway and runners. One node per test process.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 mod support;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::replica::Leadership;
+use actors::replica::{Leadership, NodeAddress};
 use actors::root::{self, Handle, Parts};
 use actors::runner::Sources;
 use actors::supervisor::Policy;
@@ -200,7 +202,11 @@ async fn attempts_are_killed_when_the_lease_cannot_be_renewed() {
     until_state(&copy, job, JobState::Running).await;
     copy.leadership.send_replace(Leadership { term: 2, leader: None, is_me: false });
     copy.until("ended as lost and queued again", |s| s.jobs.get(&job).is_some_and(|j| j.losses == 1)).await;
-    copy.leadership.send_replace(Leadership { term: 3, leader: Some(ME), is_me: true });
+    copy.leadership.send_replace(Leadership {
+        term: 3,
+        leader: Some((ME.0, NodeAddress::default())),
+        is_me: true,
+    });
     copy.until("runs again", |s| {
         s.jobs.get(&job).is_some_and(|j| j.state == JobState::Running && j.attempts == 2)
     })

@@ -62,7 +62,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
                     }
                 }
                 Todo::Propose(command) => {
-                    match stop.run_until_cancelled(shared.replica.propose(command)).await {
+                    match stop.run_until_cancelled(shared.replica.propose(*command)).await {
                         None => return Ok(()),
                         Some(Ok(Reply::Refused(refusal))) => {
                             tracing::debug!(%refusal, "an expansion was not given out")
@@ -78,7 +78,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
 
 enum Todo {
     Tell { node: NodeId, delivery: DeliveryId, fence: Fence },
-    Propose(Command),
+    Propose(Box<Command>),
 }
 
 fn look(state: &ClusterState, live: &[NodeId], shared: &Shared) -> Vec<Todo> {
@@ -90,12 +90,12 @@ fn look(state: &ClusterState, live: &[NodeId], shared: &Shared) -> Vec<Todo> {
             DeliveryState::Pending { not_before, .. } if *not_before <= now && !live.is_empty() => {
                 // Spread by id, moving on at each try: one node with a bad disk does not keep a delivery back.
                 let node = live[(id.0 as usize).wrapping_add(usize::from(delivery.tries)) % live.len()];
-                todo.push(Todo::Propose(Command::AssignExpansion { delivery: *id, node }));
+                todo.push(Todo::Propose(Box::new(Command::AssignExpansion { delivery: *id, node })));
             }
             DeliveryState::Expanding { node, fence, since } => {
                 let late = now.millis_since(*since) > shared.options.expansion.as_millis() as u64;
                 if late {
-                    todo.push(Todo::Propose(Command::DeferDelivery {
+                    todo.push(Todo::Propose(Box::new(Command::DeferDelivery {
                         delivery: *id,
                         fence: *fence,
                         reason: format!(
@@ -103,7 +103,7 @@ fn look(state: &ClusterState, live: &[NodeId], shared: &Shared) -> Vec<Todo> {
                             shared.options.expansion
                         ),
                         not_before: now.plus_millis(pause(delivery.tries).as_millis() as u64),
-                    }));
+                    })));
                 } else {
                     todo.push(Todo::Tell { node: *node, delivery: *id, fence: *fence });
                 }

@@ -147,7 +147,7 @@ async fn lead(
 ) -> Result<(), ActorProcessingErr> {
     let mut leadership = replica.leadership();
     loop {
-        let now: Leadership = *leadership.borrow_and_update();
+        let now: Leadership = leadership.borrow_and_update().clone();
         if !now.is_me {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),

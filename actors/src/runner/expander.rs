@@ -53,9 +53,9 @@ pub(super) async fn expand(replica: &SharedReplica, sources: &Sources, id: Deliv
         Ok(Reply::Refused(refusal)) => tracing::warn!(delivery = %id, %refusal, "an expansion was not taken"),
         Ok(_) => {}
         // Too large, for one: that would be so for ever, so it is said where people see it.
-        Err(ProposeError::Refused { why }) => {
+        Err(error @ ProposeError::TooLarge { .. }) => {
             let not_before = clock::now().plus_millis(expansion_pause(u16::MAX).as_millis() as u64);
-            let defer = Command::DeferDelivery { delivery: id, fence, reason: why, not_before };
+            let defer = Command::DeferDelivery { delivery: id, fence, reason: error.to_string(), not_before };
             if let Err(error) = replica.propose(defer).await {
                 tracing::warn!(delivery = %id, %error, "an expansion that failed could not be reported");
             }

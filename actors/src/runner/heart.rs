@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use domain::{Command, Reply};
+use domain::{Command, NodeId, Reply};
 use ractor::ActorProcessingErr;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,8 @@ async fn register(runners: &Runners) -> bool {
 /// False when this node has to register again.
 async fn beat(runners: &Runners, gateway: &Gateway) -> bool {
     let shared = &runners.shared;
-    let Some(leader) = shared.replica.leadership().borrow().leader else { return true };
+    let leader = shared.replica.leadership().borrow().leader.as_ref().map(|(id, _)| NodeId(*id));
+    let Some(leader) = leader else { return true };
     let (facts, holdings) = (&shared.options.facts, runners.holdings());
     let slots = usize::from(facts.capacity.slots).saturating_sub(holdings.len()) as u16;
     let sent = Instant::now();

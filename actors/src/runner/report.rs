@@ -37,8 +37,8 @@ pub(super) async fn report(replica: &SharedReplica, report: AttemptReport) -> Re
             Ok(Reply::Refused(refusal)) => return Reported::Refused(refusal),
             Ok(_) => return Reported::Applied,
             Err(ProposeError::Stopped) => return Reported::Stopped,
-            Err(ProposeError::Refused { why }) => return Reported::Unacceptable(why),
-            Err(error @ (ProposeError::Unavailable { .. } | ProposeError::Unknown { .. })) => {
+            Err(error @ ProposeError::TooLarge { .. }) => return Reported::Unacceptable(error.to_string()),
+            Err(error @ (ProposeError::Unavailable | ProposeError::Unknown)) => {
                 tracing::debug!(attempt = %report.attempt, %error, "a report waits");
                 tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
                 pause = (pause * 2).min(PAUSE_MAX);

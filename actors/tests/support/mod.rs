@@ -1,11 +1,15 @@
 //! A replicated state with one copy, in memory, and work without containers.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared by tests that use parts; a test that cannot go on stops"
+)]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actors::replica::{Leadership, ProposeError, Replica};
+use actors::replica::{Leadership, NodeAddress, ProposeError, Replica};
 use actors::runner::work::{Finished, SurvivorsError, Task, Told, Work};
 use domain::{
     AttemptId, ClusterState, Command, Effect, Entry, Fence, LogIndex, NodeId, Outcome, Reply, Timestamp,
@@ -31,7 +35,7 @@ pub struct OneCopy {
 
 impl OneCopy {
     pub fn led_by(node: NodeId) -> Arc<Self> {
-        let leadership = Leadership { term: 1, leader: Some(node), is_me: true };
+        let leadership = Leadership { term: 1, leader: Some((node.0, NodeAddress::default())), is_me: true };
         Arc::new(Self {
             state: Mutex::default(),
             applied: watch::channel(0).0,
@@ -82,7 +86,7 @@ impl Replica for OneCopy {
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Reply, ProposeError>> {
         Box::pin(async move {
             if *self.cut_off.borrow() {
-                return Err(ProposeError::Unavailable { why: "cut off by the test".to_owned() });
+                return Err(ProposeError::Unavailable);
             }
             Ok(self.apply(command))
         })
@@ -99,7 +103,7 @@ impl Replica for OneCopy {
     fn confirm(&self) -> BoxFuture<'_, Result<(), ProposeError>> {
         Box::pin(async move {
             match *self.cut_off.borrow() {
-                true => Err(ProposeError::Unavailable { why: "cut off by the test".to_owned() }),
+                true => Err(ProposeError::Unavailable),
                 false => Ok(()),
             }
         })
