@@ -1,2 +1,7 @@
-//! node
-fn main() {}
+//! `troupe`: the node and its client.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    node::cli::main()
+}

@@ -1,0 +1,98 @@
+//! Commands that need no other node: `node`, `config`, `ca`.
+//!
+//! Must not know the HTTP API.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use crate::config::{Config, reference};
+use crate::server::Server;
+use crate::telemetry;
+
+/// `troupe config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// The configuration as a node would take it, environment included.
+    Print {
+        /// The file.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Every setting with its meaning and default.
+    Reference,
+}
+
+/// `troupe ca`.
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// Makes the CA: ca.pem and ca-key.pem.
+    Init {
+        /// Where.
+        #[arg(long, default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Makes a node's certificate and key.
+    Issue {
+        /// The node's name.
+        name: String,
+        /// Where the CA is.
+        #[arg(long, default_value = ".")]
+        ca: PathBuf,
+        /// Where the files go.
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+        /// Days until it expires.
+        #[arg(long, default_value_t = 825, value_parser = clap::value_parser!(i64).range(1..=3650))]
+        days: i64,
+    },
+}
+
+/// Runs a node until a signal.
+pub async fn node(path: Option<&Path>) -> Result<(), Failure> {
+    let config = Config::load(path)?;
+    telemetry::log(&config.log)?;
+    let handle = telemetry::metrics()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server = Server::start(&config).await?;
+    if let Err(error) = server.serve_metrics(&config.metrics.listen, handle).await {
+        server.stop().await;
+        return Err(error.into());
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    server.stop().await;
+    Ok(())
+}
+
+/// Prints the configuration or its reference.
+pub fn config(command: &ConfigCommand) -> Result<(), Failure> {
+    let text = match command {
+        ConfigCommand::Print { config } => {
+            toml::to_string(&Config::load(config.as_deref())?).map_err(std::io::Error::other)?
+        }
+        ConfigCommand::Reference => reference(),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Makes a CA or a certificate.
+pub fn ca(command: &CaCommand) -> Result<(), Failure> {
+    match command {
+        CaCommand::Init { dir } => links::ca::init(dir)?,
+        CaCommand::Issue { name, ca, out, days } => {
+            let name = name.parse().map_err(links::Error::from)?;
+            let files = links::ca::issue(ca, out, &name, *days)?;
+            writeln!(std::io::stdout(), "{}\n{}", files.cert.display(), files.key.display())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Puts a node together: identity, cluster port, store, HTTP, metrics; and takes it apart on a signal, in order.
+//!
+//! Must not know requests or commands.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{AttemptId, NodeId, NodeName};
+use futures::future::BoxFuture;
+use raft_store::{Options, Store, Timings};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::output::{self, Chunks, Output};
+use crate::api::{Api, Routes};
+use crate::config::Config;
+use crate::telemetry;
+
+/// How long requests under way may take when the node stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name in the configuration cannot be a node's.
+    #[error(transparent)]
+    Name(#[from] domain::ParseIdError),
+    /// The data directory.
+    #[error("cannot use the data directory {}: {source} (see node.data_dir)", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Another process has the data directory.
+    #[error("the data directory {} is used by another process; stop it, or choose another node.data_dir", path.display())]
+    Locked {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The node's id.
+    #[error(transparent)]
+    Identity(#[from] raft_store::identity::Error),
+    /// Certificates or the cluster port.
+    #[error(transparent)]
+    Links(#[from] links::Error),
+    /// The certificate is another node's.
+    #[error(
+        "the certificate is for {certificate:?}, but node.name is {name:?}; issue one with `troupe ca issue`"
+    )]
+    WrongCertificate {
+        /// The name in the certificate.
+        certificate: String,
+        /// The configured name.
+        name: String,
+    },
+    /// Log and state.
+    #[error(transparent)]
+    Store(#[from] raft_store::OpenError),
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {addr}: {source} (another process may use it; see {field})")]
+    Bind {
+        /// Which setting.
+        field: &'static str,
+        /// Which address.
+        addr: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+}
+
+/// A node that runs.
+pub struct Server {
+    /// Where its API listens.
+    pub http_addr: std::net::SocketAddr,
+    /// The replicated state.
+    pub store: Store,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    streams: TaskTracker,
+    /// Held as long as the node lives: the lock of the data directory ends with it.
+    _lock: File,
+}
+
+/// Outputs of attempts, until the bulk link is wired: says so to whoever asks.
+struct NoBulk;
+
+impl NoBulk {
+    fn refuse(node: NodeId) -> output::Error {
+        output::Error::Unreachable { node, why: "this build has no bulk link".to_owned() }
+    }
+}
+
+impl Output for NoBulk {
+    fn log(
+        &self,
+        node: NodeId,
+        _: AttemptId,
+        _: u64,
+        _: bool,
+    ) -> BoxFuture<'_, Result<Chunks, output::Error>> {
+        Box::pin(async move { Err(Self::refuse(node)) })
+    }
+
+    fn artifact(
+        &self,
+        node: NodeId,
+        _: AttemptId,
+        _: [u8; 32],
+    ) -> BoxFuture<'_, Result<Chunks, output::Error>> {
+        Box::pin(async move { Err(Self::refuse(node)) })
+    }
+}
+
+impl Server {
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// [`Error`]; what was started before the error is stopped by being dropped.
+    pub async fn start(config: &Config) -> Result<Self, Error> {
+        let lock = lock(&config.node.data_dir)?;
+        let name: NodeName = config.node.name.parse()?;
+        let node = raft_store::identity::load_or_create(&config.node.data_dir)?;
+        let files = links::Files {
+            ca: config.cluster.ca.clone(),
+            cert: config.cluster.cert.clone(),
+            key: config.cluster.key.clone(),
+        };
+        let identity = links::Identity::load(files)?;
+        if identity.name().as_str() != name.as_str() {
+            let certificate = identity.name().as_str().to_owned();
+            return Err(Error::WrongCertificate { certificate, name: name.to_string() });
+        }
+        // Bound before the store is opened: a busy port is found while nothing has begun.
+        let http = bind("http.listen", &config.http.listen).await?;
+        let http_addr = http.local_addr().map_err(|source| Error::Bind {
+            field: "http.listen",
+            addr: config.http.listen.clone(),
+            source,
+        })?;
+        let port =
+            links::Port::bind(&config.cluster.listen, identity.clone(), links::Limits::default()).await?;
+        let local = port.local_addr()?.to_string();
+        let cluster_addr =
+            if config.cluster.advertise.is_empty() { local } else { config.cluster.advertise.clone() };
+        let incoming = port.incoming(links::Protocol::Raft)?;
+        let (shutdown, tasks, streams) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
+        tasks.spawn(port.run(shutdown.child_token()));
+        let store = Store::open(Options {
+            data_dir: config.node.data_dir.clone(),
+            node,
+            name,
+            cluster_addr,
+            seeds: config.cluster.seeds.clone(),
+            bootstrap_expect: config.cluster.bootstrap_expect,
+            dialer: links::Dialer::new(identity),
+            incoming,
+            timings: timings(config),
+        })
+        .await?;
+        let api = Api {
+            store: store.clone(),
+            http: config.http.clone(),
+            queue: config.queue.clone(),
+            output: Arc::new(NoBulk),
+            tasks: streams.clone(),
+            shutdown: shutdown.clone(),
+        };
+        tasks.spawn(crate::api::serve(http, config.http.clone(), Routes::new(api), shutdown.clone(), GRACE));
+        tracing::info!(%node, %http_addr, "the node runs");
+        Ok(Self { http_addr, store, shutdown, tasks, streams, _lock: lock })
+    }
+
+    /// Serves metrics too.
+    ///
+    /// # Errors
+    /// [`Error::Bind`].
+    pub async fn serve_metrics(
+        &self,
+        listen: &str,
+        handle: metrics_exporter_prometheus::PrometheusHandle,
+    ) -> Result<(), Error> {
+        let listener = bind("metrics.listen", listen).await?;
+        self.tasks.spawn(telemetry::serve(listener, handle, self.shutdown.clone()));
+        Ok(())
+    }
+
+    /// Ends streams and requests, then the store.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.streams.close();
+        self.streams.wait().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.store.shutdown().await;
+    }
+}
+
+fn timings(config: &Config) -> Timings {
+    Timings {
+        heartbeat: Duration::from_millis(config.raft.heartbeat_ms),
+        election: Duration::from_millis(config.raft.election_ms),
+        propose: Duration::from_millis(config.raft.propose_timeout_ms),
+    }
+}
+
+async fn bind(field: &'static str, addr: &str) -> Result<TcpListener, Error> {
+    TcpListener::bind(addr).await.map_err(|source| Error::Bind { field, addr: addr.to_owned(), source })
+}
+
+/// One process per data directory.
+fn lock(path: &std::path::Path) -> Result<File, Error> {
+    let failed = |source| Error::DataDir { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

@@ -1,0 +1,214 @@
+//! The API over real sockets, against a node alone: rows 1, 6, 9, 11, 15, 25, 51 and 55 of the bad-input list, and what
+//! people do every day.
+
+mod support;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use support::{Alone, SECRET, sign};
+
+const PUSH: &str = r#"{"ref":"refs/heads/main","before":"0000000000000000000000000000000000000000",
+"after":"1111111111111111111111111111111111111111","repository":{"full_name":"demo"},
+"sender":{"login":"ann"},"head_commit":{"id":"1111111111111111111111111111111111111111","message":"first"}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_needs_its_signature() {
+    let node = Alone::start().await;
+    node.add_repo("demo").await;
+    for signature in [None, Some("sha256=zz".to_owned()), Some(sign("another secret", PUSH))] {
+        let answer = node.hook("demo", PUSH, "d-1", "push", signature.as_deref()).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{signature:?}");
+    }
+    assert!(node.store().state().deliveries.is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_is_accepted_once() {
+    let node = Alone::start().await;
+    node.add_repo("demo").await;
+    let signature = sign(SECRET, PUSH);
+    let mut ids = Vec::new();
+    // The second has the same id, the third another id over the same body: the HMAC does not cover the id.
+    for id in ["d-1", "d-1", "d-2"] {
+        let answer = node.hook("demo", PUSH, id, "push", Some(&signature)).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        let body: Value = answer.json().await.unwrap();
+        ids.push(body["delivery"].as_str().unwrap().to_owned());
+    }
+    assert_eq!((&ids[0], &ids[0]), (&ids[1], &ids[2]));
+    assert_eq!(node.store().state().deliveries.len(), 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_repositorys_body_is_forbidden() {
+    let node = Alone::start().await;
+    node.add_repo("demo").await;
+    let body = PUSH.replace("\"demo\"", "\"other/thing\"");
+    let answer = node.hook("demo", &body, "d-1", "push", Some(&sign(SECRET, &body))).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ping_and_unknown_events_have_a_reason_and_no_run() {
+    let node = Alone::start().await;
+    node.add_repo("demo").await;
+    let body = r#"{"zen":"x","repository":{"full_name":"demo"}}"#;
+    for event in ["ping", "never_heard_of"] {
+        let answer = node.hook("demo", body, event, event, Some(&sign(SECRET, body))).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{event}");
+        let body: Value = answer.json().await.unwrap();
+        assert!(!body["reason"].as_str().unwrap().is_empty());
+    }
+    assert!(node.store().state().deliveries.is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_over_the_limit_is_cut_off() {
+    let node = Alone::start().await;
+    node.add_repo("demo").await;
+    let declared = node.hook("demo", &"x".repeat(5000), "d", "push", None).await;
+    assert_eq!(declared.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    // Chunked, and never ending: the answer comes while the client still sends.
+    let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>("x".repeat(1000)));
+    let request = node.http.post(node.url("/v1/hooks/demo")).body(reqwest::Body::wrap_stream(endless));
+    match request.send().await {
+        Ok(answer) => assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE),
+        // The server may close before the client has read the answer; it must not go on reading.
+        Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
+    }
+    assert_eq!(node.get("/healthz").await.0, StatusCode::OK);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_headers_idle_connections_and_slow_bodies_end() {
+    let node = Alone::start().await;
+    for sent in ["GET /healthz HTTP/1.1\r\nHost: x\r\n", ""] {
+        assert_eq!(node.raw(sent).await, "", "{sent:?}");
+    }
+    node.add_repo("demo").await;
+    let slow = "POST /v1/hooks/demo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc";
+    assert!(node.raw(slow).await.starts_with("HTTP/1.1 408"));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_open_what_they_are_for() {
+    let node = Alone::start().await;
+    let bare = node.http.get(node.url("/v1/runs")).send().await.unwrap();
+    assert_eq!(bare.status(), StatusCode::UNAUTHORIZED);
+    let wrong = node.http.get(node.url("/v1/runs")).bearer_auth("troupe_00").send().await.unwrap();
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+    let (status, made) = node.post("/v1/tokens", json!({ "name": "ci", "right": "read" })).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let reader = made["token"].as_str().unwrap().to_owned();
+    let read = node.http.get(node.url("/v1/runs")).bearer_auth(&reader).send().await.unwrap();
+    assert_eq!(read.status(), StatusCode::OK);
+    let submit = node.http.post(node.url("/v1/runs")).bearer_auth(&reader).json(&json!({ "script": "true" }));
+    assert_eq!(submit.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_never_shown_and_schemes_are_few() {
+    let node = Alone::start().await;
+    let body = json!({ "clone_url": "https://u:s3cret@example.com/demo.git", "webhook_secret": SECRET });
+    assert_eq!(node.put("/v1/repos/demo", body).await.0, StatusCode::CREATED);
+    for path in ["/v1/repos", "/v1/repos/demo"] {
+        let text = node.get(path).await.1.to_string();
+        assert!(
+            text.contains("example.com/demo.git") && !text.contains("s3cret") && !text.contains(SECRET),
+            "{text}"
+        );
+    }
+    for url in ["ext::sh -c x", "file:///etc", "--upload-pack=x"] {
+        let (status, problem) =
+            node.put("/v1/repos/bad", json!({ "clone_url": url, "webhook_secret": SECRET })).await;
+        assert_eq!(
+            (status, problem["field"].as_str()),
+            (StatusCode::BAD_REQUEST, Some("clone_url")),
+            "{url}"
+        );
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_parameters_are_named() {
+    let node = Alone::start().await;
+    for (path, field) in [
+        ("/v1/runs?limit=0", "limit"),
+        ("/v1/runs?limit=501", "limit"),
+        ("/v1/runs?limit=x", "limit"),
+        ("/v1/runs?cursor=!", "cursor"),
+        ("/v1/runs?outcome=nice", "outcome"),
+        ("/v1/runs?limti=5", "limti"),
+        ("/v1/runs?limit=5&limit=6", "limit"),
+        ("/v1/jobs?state=nice", "state"),
+        ("/v1/runs/not-an-id", "run"),
+        ("/v1/jobs/1.2.3", "job"),
+    ] {
+        let (status, problem) = node.get(path).await;
+        assert_eq!(
+            (status, problem["field"].as_str()),
+            (StatusCode::BAD_REQUEST, Some(field)),
+            "{path}: {problem}"
+        );
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ad_hoc_job_is_submitted_once_listed_in_pages_and_cancelled() {
+    let node = Alone::start().await;
+    let submit = |key: &'static str, script: &'static str| {
+        node.authorized(reqwest::Method::POST, "/v1/runs")
+            .header("idempotency-key", key)
+            .json(&json!({ "script": script }))
+            .send()
+    };
+    let first: Value = submit("k1", "true").await.unwrap().json().await.unwrap();
+    let again: Value = submit("k1", "true").await.unwrap().json().await.unwrap();
+    assert_eq!((&first["id"], &again["duplicate"]), (&again["id"], &json!(true)));
+    assert_eq!(submit("k1", "false").await.unwrap().status(), StatusCode::CONFLICT);
+    for key in ["k2", "k3"] {
+        assert_eq!(submit(key, "true").await.unwrap().status(), StatusCode::CREATED);
+    }
+    let (_, page) = node.get("/v1/runs?limit=2").await;
+    let next = page["next"].as_str().unwrap();
+    let (_, rest) = node.get(&format!("/v1/runs?limit=2&cursor={next}")).await;
+    assert_eq!((page["items"].as_array().unwrap().len(), rest["items"].as_array().unwrap().len()), (2, 1));
+    assert_eq!(rest["next"], Value::Null);
+    let id = first["id"].as_str().unwrap();
+    assert_eq!(node.post(&format!("/v1/runs/{id}/cancel"), json!({})).await.0, StatusCode::ACCEPTED);
+    let (_, run) = node.get(&format!("/v1/runs/{id}")).await;
+    assert_eq!(run["outcome"], "cancelled", "{run}");
+    let events =
+        node.authorized(reqwest::Method::GET, &format!("/v1/runs/{id}/events")).send().await.unwrap();
+    assert!(events.text().await.unwrap().contains("\"outcome\":\"cancelled\""));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_says_when_to_come_again() {
+    let node = Alone::with(|config| config.queue.max_open_jobs = 1).await;
+    assert_eq!(node.post("/v1/runs", json!({ "script": "true" })).await.0, StatusCode::CREATED);
+    let request = node.authorized(reqwest::Method::POST, "/v1/runs").json(&json!({ "script": "true" }));
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(answer.headers().contains_key("retry-after"));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_nothing_is_accepted() {
+    let node = Alone::without_quorum().await;
+    let answer = node.http.get(node.url("/readyz")).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    node.stop().await;
+}
