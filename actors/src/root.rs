@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
+use domain::{Command, NodeId};
 use futures::future::BoxFuture;
 use ractor::ActorRef;
 use tokio::task::JoinHandle;
 
 use crate::gateway::{self, Gateway, Handler, Outcome, Request, Wire};
 use crate::queue::{self, Desk};
-use crate::replica::SharedReplica;
+use crate::replica::{ProposeError, SharedReplica};
 use crate::runner::{self, Runners, Sources, work::Work};
 use crate::supervisor::{Child, Message, Policy, Supervisor};
 
@@ -41,13 +42,20 @@ impl std::fmt::Debug for Parts {
 }
 
 /// A tree that runs.
-#[derive(Debug)]
 pub struct Handle {
+    node: NodeId,
+    replica: SharedReplica,
     root: ActorRef<Message>,
     over: JoinHandle<()>,
     gateway: Gateway,
     runners: Runners,
     desk: Desk,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("node", &self.node).finish_non_exhaustive()
+    }
 }
 
 /// Why a tree does not start.
@@ -64,6 +72,7 @@ pub struct StartError {
 /// [`StartError`] when a child could not be started and could not be scheduled again.
 pub async fn start(parts: Parts) -> Result<Handle, StartError> {
     let Parts { replica, work, sources, wire, gateway, queue, runner, policy } = parts;
+    let (node, of_handle) = (runner.facts.node, Arc::clone(&replica));
     let desk = Desk::default();
     let runners = Runners::new(Arc::clone(&replica), work, runner);
     let handler = handler(Arc::clone(&replica), desk.clone(), runners.clone());
@@ -77,7 +86,7 @@ pub async fn start(parts: Parts) -> Result<Handle, StartError> {
     }));
     let (root, over) =
         Supervisor::start(policy, children).await.map_err(|e| StartError { why: e.to_string() })?;
-    Ok(Handle { root, over, gateway, runners, desk })
+    Ok(Handle { node, replica: of_handle, root, over, gateway, runners, desk })
 }
 
 fn handler(replica: SharedReplica, desk: Desk, runners: Runners) -> Handler {
@@ -114,6 +123,17 @@ impl Handle {
     #[must_use]
     pub fn desk(&self) -> &Desk {
         &self.desk
+    }
+
+    /// Asks for no new placements here and waits until what runs has ended and is reported.
+    ///
+    /// # Errors
+    /// [`ProposeError`] when the cluster cannot be told; nothing is waited for then.
+    pub async fn drain(&self) -> Result<(), ProposeError> {
+        let node = self.node;
+        self.replica.propose(Command::SetDrain { node, drain: true }).await?;
+        self.runners.idle().await;
+        Ok(())
     }
 
     /// Resolves when the root gave up: the node must end.

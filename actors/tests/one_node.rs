@@ -243,3 +243,22 @@ async fn a_delivery_that_cannot_be_expanded_waits_and_says_why() {
     copy.until("deferred with a reason", |s| s.deliveries.get(&id).is_some_and(|d| waits(&d.state))).await;
     node.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_drained_node_takes_nothing_new_and_waits_for_what_runs() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let job = submit(&copy, 1);
+    until_state(&copy, job, JobState::Running).await;
+    let late = async {
+        copy.until("drains", |s| s.nodes.get(&ME).is_some_and(|n| n.drain)).await;
+        let late = submit(&copy, 2);
+        bench.end(first(job), Outcome::Succeeded);
+        late
+    };
+    let (drained, late) = tokio::join!(tokio::time::timeout(support::PATIENCE, node.drain()), late);
+    drained.unwrap().unwrap();
+    until_state(&copy, job, JobState::Finished(Outcome::Succeeded)).await;
+    until_state(&copy, late, JobState::Queued).await;
+    node.shutdown().await;
+}

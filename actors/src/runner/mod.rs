@@ -2,6 +2,7 @@
 //!
 //! Must not know: how containers work ([`work::Work`]), how the queue decides.
 
+pub mod environment;
 mod expander;
 mod heart;
 mod life;
@@ -83,6 +84,7 @@ pub struct Runners {
     orders: mpsc::Sender<Order>,
     queue: Arc<tokio::sync::Mutex<mpsc::Receiver<Order>>>,
     ready: watch::Sender<bool>,
+    busy: watch::Sender<usize>,
 }
 
 impl std::fmt::Debug for Runners {
@@ -109,6 +111,7 @@ impl Runners {
             orders,
             queue: Arc::new(tokio::sync::Mutex::new(queue)),
             ready: watch::channel(false).0,
+            busy: watch::channel(0).0,
         }
     }
 
@@ -117,6 +120,13 @@ impl Runners {
     pub fn holdings(&self) -> Vec<Holding> {
         let held = lock(&self.shared);
         held.iter().map(|(id, h)| Holding { job: id.job, number: id.number, fence: h.fence }).collect()
+    }
+
+    /// Waits until no attempt has a runner here. New ones may come, unless the node drains.
+    pub async fn idle(&self) {
+        let mut busy = self.busy.subscribe();
+        // An error cannot be: the sender is ours.
+        drop(busy.wait_for(|busy| *busy == 0).await);
     }
 
     /// Begins an attempt; returns when the order is taken.
@@ -396,6 +406,7 @@ impl Keeper {
     fn count(&self) {
         let (busy, slots) =
             (lock(&self.runners.shared).len(), self.runners.shared.options.facts.capacity.slots);
+        self.runners.busy.send_replace(busy);
         let online = self.runners.shared.deadline.borrow().is_some();
         let idle = usize::from(slots).saturating_sub(busy);
         gauge!(SLOTS, "state" => "busy").set(busy as f64);

@@ -113,10 +113,13 @@ impl Replica for OneCopy {
     }
 }
 
+/// The fence, and how it is to end.
+type Begun = (Fence, watch::Sender<Option<Finished>>);
+
 /// Work that ends when the test says so. Like containers, it outlives the node process that began it.
 #[derive(Default)]
 pub struct Bench {
-    pub begun: Mutex<HashMap<AttemptId, (Fence, watch::Sender<Option<Finished>>)>>,
+    pub begun: Mutex<HashMap<AttemptId, Begun>>,
     pub cleaned: Mutex<Vec<AttemptId>>,
     pub panics: Mutex<bool>,
 }

@@ -1,0 +1,132 @@
+//! The environment of a job: what its file says, then the facts that GitHub documents, which a file cannot change; the
+//! same facts as `CI_*`. Values are data; no shell ever reads them as text.
+
+use std::collections::BTreeMap;
+
+use domain::{AttemptId, JobSpec, Run};
+
+/// Where a job finds its workspace.
+pub const WORKSPACE: &str = "/workspace";
+
+/// Facts beside the run and the specification.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// The job's key in its file.
+    pub job: &'a str,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The repository's name; empty for an ad hoc run.
+    pub repository: &'a str,
+    /// The node's name.
+    pub node: &'a str,
+}
+
+/// Environment of every step of a job.
+#[must_use]
+pub fn of_job(spec: &JobSpec, facts: Facts<'_>) -> BTreeMap<String, String> {
+    let mut environment = spec.env.clone();
+    for (name, value) in documented(facts) {
+        environment.insert(format!("CI_{name}"), value.clone());
+        environment.insert(format!("GITHUB_{name}"), value);
+    }
+    let fixed = [
+        ("CI", "true"),
+        ("TROUPE", "true"),
+        ("GITHUB_ACTIONS", "true"),
+        ("RUNNER_OS", "Linux"),
+        ("RUNNER_NAME", facts.node),
+    ];
+    environment.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    environment
+}
+
+fn documented(facts: Facts<'_>) -> Vec<(&'static str, String)> {
+    let Facts { run, job, attempt, repository, .. } = facts;
+    let event = &run.event;
+    let named = |prefix: &str| event.git_ref.strip_prefix(prefix).map(str::to_owned);
+    let (kind, name) = match (named("refs/heads/"), named("refs/tags/")) {
+        (Some(branch), _) => ("branch", branch),
+        (None, Some(tag)) => ("tag", tag),
+        (None, None) => ("", String::new()),
+    };
+    let all = [
+        ("SHA", event.commit.clone()),
+        ("REF", event.git_ref.clone()),
+        ("REF_NAME", name),
+        ("REF_TYPE", kind.to_owned()),
+        ("EVENT_NAME", event.kind.as_str().to_owned()),
+        ("ACTOR", event.sender.clone()),
+        ("REPOSITORY", repository.to_owned()),
+        ("REPOSITORY_OWNER", repository.split_once('/').map_or("", |(owner, _)| owner).to_owned()),
+        ("WORKFLOW", run.name.to_string()),
+        ("JOB", job.to_owned()),
+        ("RUN_ID", attempt.job.run.to_string()),
+        ("RUN_NUMBER", run.number.to_string()),
+        ("RUN_ATTEMPT", attempt.number.to_string()),
+        ("WORKSPACE", WORKSPACE.to_owned()),
+    ];
+    all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Event, EventKind, JobId, RunId, Timestamp};
+
+    #[test]
+    fn a_file_adds_to_the_facts_and_cannot_change_them() {
+        let event = Event {
+            kind: EventKind::Push,
+            git_ref: "refs/heads/feature/x".to_owned(),
+            commit: "c".repeat(40),
+            before: String::new(),
+            sender: "ada".to_owned(),
+            title: "$(rm -rf /)".to_owned(),
+        };
+        let run = Run {
+            repo: None,
+            number: 12,
+            delivery: None,
+            rerun_of: None,
+            name: "build".into(),
+            path: "".into(),
+            event: event.into(),
+            jobs: 1,
+            open_jobs: 1,
+            created_at: Timestamp(1),
+            finished_at: Timestamp(0),
+            outcome: None,
+            error: None,
+        };
+        let env = [("GITHUB_SHA", "forged"), ("CI", "no"), ("MINE", "1")];
+        let spec = JobSpec {
+            name: String::new(),
+            image: String::new(),
+            env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            timeout_seconds: 1,
+            steps: Vec::new(),
+            artifacts: Vec::new(),
+        };
+        let attempt = AttemptId { job: JobId { run: RunId(1), index: 0 }, number: 2 };
+        let found =
+            of_job(&spec, Facts { run: &run, job: "test", attempt, repository: "team/app", node: "n1" });
+        for (name, wanted) in [
+            ("CI", "true"),
+            ("MINE", "1"),
+            ("GITHUB_SHA", "c".repeat(40).as_str()),
+            ("CI_SHA", "c".repeat(40).as_str()),
+            ("GITHUB_REF_NAME", "feature/x"),
+            ("GITHUB_REF_TYPE", "branch"),
+            ("GITHUB_REPOSITORY_OWNER", "team"),
+            ("GITHUB_RUN_NUMBER", "12"),
+            ("GITHUB_RUN_ATTEMPT", "2"),
+            ("GITHUB_JOB", "test"),
+            ("RUNNER_NAME", "n1"),
+        ] {
+            assert_eq!(found.get(name).map(String::as_str), Some(wanted), "{name}");
+        }
+        assert!(found.values().all(|value| !value.contains("rm -rf")));
+    }
+}

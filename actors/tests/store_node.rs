@@ -1,0 +1,119 @@
+//! A node alone with the real store and the real cluster port: the tree on consensus instead of a copy in memory.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::root::{self, Parts};
+use actors::runner::Sources;
+use actors::supervisor::Policy;
+use actors::workspace::Mirrors;
+use actors::{gateway, queue, runner};
+use domain::{
+    AttemptId, BootId, Capacity, Command, Condition, JobId, JobState, Labels, NewJob, NewRun, NodeFacts,
+    NodeId, Outcome, Resources, RunId, SpecBytes,
+};
+use links::{Dialer, Identity, Limits, Port, Protocol, ca};
+use raft_store::{Options, Store, Timings};
+use support::{Bench, BenchWork, PATIENCE};
+use tokio_util::sync::CancellationToken;
+
+async fn until_state(store: &Store, job: JobId, wanted: JobState) {
+    let mut applied = store.applied();
+    let check = async {
+        while store.state().jobs.get(&job).is_none_or(|j| j.state != wanted) {
+            applied.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, check).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_is_placed_and_finishes_through_consensus() {
+    let dir = tempfile::tempdir().unwrap();
+    ca::init(&dir.path().join("ca")).unwrap();
+    let files =
+        ca::issue(&dir.path().join("ca"), &dir.path().join("n1"), &"n1".parse().unwrap(), 30).unwrap();
+    let identity = Identity::load(files).unwrap();
+    let port = Port::bind("127.0.0.1:0", identity.clone(), Limits::default()).await.unwrap();
+    let (addr, me, name, boot) = (port.local_addr().unwrap().to_string(), NodeId(7), "n1", BootId(1));
+    let dialer = Dialer::new(identity);
+    let options = Options {
+        data_dir: dir.path().join("data"),
+        node: me,
+        name: name.parse().unwrap(),
+        cluster_addr: addr.clone(),
+        seeds: vec![addr.clone()],
+        bootstrap_expect: 1,
+        dialer: dialer.clone(),
+        incoming: port.incoming(Protocol::Raft).unwrap(),
+        timings: Timings::default(),
+    };
+    let incoming = port.incoming(Protocol::Actors).unwrap();
+    let (stop, mut tasks) = (CancellationToken::new(), tokio::task::JoinSet::new());
+    tasks.spawn(port.run(stop.clone()));
+    let store = Store::open(options).await.unwrap();
+    let bench = Arc::<Bench>::default();
+    let facts = NodeFacts {
+        node: me,
+        name: name.parse().unwrap(),
+        boot,
+        cluster_addr: addr,
+        http_addr: "127.0.0.1:2".to_owned(),
+        labels: Labels::default(),
+        capacity: Capacity { resources: Resources { cpu_millis: 1000, memory_mib: 1000 }, slots: 1 },
+        version: "test".to_owned(),
+    };
+    let node = root::start(Parts {
+        replica: Arc::new(store.clone()),
+        work: Arc::new(BenchWork(Arc::clone(&bench))),
+        sources: Sources {
+            mirrors: Mirrors::new(dir.path().join("mirrors"), Duration::from_secs(5)),
+            expand: Arc::new(|_, _, _| Vec::new()),
+        },
+        wire: Some(gateway::Wire { dialer, incoming }),
+        gateway: gateway::Options::new(me, name.parse().unwrap(), boot),
+        queue: queue::Options::default(),
+        runner: runner::Options {
+            facts,
+            attempts: dir.path().join("attempts"),
+            heartbeat: Duration::from_millis(100),
+            margin: Duration::from_secs(1),
+        },
+        policy: Policy::default(),
+    })
+    .await
+    .unwrap();
+
+    let job = NewJob {
+        key: "job".to_owned(),
+        needs: Vec::new(),
+        condition: Condition::Success,
+        labels: Labels::default(),
+        resources: Resources { cpu_millis: 100, memory_mib: 10 },
+        priority: 0,
+        max_attempts: 3,
+        spec: SpecBytes(Arc::from([1u8])),
+    };
+    let id = RunId(1);
+    let run = NewRun { id, name: "x".to_owned(), path: String::new(), jobs: vec![job], error: None };
+    let submit = Command::SubmitRun {
+        key: String::new(),
+        digest: [0; 32],
+        sender: "t".to_owned(),
+        run,
+        max_open_jobs: 9,
+    };
+    store.propose(submit).await.unwrap();
+    let job = JobId { run: id, index: 0 };
+    until_state(&store, job, JobState::Running).await;
+    bench.end(AttemptId { job, number: 1 }, Outcome::Succeeded);
+    until_state(&store, job, JobState::Finished(Outcome::Succeeded)).await;
+    node.shutdown().await;
+    store.shutdown().await;
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+}
