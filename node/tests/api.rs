@@ -205,7 +205,7 @@ async fn a_full_queue_says_when_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_quorum_nothing_is_accepted() {
+async fn a_node_without_a_cluster_is_not_ready() {
     let node = Alone::without_quorum().await;
     let answer = node.http.get(node.url("/readyz")).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -46,7 +46,7 @@ pub(super) async fn drain(api: &Api, text: &str, request: &mut Request) -> Answe
     let node = find(api, text)?;
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
     let Drain { drain } = request::json(&body)?;
-    match api.store.propose(Command::SetDrain { node, drain }).await?.reply {
+    match api.change(Command::SetDrain { node, drain }).await? {
         Reply::Done => json(StatusCode::OK, &Drain { drain }),
         other => Err(unexpected(other)),
     }

@@ -47,7 +47,7 @@ pub(super) async fn put(api: &Api, name: &str, request: &mut Request) -> Answer 
         webhook_secret: wanted.webhook_secret,
         labels: wanted.labels.into_iter().collect(),
     };
-    match api.store.propose(command).await?.reply {
+    match api.change(command).await? {
         Reply::Repo { existed, .. } => {
             let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
             json(status, &serde_json::json!({ "name": name.as_str(), "existed": existed }))
@@ -60,7 +60,7 @@ pub(super) async fn put(api: &Api, name: &str, request: &mut Request) -> Answer 
 pub(super) async fn remove(api: &Api, name: &str) -> Answer {
     let name: RepoName = id("repo", name)?;
     let repo = repo_id(api, &name)?;
-    match api.store.propose(Command::RemoveRepo { id: repo }).await?.reply {
+    match api.change(Command::RemoveRepo { id: repo }).await? {
         Reply::Done => json(StatusCode::OK, &serde_json::json!({ "removed": name.as_str() })),
         other => Err(unexpected(other)),
     }

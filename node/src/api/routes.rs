@@ -3,16 +3,16 @@
 //! Must not know what handlers do.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use domain::Right;
+use domain::{Command, Reply, Right};
 use raft_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, Request as HttpRequest, StatusCode};
 use warp::path::FullPath;
 use warp::reply::Response;
-use warp::{Filter, Reply};
 
 use super::auth::{self, Caller};
 use super::output::Output;
@@ -20,6 +20,9 @@ use super::problem::{Code, Problem};
 use super::request::{Request, boxed};
 use super::{Answer, hooks, jobs, json, nodes, now, repos, runs, tokens};
 use crate::config;
+
+/// How long a change of settings may take from its commit until this node has applied it.
+const SEEN_HERE: Duration = Duration::from_secs(2);
 
 /// What handlers work with.
 pub struct Api {
@@ -35,6 +38,20 @@ pub struct Api {
     pub tasks: TaskTracker,
     /// Ends streams.
     pub shutdown: CancellationToken,
+}
+
+impl Api {
+    /// Proposes a change of settings and waits until this node has applied it, so that whoever made it here also sees
+    /// it here. It is committed by then, so that a node too far behind answers all the same.
+    pub(super) async fn change(&self, command: Command) -> Result<Reply, Problem> {
+        let committed = self.store.propose(command).await?;
+        let mut applied = self.store.applied();
+        let seen = applied.wait_for(|index| *index >= committed.index);
+        if tokio::time::timeout(SEEN_HERE, seen).await.is_err() {
+            tracing::warn!(index = committed.index, "a change is committed, but not applied here yet");
+        }
+        Ok(committed.reply)
+    }
 }
 
 /// The API, shared by all connections.
@@ -75,7 +92,7 @@ impl Routes {
     }
 }
 
-async fn answer(api: Arc<Api>, request: Result<Request, Problem>) -> impl Reply {
+async fn answer(api: Arc<Api>, request: Result<Request, Problem>) -> Response {
     let begun = Instant::now();
     let mut response = match request {
         Ok(request) => route(&api, request).await.unwrap_or_else(Problem::into_response),

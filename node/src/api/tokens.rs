@@ -34,7 +34,7 @@ pub(super) async fn create(api: &Api, request: &mut Request) -> Answer {
         right: wanted.right.into(),
         expires_at: wanted.expires_in_seconds.map(|seconds| now().plus_millis(seconds.saturating_mul(1000))),
     };
-    match api.store.propose(command).await?.reply {
+    match api.change(command).await? {
         Reply::Done => json(StatusCode::CREATED, &TokenMade { id: key.to_string(), token: secret }),
         other => Err(unexpected(other)),
     }
@@ -43,7 +43,7 @@ pub(super) async fn create(api: &Api, request: &mut Request) -> Answer {
 /// Ends one.
 pub(super) async fn revoke(api: &Api, text: &str) -> Answer {
     let key: TokenId = id("token", text)?;
-    match api.store.propose(Command::RevokeToken { id: key }).await?.reply {
+    match api.change(Command::RevokeToken { id: key }).await? {
         Reply::Done => json(StatusCode::OK, &serde_json::json!({ "revoked": text })),
         other => Err(unexpected(other)),
     }

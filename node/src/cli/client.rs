@@ -31,7 +31,6 @@ impl Client {
     }
 
     /// A request with the token.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.addr)).bearer_auth(&self.token)
     }
