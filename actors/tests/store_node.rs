@@ -81,6 +81,7 @@ async fn a_run_is_placed_and_finishes_through_consensus() {
             facts,
             attempts: dir.path().join("attempts"),
             heartbeat: Duration::from_millis(100),
+            first_lease: Duration::from_secs(10),
             margin: Duration::from_secs(1),
         },
         policy: Policy::default(),

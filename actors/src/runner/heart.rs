@@ -44,13 +44,19 @@ pub(super) async fn run(
 }
 
 async fn register(runners: &Runners) -> bool {
-    let facts = runners.shared.options.facts.clone();
+    let (facts, sent) = (runners.shared.options.facts.clone(), Instant::now());
     match runners.shared.replica.propose(Command::RegisterNode(facts)).await {
         Ok(Reply::Refused(refusal)) => {
             tracing::error!(%refusal, "this node is not accepted by the cluster");
             false
         }
         Ok(_) => {
+            // The leader grants a lease to a life that it has not seen before, so only the first registration counts;
+            // adopted attempts live on this one at first.
+            let (options, first) = (&runners.shared.options, !*runners.shared.registered.borrow());
+            if first {
+                extend(runners, sent + options.first_lease.saturating_sub(options.margin));
+            }
             runners.shared.registered.send_replace(true);
             true
         }
@@ -59,6 +65,11 @@ async fn register(runners: &Runners) -> bool {
             false
         }
     }
+}
+
+/// Never moved back: an earlier grant was as good.
+fn extend(runners: &Runners, deadline: Instant) {
+    runners.shared.deadline.send_modify(|d| *d = Some(d.map_or(deadline, |d| d.max(deadline))));
 }
 
 /// False when this node has to register again.
@@ -73,9 +84,7 @@ async fn beat(runners: &Runners, gateway: &Gateway) -> bool {
     match gateway.call(leader, request).await {
         Ok(Answer::Lease { granted_millis, .. }) => {
             let lease = Duration::from_millis(granted_millis).saturating_sub(shared.options.margin);
-            let deadline = sent + lease;
-            // Never moved back: an earlier grant was as good.
-            shared.deadline.send_modify(|d| *d = Some(d.map_or(deadline, |d| d.max(deadline))));
+            extend(runners, sent + lease);
             true
         }
         Ok(answer) => {

@@ -44,6 +44,9 @@ pub struct Options {
     pub attempts: PathBuf,
     /// Between two heartbeats to the leader.
     pub heartbeat: Duration,
+    /// What runs here may go on for so long after registration without a heartbeat that is answered. At most the lease
+    /// that the leader grants (`queue::Options::lease`).
+    pub first_lease: Duration,
     /// This node gives its lease up so much earlier than the leader may.
     pub margin: Duration,
 }
