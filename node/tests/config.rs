@@ -1,5 +1,7 @@
 //! The configuration: fresh reference, refused keys and values, overrides.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
+
 use std::path::{Path, PathBuf};
 
 use node::config::{Config, reference};

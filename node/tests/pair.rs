@@ -1,5 +1,7 @@
 //! Two nodes of one cluster: the same delivery at both (row 3), and no quorum (row 11).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
+
 mod support;
 
 use reqwest::StatusCode;
@@ -18,7 +20,7 @@ async fn until(node: &Alone, condition: impl Fn(&domain::ClusterState) -> bool) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_delivery_at_two_nodes_at_once_is_one() {
-    let (one, two) = pair(10_000).await;
+    let (one, two) = Box::pin(pair(10_000)).await;
     one.add_repo("demo").await;
     until(&two, |state| !state.repos.is_empty()).await;
     let signature = sign(SECRET, PUSH);
@@ -36,7 +38,7 @@ async fn one_delivery_at_two_nodes_at_once_is_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_quorum_a_change_is_answered_503_and_when_to_come_again() {
-    let (one, two) = pair(500).await;
+    let (one, two) = Box::pin(pair(500)).await;
     two.stop().await;
     let request = one.authorized(reqwest::Method::POST, "/v1/runs").json(&json!({ "script": "true" }));
     let answer = request.send().await.unwrap();

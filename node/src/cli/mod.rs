@@ -5,6 +5,7 @@
 mod client;
 mod local;
 mod remote;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

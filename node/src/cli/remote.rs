@@ -83,6 +83,11 @@ pub enum RunCommand {
         /// Its id.
         id: String,
     },
+    /// Follows it to its end, one line per change; the exit code is 1 when it did not succeed.
+    Watch {
+        /// Its id.
+        id: String,
+    },
     /// Ends it.
     Cancel {
         /// Its id.
@@ -202,6 +207,7 @@ async fn run_command(client: &Client, command: RunCommand, json: bool) -> Result
             let failed = run["outcome"].as_str().is_some_and(|outcome| outcome != "succeeded");
             return Ok(u8::from(failed));
         }
+        RunCommand::Watch { id } => return super::watch::run(client, &id, json).await,
         RunCommand::Cancel { id } => {
             (client.call(Method::POST, &format!("/v1/runs/{id}/cancel"), &json!({})).await?, &["cancelling"])
         }

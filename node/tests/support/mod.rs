@@ -1,6 +1,7 @@
 //! Nodes in this process, on addresses of their own, for tests of the API.
 
 #![allow(dead_code, reason = "each test binary uses its part of this module")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
 
 use hmac::{Hmac, KeyInit, Mac};
 use node::config::Config;
