@@ -1,0 +1,92 @@
+//! Files and an event to runs.
+
+use domain::{Event, EventKind, JobSpec, Labels, NewJob, NewRun, Resources, RunId, SpecBytes};
+
+use crate::read::{Job, Trigger, Workflow, lint};
+
+/// What a job takes when its file does not say.
+const DEFAULT_RESOURCES: Resources = Resources { cpu_millis: 1000, memory_mib: 1024 };
+/// Attempts of a job when nodes are lost under it.
+const DEFAULT_ATTEMPTS: u16 = 3;
+
+/// What expansion may not make itself.
+pub trait Mint {
+    /// A fresh run id.
+    fn run_id(&mut self) -> RunId;
+    /// The specification as the cluster stores it.
+    ///
+    /// # Errors
+    /// In words, when it cannot be encoded.
+    fn encode(&self, spec: &JobSpec) -> Result<Vec<u8>, String>;
+}
+
+/// The runs that an event makes of a commit's workflow files (path and bytes each): one for each workflow that wants the
+/// event, and one that failed for each file that cannot be read, so that the person who pushed sees why. With
+/// `only_path`, only the workflow at that path.
+pub fn expand(
+    files: &[(String, Vec<u8>)],
+    event: &Event,
+    only_path: &str,
+    mint: &mut dyn Mint,
+) -> Vec<NewRun> {
+    let wanted = files.iter().filter(|(path, _)| only_path.is_empty() || path == only_path);
+    wanted.filter_map(|(path, bytes)| run_of(path, bytes, event, mint)).collect()
+}
+
+fn run_of(path: &str, bytes: &[u8], event: &Event, mint: &mut dyn Mint) -> Option<NewRun> {
+    let failed = |id: RunId, why: String| NewRun {
+        id,
+        name: path.to_owned(),
+        path: path.to_owned(),
+        jobs: Vec::new(),
+        error: Some(why),
+    };
+    match lint(bytes) {
+        Ok(workflow) if !wants(&workflow, event) => None,
+        Ok(workflow) => {
+            let id = mint.run_id();
+            let jobs: Result<Vec<_>, _> = workflow.jobs.iter().map(|job| new_job(job, mint)).collect();
+            Some(match jobs {
+                Ok(jobs) => {
+                    let name = workflow.name.unwrap_or_else(|| path.to_owned());
+                    NewRun { id, name, path: path.to_owned(), jobs, error: None }
+                }
+                Err(why) => failed(id, format!("{path}: {why}")),
+            })
+        }
+        Err(found) => {
+            let lines: Vec<_> = found.iter().take(20).map(|one| format!("{path}:{one}")).collect();
+            Some(failed(mint.run_id(), lines.join("\n")))
+        }
+    }
+}
+
+fn new_job(job: &Job, mint: &dyn Mint) -> Result<NewJob, String> {
+    Ok(NewJob {
+        key: job.key.clone(),
+        needs: job.needs.clone(),
+        condition: job.condition,
+        labels: Labels::from_iter(job.labels.iter().cloned()),
+        resources: DEFAULT_RESOURCES,
+        priority: 0,
+        max_attempts: DEFAULT_ATTEMPTS,
+        spec: SpecBytes(mint.encode(&job.spec)?.into()),
+    })
+}
+
+fn wants(workflow: &Workflow, event: &Event) -> bool {
+    workflow.triggers.iter().any(|trigger| match (trigger, event.kind) {
+        (Trigger::WorkflowDispatch, EventKind::WorkflowDispatch) => true,
+        (Trigger::Push { branches, ignored }, EventKind::Push) => {
+            match event.git_ref.strip_prefix("refs/heads/") {
+                Some(branch) => {
+                    branches.as_ref().is_none_or(|filter| filter.matches(branch))
+                        && !ignored.as_ref().is_some_and(|filter| filter.matches(branch))
+                }
+                // A tag: only a push without branch filters wants it, as on GitHub.
+                None => branches.is_none() && ignored.is_none(),
+            }
+        }
+        _ => false,
+    })
+}

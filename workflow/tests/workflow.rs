@@ -1,0 +1,204 @@
+//! Workflow files as people write them, good and bad (bad-input rows 16, 17, 19, 20, 22).
+
+use domain::{Action, Condition, Event, EventKind, JobSpec, RunId, Shell};
+use workflow::{Mint, expand, lint};
+
+const GOOD: &str = r#"name: CI
+on:
+  push:
+    branches: [main, 'releases/**', '!releases/old']
+  workflow_dispatch:
+env: { A: 1, B: from-workflow }
+defaults:
+  run: { shell: bash }
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    container: debian:12
+    env: { B: from-job }
+    timeout-minutes: 10
+    steps:
+      - uses: actions/checkout@v4
+        with: { fetch-depth: 0 }
+      - name: Make
+        run: |
+          make
+          make check
+        working-directory: src
+        env: { C: x }
+      - run: echo done
+        if: ${{ always() }}
+        shell: sh
+        continue-on-error: true
+  test:
+    needs: build
+    runs-on: [linux, big]
+    if: failure()
+    steps:
+      - run: "true"
+"#;
+
+#[derive(Default)]
+struct Ids(u128);
+
+impl Mint for Ids {
+    fn run_id(&mut self) -> RunId {
+        self.0 += 1;
+        RunId(self.0)
+    }
+
+    fn encode(&self, spec: &JobSpec) -> Result<Vec<u8>, String> {
+        serde_json::to_vec(spec).map_err(|e| e.to_string())
+    }
+}
+
+fn event(kind: EventKind, git_ref: &str) -> Event {
+    let text = String::new;
+    Event { kind, git_ref: git_ref.to_owned(), commit: text(), before: text(), sender: text(), title: text() }
+}
+
+#[test]
+fn a_workflow_is_read_as_written() {
+    let workflow = lint(GOOD.as_bytes()).map_err(|found| format!("{found:?}")).unwrap();
+    assert_eq!(workflow.name.as_deref(), Some("CI"));
+    let [build, test] = workflow.jobs.as_slice() else { panic!("{:?}", workflow.jobs) };
+    assert_eq!(
+        (build.labels.as_slice(), build.spec.image.as_str()),
+        (["ubuntu-latest".to_owned()].as_slice(), "debian:12")
+    );
+    assert_eq!(build.spec.timeout_seconds, 600);
+    let env: Vec<_> = build.spec.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(env, [("A", "1"), ("B", "from-job")]);
+    let checkout = Action::Checkout { path: String::new(), git_ref: String::new(), depth: 0 };
+    assert_eq!(build.spec.steps[0].action, checkout);
+    let make = Action::Run {
+        script: "make\nmake check\n".to_owned(),
+        shell: Shell::Bash,
+        working_directory: "src".to_owned(),
+    };
+    assert_eq!((build.spec.steps[1].name.as_str(), &build.spec.steps[1].action), ("Make", &make));
+    let last = &build.spec.steps[2];
+    assert_eq!(
+        (last.condition, last.continue_on_error, last.name.as_str()),
+        (Condition::Always, true, "Run echo done")
+    );
+    assert_eq!((test.needs.as_slice(), test.condition), ([0].as_slice(), Condition::Failure));
+}
+
+#[test]
+fn an_event_makes_runs_of_the_workflows_that_want_it() {
+    let files = [
+        (".troupe/workflows/ci.yml".to_owned(), GOOD.as_bytes().to_vec()),
+        (
+            ".troupe/workflows/hand.yml".to_owned(),
+            GOOD.replace("push:", "workflow_dispatch:")
+                .replace("    branches: [main, 'releases/**', '!releases/old']\n  workflow_dispatch:\n", "")
+                .into_bytes(),
+        ),
+        (".troupe/workflows/bad.yml".to_owned(), b"on: push\njobs: 1\n".to_vec()),
+    ];
+    let runs = |kind, git_ref: &str, only: &str| -> Vec<(String, usize, Option<String>)> {
+        let runs = expand(&files, &event(kind, git_ref), only, &mut Ids::default());
+        runs.into_iter().map(|run| (run.name, run.jobs.len(), run.error)).collect()
+    };
+    let bad = (
+        ".troupe/workflows/bad.yml".to_owned(),
+        0,
+        Some(".troupe/workflows/bad.yml:2:7: jobs is a scalar, expected a map".to_owned()),
+    );
+    let good = ("CI".to_owned(), 2, None);
+    assert_eq!(runs(EventKind::Push, "refs/heads/main", ""), [good.clone(), bad.clone()]);
+    assert_eq!(runs(EventKind::Push, "refs/heads/releases/1/2", ""), [good.clone(), bad.clone()]);
+    assert_eq!(runs(EventKind::Push, "refs/heads/releases/old", ""), std::slice::from_ref(&bad));
+    assert_eq!(runs(EventKind::Push, "refs/tags/v1", ""), [bad]);
+    assert_eq!(runs(EventKind::WorkflowDispatch, "refs/heads/x", ".troupe/workflows/hand.yml"), [good]);
+}
+
+/// A file with one job whose one step has these lines.
+fn with_step(lines: &str) -> String {
+    format!(
+        "on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - {}\n",
+        lines.replace('\n', "\n        ")
+    )
+}
+
+#[test]
+fn what_is_not_supported_is_refused_where_it_stands() {
+    let cases = [
+        (
+            "on: push\njobs:\n  a:\n    runs-on: x\n    stepps: []\n    steps: [{run: x}]\n",
+            "5:5: \"stepps\" is not supported in a job. Did you mean \"steps\"?",
+        ),
+        (
+            "on: pull_request\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n",
+            "1:5: the event \"pull_request\" is not supported",
+        ),
+        ("jobs: {a: {runs-on: x, steps: [{run: x}]}}\n", "1:1: \"on\" is missing"),
+        ("on: push\njobs: {a: {steps: [{run: x}]}}\n", "2:11: \"runs-on\" is missing"),
+        (
+            "on: push\njobs:\n  a: {runs-on: x, needs: b, steps: [{run: x}]}\n  b: {runs-on: x, needs: a, steps: [{run: x}]}\n",
+            "3:3: the needs of job \"a\" lead in a circle",
+        ),
+        (
+            "on: push\njobs:\n  a: {runs-on: x, needs: [zz], steps: [{run: x}]}\n",
+            "3:27: job \"a\" needs \"zz\"",
+        ),
+        ("on: push\non: push\njobs: {}\n", "2:1: the key \"on\" is here twice, first in line 1"),
+        ("on: &x push\njobs: {}\n", "anchors and tags are not supported"),
+        ("on: push\njobs: [\n", "not valid YAML"),
+        ("", "the file is empty"),
+    ];
+    for (text, wanted) in cases {
+        let found = lint(text.as_bytes()).err().unwrap_or_default();
+        let shown: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert!(shown.iter().any(|one| one.contains(wanted)), "{text}\nfound {shown:#?}\nwanted {wanted}");
+    }
+    for (step, wanted) in [
+        ("uses: actions/setup-node@v4", "6:15: the action \"actions/setup-node@v4\" is not supported"),
+        ("run: echo ${{ github.sha }}", "6:14: run uses an expression"),
+        ("run: x\nshell: pwsh", "7:16: the shell \"pwsh\" is not supported"),
+        ("run: x\nworking-directory: ../..", "7:28: working-directory is"),
+        ("run: x\nif: github.ref == 'x'", "7:13: if is"),
+        ("run: x\nid: ../x", "7:13: a step's id is"),
+        ("run: x\ntimeout-minutes: 0", "7:26: timeout-minutes is \"0\""),
+        ("uses: actions/checkout@v4\nwith: {ref: --upload-pack=x}", "7:21: with.ref must not begin with -"),
+        ("name: only", "6:9: a step has either"),
+    ] {
+        let text = with_step(step);
+        let found = lint(text.as_bytes()).err().unwrap_or_default();
+        let shown: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert!(shown.iter().any(|one| one.contains(wanted)), "{text}\nfound {shown:#?}\nwanted {wanted}");
+    }
+    let long = lint(with_step(&format!("run: x\nid: {}", "x".repeat(4096))).as_bytes());
+    assert!(long.is_err());
+    let nul = lint(with_step("run: x\nid: \"a\\0b\"").as_bytes());
+    assert!(nul.is_err());
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let text = "on: nope\njobs:\n  a:\n    steps:\n      - run: x\n        shell: fish\n";
+    let lines: Vec<_> = lint(text.as_bytes()).err().unwrap_or_default().iter().map(|d| d.line).collect();
+    assert_eq!(lines, [1, 4, 6]);
+}
+
+#[test]
+fn bombs_are_refused_and_cost_little() {
+    let nested = |levels: usize| format!("on: {}{}", "[".repeat(levels), "]".repeat(levels));
+    let wide = format!("on: [{}]", "a,".repeat(100_000));
+    let large = " ".repeat(2 * 1024 * 1024);
+    let many = with_step("run: x").replace("      - run: x\n", &"      - run: x\n".repeat(5000));
+    let aliases = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n".to_owned();
+    for (text, wanted) in [
+        (nested(40), "nested deeper than 32 levels"),
+        (nested(10_000), "recursion limit"),
+        (wide, "more than 20000 values"),
+        (large, "the limit is 1048576"),
+        (many, "5000 steps, the limit is"),
+        (aliases, "not supported"),
+    ] {
+        let found = lint(text.as_bytes()).err().unwrap_or_default();
+        assert!(found.iter().any(|one| one.message.contains(wanted)), "{wanted}: {found:?}");
+    }
+    assert!(lint(b"on: \xff\n").is_err());
+}
