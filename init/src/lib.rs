@@ -1,1 +1,5 @@
-//! init
+//! What the node and the first process of a container say to each other: see [`wire`].
+//!
+//! Must not know: Docker, the node, any crate but std (the binary is compiled by plain rustc).
+
+pub mod wire;
