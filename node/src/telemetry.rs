@@ -2,6 +2,7 @@
 //!
 //! Names of the metrics that this crate counts are described here. Must not know what the other crates count.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use metrics::{describe_counter, describe_histogram};
@@ -55,7 +56,10 @@ pub fn log(log: &config::Log) -> Result<(), Error> {
     };
     // Below info, ractor_cluster logs whole payloads.
     let filter = EnvFilter::try_new(format!("{},ractor_cluster=info", log.level)).map_err(level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let started = match log.format {
         config::LogFormat::Text => builder.try_init(),
         config::LogFormat::Json => builder.json().try_init(),

@@ -212,3 +212,25 @@ async fn a_node_without_a_cluster_is_not_ready() {
     assert!(answer.headers().contains_key("retry-after"));
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_past_the_cap_of_an_address_are_closed_and_places_come_back() {
+    let node = Alone::with(|config| {
+        config.http.max_connections_per_address = 2;
+        config.http.header_timeout_ms = 60_000;
+    })
+    .await;
+    let first = node.connect().await;
+    let second = node.connect().await;
+    // No deadline ends this one: it is closed because the two before it hold the places.
+    let refused = node.raw("").await;
+    assert_eq!(refused, "");
+    drop((first, second));
+    // Until the server has seen that they ended; nextest's limit ends this test if it never does.
+    while !node
+        .raw("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .starts_with("HTTP/1.1 200")
+    {}
+    node.stop().await;
+}

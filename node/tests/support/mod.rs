@@ -127,13 +127,20 @@ impl Alone {
         request.send().await.unwrap()
     }
 
+    /// A connection that says nothing.
+    pub async fn connect(&self) -> tokio::net::TcpStream {
+        tokio::net::TcpStream::connect(self.server.http_addr).await.unwrap()
+    }
+
     /// Sends bytes, then only reads, until the server closes.
     pub async fn raw(&self, bytes: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(self.server.http_addr).await.unwrap();
-        stream.write_all(bytes.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        // A connection that is refused may be reset while it is written to or read: that is closed, too.
+        let mut answer = Vec::new();
+        if stream.write_all(bytes.as_bytes()).await.is_ok() {
+            drop(stream.read_to_end(&mut answer).await);
+        }
+        String::from_utf8(answer).unwrap()
     }
 
     pub async fn stop(self) {
