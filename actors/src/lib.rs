@@ -5,8 +5,10 @@
 pub mod artifacts;
 pub mod bulk;
 mod clock;
+pub mod executor;
 pub mod gateway;
-//pub mod logs;
+pub mod init_binary;
+pub mod logs;
 pub mod metrics;
 pub mod queue;
 pub mod replica;

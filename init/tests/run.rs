@@ -1,4 +1,5 @@
 //! Runs the real binary on the host, with a control directory of its own.
+#![allow(clippy::unwrap_used)] // Helpers of a test: a panic is the failure that is wanted.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -1,0 +1,254 @@
+//! Containers by the Docker engine, with defaults that a job cannot loosen. The only module that knows bollard.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error as Bollard;
+use bollard::models::{
+    ContainerCreateBody, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig, NetworkCreateRequest,
+};
+use bollard::query_parameters as query;
+use domain::{AttemptId, Fence, NodeId};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::Mutex;
+
+use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found};
+
+const NODE: &str = "troupe.node";
+const ATTEMPT: &str = "troupe.attempt";
+const FENCE: &str = "troupe.fence";
+const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"];
+
+/// Runs attempts on the Docker engine of this machine.
+#[derive(Debug)]
+pub struct DockerExecutor {
+    docker: Docker,
+    node: NodeId,
+    init: PathBuf,
+    /// One pull at a time, so that attempts of one image do not pull it side by side.
+    pulling: Mutex<()>,
+}
+
+impl DockerExecutor {
+    /// Uses the engine that `DOCKER_HOST` or the default socket leads to; `init` is the installed init.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when the address makes no sense. The engine is first asked later.
+    pub fn connect(node: NodeId, init: PathBuf) -> Result<Self, Error> {
+        let docker = Docker::connect_with_defaults().map_err(|e| Error::Unreachable(e.to_string()))?;
+        Ok(Self { docker, node, init, pulling: Mutex::new(()) })
+    }
+
+    async fn pull(&self, image: &str) -> Result<(), Error> {
+        let _one_at_a_time = self.pulling.lock().await;
+        match self.docker.inspect_image(image).await {
+            Ok(_) => return Ok(()),
+            Err(e) if status(&e) == Some(404) => {}
+            Err(e) => return Err(refused("inspect the image", e)),
+        }
+        // Without a tag the engine would pull every tag there is.
+        let name = image.rsplit('/').next().unwrap_or(image);
+        let tag = (!name.contains([':', '@'])).then(|| "latest".to_owned());
+        let options =
+            query::CreateImageOptions { from_image: Some(image.to_owned()), tag, ..Default::default() };
+        let mut progress = self.docker.create_image(Some(options), None, None);
+        while let Some(step) = progress.next().await {
+            step.map_err(|e| Error::ImageMissing { image: image.to_owned(), why: words(&e) })?;
+        }
+        Ok(())
+    }
+
+    async fn network(&self, slot: u16) -> Result<String, Error> {
+        let name = format!("troupe-{}-slot-{slot}", self.node);
+        match self.docker.inspect_network(&name, None).await {
+            Ok(_) => return Ok(name),
+            Err(e) if status(&e) == Some(404) => {}
+            Err(e) => return Err(refused("inspect the network", e)),
+        }
+        let request = NetworkCreateRequest {
+            name: name.clone(),
+            driver: Some("bridge".into()),
+            labels: Some(HashMap::from([(NODE.to_owned(), self.node.to_string())])),
+            ..Default::default()
+        };
+        self.docker.create_network(request).await.map_err(|e| refused("create the network", e))?;
+        Ok(name)
+    }
+
+    async fn create(&self, spec: ContainerSpec) -> Result<ContainerId, Error> {
+        let network = self.network(spec.slot).await?;
+        let name = format!("troupe-{}", spec.attempt).replace('/', "-");
+        let options = query::CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
+        let (attempt, fence) = (spec.attempt, spec.fence);
+        let body = body(spec, &self.init, network)?;
+        let id = match self.docker.create_container(Some(options), body).await {
+            Ok(made) => ContainerId(made.id),
+            Err(e) if status(&e) == Some(409) => {
+                let found = self.all().await?;
+                let same = found.into_iter().find(|f| f.attempt == attempt && f.fence == fence);
+                same.ok_or_else(|| refused("create the container", e))?.id
+            }
+            Err(e) => return Err(refused("create the container", e)),
+        };
+        // Starting what runs already is no error to the engine.
+        self.docker.start_container(&id.0, None).await.map_err(|e| refused("start the container", e))?;
+        Ok(id)
+    }
+
+    async fn end(&self, id: String) -> Result<Exit, Error> {
+        let mut ends = self.docker.wait_container(&id, None::<query::WaitContainerOptions>).boxed();
+        let (code, error) = match ends.next().await {
+            Some(Ok(end)) => (end.status_code, None),
+            Some(Err(Bollard::DockerContainerWaitError { error, code })) => (code, Some(error)),
+            Some(Err(e)) if status(&e) == Some(404) => return Err(Error::Gone(id)),
+            Some(Err(e)) => return Err(refused("wait for the container", e)),
+            None => return Err(Error::Unreachable("the wait for a container was cut off".into())),
+        };
+        let seen = self.docker.inspect_container(&id, None).await;
+        let state = match seen {
+            Ok(seen) => seen.state,
+            Err(e) if status(&e) == Some(404) => None,
+            Err(e) => return Err(refused("inspect the container", e)),
+        };
+        let oom_killed = state.and_then(|s| s.oom_killed).unwrap_or(false);
+        Ok(Exit { code, oom_killed, error: error.filter(|e| !e.is_empty()) })
+    }
+
+    async fn all(&self) -> Result<Vec<Found>, Error> {
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{NODE}={}", self.node)])]);
+        let options =
+            query::ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        let all =
+            self.docker.list_containers(Some(options)).await.map_err(|e| refused("list containers", e))?;
+        let found = all.into_iter().filter_map(|c| {
+            let labels = c.labels?;
+            let attempt = parse_attempt(labels.get(ATTEMPT)?)?;
+            let fence = Fence(labels.get(FENCE)?.parse().ok()?);
+            let running = c.state == Some(ContainerSummaryStateEnum::RUNNING);
+            Some(Found { id: ContainerId(c.id?), attempt, fence, running })
+        });
+        Ok(found.collect())
+    }
+}
+
+impl Executor for DockerExecutor {
+    fn ensure_image(&self, image: &str) -> BoxFuture<'_, Result<(), Error>> {
+        let image = image.to_owned();
+        async move { self.pull(&image).await }.boxed()
+    }
+
+    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<ContainerId, Error>> {
+        self.create(spec).boxed()
+    }
+
+    fn wait(&self, id: &ContainerId) -> BoxFuture<'_, Result<Exit, Error>> {
+        self.end(id.0.clone()).boxed()
+    }
+
+    fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        let id = id.0.clone();
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = query::StopContainerOptions { t: Some(seconds), ..Default::default() };
+        async move { gone_is_fine(self.docker.stop_container(&id, Some(options)).await, "stop the container") }.boxed()
+    }
+
+    fn remove(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        let id = id.0.clone();
+        let options = query::RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        async move { gone_is_fine(self.docker.remove_container(&id, Some(options)).await, "remove the container") }
+            .boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, Error>> {
+        self.all().boxed()
+    }
+}
+
+fn body(spec: ContainerSpec, init: &Path, network: String) -> Result<ContainerCreateBody, Error> {
+    let mut binds = vec![
+        bind(&spec.control_dir, "/troupe", "rw")?,
+        bind(init, "/troupe-init", "ro")?,
+        bind(&spec.workspace, "/workspace", "rw")?,
+    ];
+    for (from, to) in &spec.read_only {
+        binds.push(bind(from, to, "ro")?);
+    }
+    let memory = i64::from(spec.resources.memory_mib) * 1024 * 1024;
+    let log =
+        HashMap::from([("max-size", "1m"), ("max-file", "1")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let host = HostConfig {
+        binds: Some(binds),
+        cap_drop: Some(vec!["ALL".into()]),
+        cap_add: Some(CAPABILITIES.map(String::from).to_vec()),
+        security_opt: Some(vec!["no-new-privileges".into()]),
+        pids_limit: Some(i64::from(spec.pids)),
+        memory: Some(memory),
+        memory_swap: Some(memory),
+        nano_cpus: Some(i64::from(spec.resources.cpu_millis) * 1_000_000),
+        ipc_mode: Some("private".into()),
+        init: Some(true),
+        log_config: Some(HostConfigLogConfig { typ: Some("local".into()), config: Some(log) }),
+        network_mode: Some(network),
+        ..Default::default()
+    };
+    let labels =
+        [(NODE, spec.node.to_string()), (ATTEMPT, spec.attempt.to_string()), (FENCE, spec.fence.to_string())];
+    Ok(ContainerCreateBody {
+        image: Some(spec.image),
+        entrypoint: Some(vec!["/troupe-init".into()]),
+        cmd: Some(vec!["run".into()]),
+        working_dir: Some("/workspace".into()),
+        env: Some(spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect()),
+        labels: Some(labels.map(|(k, v)| (k.to_owned(), v)).into()),
+        host_config: Some(host),
+        ..Default::default()
+    })
+}
+
+/// A bind in the engine's notation, in which a colon separates: a path that holds one cannot be said.
+fn bind(from: &Path, to: &str, mode: &str) -> Result<String, Error> {
+    match from.to_str() {
+        Some(path) if path.starts_with('/') && !path.contains(':') => Ok(format!("{path}:{to}:{mode}")),
+        _ => {
+            let why = format!("the path {} must be absolute, UTF-8 and without a colon", from.display());
+            Err(Error::Refused { action: "bind a directory", why })
+        }
+    }
+}
+
+fn parse_attempt(text: &str) -> Option<AttemptId> {
+    let (job, number) = text.split_once('/')?;
+    Some(AttemptId { job: job.parse().ok()?, number: number.parse().ok()? })
+}
+
+fn status(error: &Bollard) -> Option<u16> {
+    match error {
+        Bollard::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+fn words(error: &Bollard) -> String {
+    match error {
+        Bollard::DockerResponseServerError { message, .. } => message.clone(),
+        Bollard::DockerStreamError { error } => error.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn refused(action: &'static str, error: Bollard) -> Error {
+    match status(&error) {
+        Some(_) => Error::Refused { action, why: words(&error) },
+        None => Error::Unreachable(words(&error)),
+    }
+}
+
+fn gone_is_fine(done: Result<(), Bollard>, action: &'static str) -> Result<(), Error> {
+    match done {
+        Err(e) if status(&e) != Some(404) => Err(refused(action, e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,110 @@
+//! What runs an attempt's container. Must not know plans, logs, or why an attempt runs.
+
+mod docker;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use domain::{AttemptId, Fence, NodeId, Resources};
+use futures::future::BoxFuture;
+
+pub use docker::DockerExecutor;
+
+/// A container, as its executor names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ContainerId(pub String);
+
+/// All that a container may be given: no privileges, devices or host namespaces can be asked for.
+#[derive(Debug, Clone)]
+pub struct ContainerSpec {
+    /// Whose.
+    pub attempt: AttemptId,
+    /// Under which fence.
+    pub fence: Fence,
+    /// On which node.
+    pub node: NodeId,
+    /// Image name.
+    pub image: String,
+    /// Becomes `/troupe`.
+    pub control_dir: PathBuf,
+    /// Becomes `/workspace`.
+    pub workspace: PathBuf,
+    /// Further read-only directories and where they appear; made by the node, never by a workflow.
+    pub read_only: Vec<(PathBuf, String)>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// Cpus and memory; 0 is no limit.
+    pub resources: Resources,
+    /// Processes and threads at one time.
+    pub pids: u32,
+    /// Slot, which decides the network.
+    pub slot: u16,
+}
+
+/// A container of this node, running or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub id: ContainerId,
+    /// Whose.
+    pub attempt: AttemptId,
+    /// Under which fence.
+    pub fence: Fence,
+    /// False when it has ended or never started.
+    pub running: bool,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit code; 128 + n after signal n.
+    pub code: i64,
+    /// The kernel killed something in it for want of memory.
+    pub oom_killed: bool,
+    /// The daemon's words.
+    pub error: Option<String>,
+}
+
+/// Why an executor could not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image is not here and could not be pulled.
+    #[error("cannot get the image {image}: {why}; check its name and that its registry answers")]
+    ImageMissing {
+        /// Which.
+        image: String,
+        /// The daemon's words.
+        why: String,
+    },
+    /// The daemon does not answer.
+    #[error("the Docker daemon does not answer: {0}; check that it runs")]
+    Unreachable(String),
+    /// There is no such container any more.
+    #[error("the container {0} is gone")]
+    Gone(String),
+    /// The daemon refused.
+    #[error("the Docker daemon refused to {action}: {why}")]
+    Refused {
+        /// What was tried.
+        action: &'static str,
+        /// Its words.
+        why: String,
+    },
+}
+
+/// Runs containers.
+pub trait Executor: Send + Sync + 'static {
+    /// Sees that the image is here; pulls it when it is not.
+    fn ensure_image(&self, image: &str) -> BoxFuture<'_, Result<(), Error>>;
+    /// Creates and starts; adopts the container that the same attempt and fence have already.
+    fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<ContainerId, Error>>;
+    /// Waits for its end.
+    fn wait(&self, id: &ContainerId) -> BoxFuture<'_, Result<Exit, Error>>;
+    /// TERM, grace, KILL; no error when it is gone.
+    fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>>;
+    /// Removes by force; no error when it is gone.
+    fn remove(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>>;
+    /// All containers of this node.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, Error>>;
+}
