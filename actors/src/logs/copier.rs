@@ -59,12 +59,8 @@ impl SpoolCopier {
             let path = log_path.clone();
             move |source| Error::Io { path, action, source }
         };
-        let mut log = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&log_path)
-            .map_err(io("open"))?;
+        let mut log =
+            OpenOptions::new().read(true).append(true).create(true).open(&log_path).map_err(io("open"))?;
         let mut bytes = Vec::new();
         log.read_to_end(&mut bytes).map_err(io("read"))?;
         let (mut used, mut offset, mut spool_position) = (0, 0, 0);
@@ -158,9 +154,16 @@ impl SpoolCopier {
     }
 
     /// Encodes a frame for the log, cut at the cap. Answers the bytes of output that were dropped.
-    fn take(&mut self, frame: wire::Frame, spool_end: u64, out: &mut Vec<u8>, events: &mut Vec<Frame>) -> u64 {
+    fn take(
+        &mut self,
+        frame: wire::Frame,
+        spool_end: u64,
+        out: &mut Vec<u8>,
+        events: &mut Vec<Frame>,
+    ) -> u64 {
         let content = content_of(frame.kind);
-        let mut copy = Frame { at: Timestamp(frame.at_ms), step: frame.step, spool_end, offset: self.offset, content };
+        let mut copy =
+            Frame { at: Timestamp(frame.at_ms), step: frame.step, spool_end, offset: self.offset, content };
         let mut dropped = 0;
         if let Content::Output(_, bytes) = &mut copy.content {
             let room = self.cap_bytes.saturating_sub(self.offset) as usize;

@@ -101,7 +101,8 @@ impl Frame {
         if crc32fast::hash(payload) != crc {
             return None;
         }
-        let number = |range: std::ops::Range<usize>| Some(u64::from_le_bytes(payload.get(range)?.try_into().ok()?));
+        let number =
+            |range: std::ops::Range<usize>| Some(u64::from_le_bytes(payload.get(range)?.try_into().ok()?));
         let frame = Frame {
             at: Timestamp(number(0..8)?),
             step: u16::from_le_bytes(payload.get(8..10)?.try_into().ok()?),

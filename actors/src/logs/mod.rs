@@ -88,7 +88,8 @@ impl LogStore {
     /// [`Error::Io`] when the log cannot be opened or read.
     pub fn copier(&self, attempt: AttemptId, spool: &Path) -> Result<SpoolCopier, Error> {
         let (sender, _) = watch::channel(Written::default());
-        let copier = SpoolCopier::open(self.log_path(attempt), spool.to_owned(), self.cap_bytes, sender.clone())?;
+        let copier =
+            SpoolCopier::open(self.log_path(attempt), spool.to_owned(), self.cap_bytes, sender.clone())?;
         self.lock().insert(attempt, sender);
         Ok(copier)
     }

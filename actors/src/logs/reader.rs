@@ -48,15 +48,16 @@ pub async fn read(store: &LogStore, attempt: AttemptId, from: u64, max_bytes: u6
 }
 
 /// Follows a log from an output offset until it ends.
-pub fn follow(store: LogStore, attempt: AttemptId, from: u64) -> impl FutureStream<Item = Result<Frame, Error>> {
+pub fn follow(
+    store: LogStore,
+    attempt: AttemptId,
+    from: u64,
+) -> impl FutureStream<Item = Result<Frame, Error>> {
     async_stream::try_stream! {
         let mut progress = store.progress(attempt);
         let mut cursor = Cursor::open(&store, attempt, from)?;
         loop {
-            let limit = match progress.as_mut() {
-                Some(receiver) => Some(*receiver.borrow_and_update()),
-                None => None,
-            };
+            let limit = progress.as_mut().map(|receiver| *receiver.borrow_and_update());
             let up_to = limit.map_or(u64::MAX, |written| written.file_bytes);
             loop {
                 let (back, batch) = blocking(move || { let batch = cursor.next_batch(up_to)?; Ok((cursor, batch)) }).await?;
@@ -79,7 +80,9 @@ pub fn follow(store: LogStore, attempt: AttemptId, from: u64) -> impl FutureStre
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|join| {
         Err(Error::Io { path: PathBuf::new(), action: "read", source: io::Error::other(join) })
     })
