@@ -234,3 +234,38 @@ async fn a_renewed_certificate_is_used_without_restart_and_another_name_is_not()
     assert!(matches!(Identity::load(expired), Err(Error::NotValidNow { .. })));
     Ok(())
 }
+
+/// The certificate that the other side of a link has shown.
+fn shown(link: &Link) -> Option<Vec<u8>> {
+    let (_, session) = link.stream.get_ref();
+    session.peer_certificates().and_then(|chain| chain.first()).map(|der| der.to_vec())
+}
+
+#[tokio::test]
+async fn after_a_reload_new_links_carry_the_new_certificate_and_old_ones_stay() -> Result {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
+    let dir = tempfile::tempdir()?;
+    let ca_dir = dir.path().join("ca");
+    let dialer = Dialer::new(identity(dir.path(), "ca", "a")?);
+    let files = ca::issue(&ca_dir, &dir.path().join("b"), &name("b"), 30)?;
+    let before = CertificateDer::from_pem_file(&files.cert)?.to_vec();
+    let served = Identity::load(files.clone())?;
+    let mut server = Server::start(served.clone(), Limits::default()).await?;
+    let mut old = dial(&dialer, &server, Protocol::Raft).await?;
+    let mut old_theirs = server.raft.recv().await.ok_or("no link")?;
+    assert_eq!(shown(&old), Some(before.clone()));
+
+    let renewed = ca::issue(&ca_dir, &dir.path().join("b2"), &name("b"), 30)?;
+    let after = CertificateDer::from_pem_file(&renewed.cert)?.to_vec();
+    assert_ne!(before, after);
+    std::fs::copy(&renewed.cert, &files.cert)?;
+    std::fs::copy(&renewed.key, &files.key)?;
+    served.reload()?;
+    assert_eq!(shown(&dial(&dialer, &server, Protocol::Raft).await?), Some(after));
+
+    old.stream.write_all(b"x").await?;
+    old.stream.flush().await?;
+    assert_eq!(old_theirs.stream.read_u8().await?, b'x');
+    Ok(())
+}
