@@ -7,7 +7,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::errors::Error as Bollard;
 use bollard::models::{
-    ContainerCreateBody, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig, NetworkCreateRequest,
+    ContainerCreateBody, ContainerStateStatusEnum, ContainerSummaryStateEnum, HostConfig,
+    HostConfigLogConfig, NetworkCreateRequest,
 };
 use bollard::query_parameters as query;
 use domain::{AttemptId, Fence, NodeId};
@@ -89,13 +90,23 @@ impl DockerExecutor {
             Err(e) if status(&e) == Some(409) => {
                 let found = self.all().await?;
                 let same = found.into_iter().find(|f| f.attempt == attempt && f.fence == fence);
-                same.ok_or_else(|| refused("create the container", e))?.id
+                let id = same.ok_or_else(|| refused("create the container", e))?.id;
+                if self.was_started(&id).await? {
+                    return Ok(id);
+                }
+                id
             }
             Err(e) => return Err(refused("create the container", e)),
         };
-        // Starting what runs already is no error to the engine.
         self.docker.start_container(&id.0, None).await.map_err(|e| refused("start the container", e))?;
         Ok(id)
+    }
+
+    /// One that was started may have ended: starting it again would run the attempt twice.
+    async fn was_started(&self, id: &ContainerId) -> Result<bool, Error> {
+        let seen = self.docker.inspect_container(&id.0, None).await;
+        let seen = seen.map_err(|e| refused("inspect the container", e))?;
+        Ok(seen.state.and_then(|state| state.status) != Some(ContainerStateStatusEnum::CREATED))
     }
 
     async fn end(&self, id: String) -> Result<Exit, Error> {
@@ -177,8 +188,10 @@ fn body(spec: ContainerSpec, init: &Path, network: String) -> Result<ContainerCr
         binds.push(bind(from, to, "ro")?);
     }
     let memory = i64::from(spec.resources.memory_mib) * 1024 * 1024;
-    let log =
-        HashMap::from([("max-size", "1m"), ("max-file", "1")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let log = HashMap::from(
+        [("max-size", "1m"), ("max-file", "1"), ("compress", "false")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned())),
+    );
     let host = HostConfig {
         binds: Some(binds),
         cap_drop: Some(vec!["ALL".into()]),
