@@ -31,7 +31,11 @@ async fn one_delivery_at_two_nodes_at_once_is_one() {
     assert_eq!((first.status(), second.status()), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
     let (first, second): (Value, Value) = (first.json().await.unwrap(), second.json().await.unwrap());
     assert_eq!(first["delivery"], second["delivery"]);
-    assert_eq!(one.store().state().deliveries.len(), 1);
+    // Whichever leads, both have applied by then what was committed before.
+    for node in [&one, &two] {
+        node.store().linearizable().await.unwrap();
+        assert_eq!(node.store().state().deliveries.len(), 1);
+    }
     one.stop().await;
     two.stop().await;
 }
