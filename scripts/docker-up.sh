@@ -75,8 +75,9 @@ install_missing() {
 # The pid of the dockerd that we started earlier, if that process is still a dockerd.
 running_pid() {
     local pid
+    # One that has died and was not reaped keeps its name, but has no program any more.
     [[ -s $PIDFILE ]] && pid=$(<"$PIDFILE") && [[ $(cat "/proc/$pid/comm" 2>/dev/null) == dockerd ]] &&
-        printf '%s' "$pid"
+        readlink "/proc/$pid/exe" >/dev/null && printf '%s' "$pid"
 }
 
 # The pid of the dockerd that is being waited for; empty where a service manager looks after it.
