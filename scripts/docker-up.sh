@@ -72,12 +72,23 @@ install_missing() {
     rm -f "$out"
 }
 
+# Whether a pid is a living dockerd. One that has died and was not reaped keeps its name, but has no program any more.
+is_dockerd() {
+    [[ $(cat "/proc/$1/comm" 2>/dev/null) == dockerd ]] && readlink "/proc/$1/exe" >/dev/null
+}
+
 # The pid of the dockerd that we started earlier, if that process is still a dockerd.
 running_pid() {
     local pid
-    # One that has died and was not reaped keeps its name, but has no program any more.
-    [[ -s $PIDFILE ]] && pid=$(<"$PIDFILE") && [[ $(cat "/proc/$pid/comm" 2>/dev/null) == dockerd ]] &&
-        readlink "/proc/$pid/exe" >/dev/null && printf '%s' "$pid"
+    [[ -s $PIDFILE ]] && pid=$(<"$PIDFILE") && is_dockerd "$pid" && printf '%s' "$pid"
+}
+
+# dockerd refuses to start while its pid file names any process, even one that has got the number since.
+remove_stale_pid_file() {
+    local file=/var/run/docker.pid
+    if [[ -s $file ]] && ! is_dockerd "$(<"$file")"; then
+        rm -f "$file"
+    fi
 }
 
 # The pid of the dockerd that is being waited for; empty where a service manager looks after it.
@@ -95,6 +106,7 @@ start_engine() {
         say "dockerd was started earlier (pid $ENGINE) and does not answer yet; waiting for it"
         return 0
     fi
+    remove_stale_pid_file
     local args=()
     # dockerd refuses an option that its configuration file may set as well.
     [[ -e /etc/docker/daemon.json ]] || args+=(--default-address-pool "$POOL")
