@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::proposer;
-use crate::snapshot::{self, SnapshotFile};
+use crate::snapshot::SnapshotFile;
 use crate::state_machine::{StateMachine, View};
 use crate::types::TypeConfig;
 use crate::wire::{self, Hello, Probe, Request, Response, Welcome};
@@ -135,17 +135,17 @@ impl Server {
                 .map_or_else(|e| failed(&e), Response::TransferLeader),
             Request::Snapshot { vote, meta, bytes } => {
                 let received = self.receive_snapshot(bytes, link).await?;
+                let mut file = SnapshotFile::open(received.path())?;
                 // Checked before Raft sees it: an error while it installs would stop this node for good.
-                let file = SnapshotFile::open(received.path())?;
-                let path = received.path().to_owned();
-                let read = tokio::task::spawn_blocking(move || snapshot::read(&path));
-                match read.await.map_err(io::Error::other)? {
-                    Ok((found, _)) if found == meta => {}
-                    Ok((found, _)) => {
+                let check = move || file.content().map(|content| (file, content));
+                let file = match tokio::task::spawn_blocking(check).await.map_err(io::Error::other)? {
+                    Ok((file, content)) if content.meta == meta => file,
+                    Ok((_, content)) => {
+                        let found = &content.meta;
                         return Ok(failed(&format!("the snapshot is of {found:?}, not {meta:?}")));
                     }
                     Err(error) => return Ok(failed(&error)),
-                }
+                };
                 let snapshot = Snapshot { meta, snapshot: file };
                 let installed = self.raft.install_full_snapshot(vote, snapshot).await;
                 installed.map_or_else(|e| failed(&e), Response::Snapshot)

@@ -23,12 +23,30 @@ const MAX_RECORD: usize = codec::MAX_BYTES;
 const HEAD_BYTES: usize = 1024 * 1024;
 
 /// A snapshot on this node's disk, held open: a newer one that takes its place does not change it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SnapshotFile {
     /// Where it was opened.
     pub path: PathBuf,
     /// Its bytes.
     pub file: Arc<File>,
+    /// What is in it, once it was read whole.
+    content: Option<Arc<Content>>,
+}
+
+/// What a snapshot holds, every byte of it checked.
+pub(crate) struct Content {
+    pub meta: SnapshotMetaOf<TypeConfig>,
+    pub state: ClusterState,
+}
+
+// Without the content, which may hold secrets and is large.
+impl std::fmt::Debug for SnapshotFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotFile")
+            .field("path", &self.path)
+            .field("checked", &self.content.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl SnapshotFile {
@@ -38,7 +56,18 @@ impl SnapshotFile {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self { path: path.to_owned(), file: Arc::new(file) })
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), content: None })
+    }
+
+    /// Reads it whole and checks every byte of it, the first time; what was read stays with it and its clones. Blocking
+    /// the first time.
+    pub(crate) fn content(&mut self) -> Result<Arc<Content>, SnapshotError> {
+        if let Some(content) = &self.content {
+            return Ok(Arc::clone(content));
+        }
+        let content = Arc::new(read(&self.path)?);
+        self.content = Some(Arc::clone(&content));
+        Ok(content)
     }
 
     /// What it is a snapshot of, from its head only. Blocking.
@@ -235,7 +264,7 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// Reads a whole snapshot and checks every byte of it. Blocking.
-pub(crate) fn read(path: &Path) -> Result<(SnapshotMetaOf<TypeConfig>, ClusterState), SnapshotError> {
+pub(crate) fn read(path: &Path) -> Result<Content, SnapshotError> {
     let file = File::open(path).map_err(|source| SnapshotError::Io {
         action: "open",
         path: path.to_owned(),
@@ -249,7 +278,7 @@ pub(crate) fn read(path: &Path) -> Result<(SnapshotMetaOf<TypeConfig>, ClusterSt
     loop {
         let crc = reader.crc.clone().finalize();
         let body = reader.body()?;
-        // The end record is the one whose body says so and whose sums are right; nothing may follow it.
+        // The end record is the one whose body says so and whose sums are right.
         if let Ok(end) = codec::decode::<End>(&body, MAX_RECORD)
             && end.records == records
             && end.crc == crc
@@ -263,7 +292,8 @@ pub(crate) fn read(path: &Path) -> Result<(SnapshotMetaOf<TypeConfig>, ClusterSt
     if state.hash() != header.state_hash {
         return Err(reader.damaged("the state read from it has another hash than the one written"));
     }
-    Ok((header.meta, state))
+    reader.nothing_more()?;
+    Ok(Content { meta: header.meta, state })
 }
 
 struct Writer<'a, W> {
@@ -341,7 +371,33 @@ impl<R: Read> Reader<'_, R> {
         codec::decode(&body, MAX_RECORD).map_err(|e| self.damaged(e))
     }
 
+    fn nothing_more(&mut self) -> Result<(), SnapshotError> {
+        match self.input.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(self.damaged("something follows its end")),
+            Err(source) => Err(SnapshotError::Io { action: "read", path: self.path.to_owned(), source }),
+        }
+    }
+
     fn damaged(&self, why: impl ToString) -> SnapshotError {
         SnapshotError::Damaged { path: self.path.to_owned(), why: why.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_was_checked_is_not_read_again() -> Result<(), SnapshotError> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = ClusterState { ad_hoc_number: 7, ..ClusterState::default() };
+        let mut checked = write(dir.path(), &SnapshotMetaOf::<TypeConfig>::default(), &state)?;
+        assert_eq!(checked.content()?.state.ad_hoc_number, 7);
+        let mut unchecked = SnapshotFile::open(&checked.path)?;
+        fs::write(&checked.path, b"other bytes").expect("the file is written");
+        assert_eq!(checked.clone().content()?.state.ad_hoc_number, 7);
+        assert!(matches!(unchecked.content(), Err(SnapshotError::Damaged { .. })));
+        Ok(())
     }
 }

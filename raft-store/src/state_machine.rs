@@ -15,7 +15,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
 use tokio::sync::{broadcast, watch};
 
-use crate::snapshot::{self, SnapshotFile};
+use crate::snapshot::{self, Content, SnapshotFile};
 use crate::types::TypeConfig;
 
 /// Effects kept for a slow receiver; one that lags loses them, which only costs time: they are hints.
@@ -26,8 +26,8 @@ const EFFECTS_KEPT: usize = 4096;
 pub struct Applied {
     /// The index of the last entry in it; 0 before the first.
     pub index: LogIndex,
-    /// The state.
-    pub state: ClusterState,
+    /// The state. Shared with everyone who looks at this index.
+    pub state: Arc<ClusterState>,
 }
 
 /// What others see of the state machine. Clones share it.
@@ -71,7 +71,6 @@ pub struct StateMachine {
     last_applied: Option<LogIdOf<TypeConfig>>,
     membership: StoredMembershipOf<TypeConfig>,
     state: ClusterState,
-    snapshot: Option<SnapshotMetaOf<TypeConfig>>,
     view: View,
 }
 
@@ -92,12 +91,11 @@ impl StateMachine {
             last_applied: None,
             membership: StoredMembershipOf::<TypeConfig>::default(),
             state: ClusterState::default(),
-            snapshot: None,
             view,
         };
         let path = snapshot::current_path(dir);
         if path.exists() {
-            machine.restore(&path)?;
+            machine.restore(&snapshot::read(&path)?);
         }
         Ok(machine)
     }
@@ -108,19 +106,16 @@ impl StateMachine {
         self.view.clone()
     }
 
-    fn restore(&mut self, path: &Path) -> io::Result<()> {
-        let (meta, state) = snapshot::read(path)?;
-        self.last_applied = meta.last_log_id;
-        self.membership = meta.last_membership.clone();
-        self.state = state;
-        self.snapshot = Some(meta);
+    fn restore(&mut self, content: &Content) {
+        self.last_applied = content.meta.last_log_id;
+        self.membership = content.meta.last_membership.clone();
+        self.state = content.state.clone();
         self.publish();
-        Ok(())
     }
 
     fn publish(&self) {
         let index = self.last_applied.map_or(0, |id| id.index);
-        self.view.publish(Applied { index, state: self.state.clone() });
+        self.view.publish(Applied { index, state: Arc::new(self.state.clone()) });
     }
 }
 
@@ -183,26 +178,22 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMetaOf<TypeConfig>,
-        received: SnapshotFile,
+        mut received: SnapshotFile,
     ) -> io::Result<()> {
-        let dir = self.dir.clone();
-        let read = move || -> io::Result<_> {
-            // Read whole before it replaces anything.
-            let (found, state) = snapshot::read(&received.path)?;
+        let (dir, announced) = (self.dir.clone(), meta.clone());
+        let install = move || -> io::Result<_> {
+            // Known whole, and to be the one announced, before it replaces anything.
+            let content = received.content()?;
+            if content.meta != announced {
+                let found = &content.meta;
+                let why = format!("the snapshot received is of {found:?}, announced was {announced:?}");
+                return Err(io::Error::other(why));
+            }
             snapshot::adopt(&dir, &received)?;
-            Ok((found, state))
+            Ok(content)
         };
-        let (found, state) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
-        if found != *meta {
-            return Err(io::Error::other(format!(
-                "the snapshot received is of {found:?}, announced was {meta:?}"
-            )));
-        }
-        self.last_applied = found.last_log_id;
-        self.membership = found.last_membership.clone();
-        self.state = state;
-        self.snapshot = Some(found);
-        self.publish();
+        let content = tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
+        self.restore(&content);
         Ok(())
     }
 

@@ -280,7 +280,7 @@ impl Store {
     /// The state as this node has applied it, which may be a little behind. Cheap.
     #[must_use]
     pub fn state(&self) -> Arc<ClusterState> {
-        Arc::new(self.inner.view.current().state.clone())
+        Arc::clone(&self.inner.view.current().state)
     }
 
     /// The state with its index.

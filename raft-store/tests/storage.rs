@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use domain::{ClusterId, Command, Entry, Timestamp, TokenId};
-use openraft::alias::{EntryOf, LogIdOf, VoteOf};
+use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, VoteOf};
 use openraft::entry::RaftEntry;
 use openraft::errors::ErrorSource;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
@@ -178,6 +178,14 @@ async fn a_snapshot_brings_the_state_back_and_to_another_node() -> Result {
     assert_eq!(restarted.view().current().state.hash(), view.current().state.hash());
 
     let mut other = StateMachine::open(&dir.path().join("b"))?;
+    // Announced as another than it is: refused, and nothing is replaced.
+    let announced = SnapshotMetaOf::<TypeConfig> {
+        last_log_id: Some(LogId::new_term_index(1, 19)),
+        ..snapshot.meta.clone()
+    };
+    assert!(other.install_snapshot(&announced, snapshot.snapshot.clone()).await.is_err());
+    assert!(other.get_current_snapshot().await?.is_none());
+    assert_eq!(other.view().current().index, 0);
     other.install_snapshot(&snapshot.meta, snapshot.snapshot).await?;
     apply(&mut other, entries(21..=30)).await?;
     assert_eq!(other.view().current().state.hash(), view.current().state.hash());
@@ -202,6 +210,8 @@ async fn no_byte_of_a_snapshot_can_change_unnoticed() -> Result {
         fs::write(&snapshot.snapshot.path, &good[..cut])?;
         assert!(StateMachine::open(dir.path()).is_err(), "cut at {cut} unnoticed");
     }
+    fs::write(&snapshot.snapshot.path, [&good[..], b"x"].concat())?;
+    assert!(StateMachine::open(dir.path()).is_err(), "a byte behind the end unnoticed");
     fs::write(&snapshot.snapshot.path, good)?;
     StateMachine::open(dir.path())?;
     Ok(())
