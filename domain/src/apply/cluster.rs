@@ -1,7 +1,7 @@
 //! The cluster's birth and its API tokens.
 
 use super::{Answer, Applying, invalid, not_found, wrong_state};
-use crate::{ClusterId, Refusal, Reply, Right, Timestamp, Token, TokenId};
+use crate::{ClusterId, Refusal, Reply, Right, Token, TokenId};
 
 impl Applying<'_> {
     pub(super) fn init_cluster(&mut self, cluster: ClusterId, token: TokenId, hash: [u8; 32]) -> Answer {
@@ -9,25 +9,21 @@ impl Applying<'_> {
             return Err(Refusal::AlreadyDone { what: "initialising the cluster".to_owned() });
         }
         self.state.cluster = Some(cluster);
-        self.insert_token(token, "bootstrap", hash, Right::Admin, None);
+        let name = "bootstrap".to_owned();
+        let created_at = self.state.now;
+        let bootstrap = Token { name, hash, right: Right::Admin, created_at, expires_at: None };
+        self.state.tokens.insert(token, bootstrap);
         Ok(Reply::Done)
     }
 
-    pub(super) fn create_token(
-        &mut self,
-        id: TokenId,
-        name: &str,
-        hash: [u8; 32],
-        right: Right,
-        expires_at: Option<Timestamp>,
-    ) -> Answer {
-        if name.is_empty() || name.len() > 100 {
+    pub(super) fn create_token(&mut self, id: TokenId, token: Token) -> Answer {
+        if token.name.is_empty() || token.name.len() > 100 {
             return Err(invalid("name", "1 to 100 bytes are allowed"));
         }
         if self.state.tokens.contains(&id) {
             return Err(Refusal::AlreadyDone { what: format!("making the token {id}") });
         }
-        self.insert_token(id, name, hash, right, expires_at);
+        self.state.tokens.insert(id, token);
         Ok(Reply::Done)
     }
 
@@ -39,17 +35,5 @@ impl Applying<'_> {
         }
         self.state.tokens.remove(&id);
         Ok(Reply::Done)
-    }
-
-    fn insert_token(
-        &mut self,
-        id: TokenId,
-        name: &str,
-        hash: [u8; 32],
-        right: Right,
-        expires_at: Option<Timestamp>,
-    ) {
-        let created_at = self.state.now;
-        self.state.tokens.insert(id, Token { name: name.to_owned(), hash, right, created_at, expires_at });
     }
 }

@@ -12,7 +12,7 @@ mod repos;
 mod retention;
 mod runs;
 
-use crate::{ClusterState, Command, Effect, Entry, Fence, LogIndex, Refusal, Reply};
+use crate::{ClusterState, Command, Effect, Entry, Fence, LogIndex, Refusal, Reply, Token};
 
 /// Keys forgotten by one entry at most, so that no entry is slow.
 const KEYS_FORGOTTEN_PER_ENTRY: usize = 16;
@@ -47,7 +47,9 @@ impl Applying<'_> {
                 self.init_cluster(*cluster, *token, *token_hash)
             }
             Command::CreateToken { id, name, hash, right, expires_at } => {
-                self.create_token(*id, name, *hash, *right, *expires_at)
+                let (name, created_at) = (name.clone(), self.state.now);
+                let token = Token { name, hash: *hash, right: *right, created_at, expires_at: *expires_at };
+                self.create_token(*id, token)
             }
             Command::RevokeToken { id } => self.revoke_token(*id),
             Command::RegisterNode(facts) => self.register_node(facts),

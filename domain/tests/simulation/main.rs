@@ -4,9 +4,13 @@
 //! history too: a failing one is shrunk by leaving moves out, and printed with its seed.
 //! `TROUPE_SIM_SEEDS` sets how many seeds are run (2,000), `TROUPE_SIM_FIRST` the first (0).
 
+mod moves;
+mod seen;
 mod world;
 
-use world::{Move, World, moves_of_seed};
+use moves::{Move, moves_of_seed};
+use seen::Seen;
+use world::World;
 
 const MOVES_PER_HISTORY: usize = 120;
 
@@ -47,7 +51,7 @@ fn shrink(mut moves: Vec<Move>) -> Vec<Move> {
 fn random_histories_keep_every_invariant_and_end() {
     let first = number_from_env("TROUPE_SIM_FIRST", 0);
     let seeds = number_from_env("TROUPE_SIM_SEEDS", 2000);
-    let mut seen = world::Seen::default();
+    let mut seen = Seen::default();
     for seed in first..first + seeds {
         let moves = moves_of_seed(seed, MOVES_PER_HISTORY);
         match play(&moves) {

@@ -1,0 +1,45 @@
+//! Counts what happened in the histories.
+
+/// What happened, so that a simulation that exercises nothing is noticed.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Seen {
+    pub placed: u64,
+    pub refused_placements: u64,
+    pub stale_reports: u64,
+    pub requeued: u64,
+    pub finished: [u64; 6],
+    pub duplicates: u64,
+    pub reruns: u64,
+    pub forgotten: u64,
+}
+
+impl Seen {
+    pub fn add(&mut self, other: &Seen) {
+        self.placed += other.placed;
+        self.refused_placements += other.refused_placements;
+        self.stale_reports += other.stale_reports;
+        self.requeued += other.requeued;
+        self.duplicates += other.duplicates;
+        self.reruns += other.reruns;
+        self.forgotten += other.forgotten;
+        for (mine, theirs) in self.finished.iter_mut().zip(other.finished) {
+            *mine += theirs;
+        }
+    }
+
+    pub fn assert_all_happened(&self) {
+        let counts = [
+            self.placed,
+            self.refused_placements,
+            self.stale_reports,
+            self.requeued,
+            self.duplicates,
+            self.reruns,
+            self.forgotten,
+        ];
+        assert!(
+            counts.iter().chain(&self.finished).all(|count| *count > 0),
+            "something never happened: {self:?}"
+        );
+    }
+}
