@@ -6,7 +6,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::{Error, Identity, Link, PeerName, Protocol, ca};
+use crate::{Error, Identity, Link, LinkStream, PeerName, Protocol, ca, keepalive};
 
 /// Opens links in a node's name.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl Dialer {
     async fn open(&self, addr: &str, protocol: Protocol, expect: Option<&PeerName>) -> Result<Link, Error> {
         let connect = |source| Error::Connect { addr: addr.to_owned(), source };
         let tcp = TcpStream::connect(addr).await.map_err(connect)?;
-        tcp.set_nodelay(true).map_err(connect)?;
+        keepalive::prepare(&tcp).map_err(connect)?;
         let remote = tcp.peer_addr().map_err(connect)?;
         let server = ServerName::try_from(ca::CLUSTER_DNS).map_err(|e| connect(std::io::Error::other(e)))?;
         let stream = TlsConnector::from(self.identity.client(protocol))
@@ -61,7 +61,7 @@ impl Dialer {
                 expected: expected.to_string(),
                 found: peer.to_string(),
             }),
-            _ => Ok(Link { stream: stream.into(), peer, remote }),
+            _ => Ok(Link { stream: LinkStream::dialled(stream.into()), peer, remote }),
         }
     }
 }

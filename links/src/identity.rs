@@ -4,13 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::{Error, PeerName, Protocol};
+use crate::{Error, PeerName, Protocol, ca};
 
 /// Where a node's certificate, its key and the CA's certificate are.
 #[derive(Debug, Clone)]
@@ -41,7 +46,8 @@ impl Identity {
     /// Reads and checks the files.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::BadFile`] or [`Error::NotValidNow`], each naming the file.
+    /// [`Error::File`], [`Error::BadFile`], [`Error::NotValidNow`], [`Error::NotOfThisCa`] or [`Error::WrongKey`], each
+    /// naming the files: what other members would refuse is refused here, in words.
     pub fn load(files: Files) -> Result<Self, Error> {
         let (name, loaded) = load(&files)?;
         Ok(Self { files, name, loaded: Arc::new(RwLock::new(loaded)) })
@@ -89,18 +95,18 @@ fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
         roots.add(ca).map_err(|e| bad(&files.ca, e))?;
     }
     let roots = Arc::new(roots);
-    let key = || -> Result<PrivateKeyDer<'static>, Error> {
-        PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|e| bad(&files.key, e))
-    };
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|e| bad(&files.key, e))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
         .build()
         .map_err(|e| bad(&files.ca, e))?;
+    check_chain(files, &chain, &roots, &provider, &*verifier)?;
+    check_key(files, &chain, &key, &provider)?;
     let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| bad(&files.cert, e))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain.clone(), key()?)
+        .with_single_cert(chain.clone(), key.clone_key())
         .map_err(|e| bad(&files.key, e))?;
     server.alpn_protocols = Protocol::ALL.map(|p| p.alpn().to_vec()).into();
     // Every link is verified anew: a removed certificate must not come back by a ticket.
@@ -110,13 +116,46 @@ fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| bad(&files.cert, e))?
             .with_root_certificates(Arc::clone(&roots))
-            .with_client_auth_cert(chain.clone(), key()?)
+            .with_client_auth_cert(chain.clone(), key.clone_key())
             .map_err(|e| bad(&files.key, e))?;
         config.alpn_protocols = vec![protocol.alpn().to_vec()];
         Ok(Arc::new(config))
     };
     let clients = [client(Protocol::Raft)?, client(Protocol::Actors)?, client(Protocol::Bulk)?];
     Ok((name, Loaded { server: Arc::new(server), clients }))
+}
+
+/// What the other side will check, as a client's certificate and as a server's.
+fn check_chain(
+    files: &Files,
+    chain: &[CertificateDer<'static>],
+    roots: &Arc<RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+    as_client: &dyn ClientCertVerifier,
+) -> Result<(), Error> {
+    let refused = |why: String| Error::NotOfThisCa { cert: files.cert.clone(), ca: files.ca.clone(), why };
+    let (leaf, rest) = chain.split_first().ok_or_else(|| bad(&files.cert, "holds no certificate"))?;
+    let now = UnixTime::now();
+    as_client.verify_client_cert(leaf, rest, now).map_err(|e| refused(e.to_string()))?;
+    let as_server = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(provider))
+        .build()
+        .map_err(|e| bad(&files.ca, e))?;
+    let name = ServerName::try_from(ca::CLUSTER_DNS).map_err(|e| refused(e.to_string()))?;
+    as_server.verify_server_cert(leaf, rest, &name, &[], now).map_err(|e| refused(e.to_string()))?;
+    Ok(())
+}
+
+fn check_key(
+    files: &Files,
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<(), Error> {
+    let key = provider.key_provider.load_private_key(key.clone_key()).map_err(|e| bad(&files.key, e))?;
+    // Unlike the settings below, also refuses a key that does not say what its public half is.
+    CertifiedKey::new(chain.to_vec(), key)
+        .keys_match()
+        .map_err(|_| Error::WrongKey { key: files.key.clone(), cert: files.cert.clone() })
 }
 
 fn bad(path: &Path, why: impl ToString) -> Error {

@@ -6,27 +6,27 @@
 pub mod ca;
 mod dialer;
 mod identity;
+mod keepalive;
 mod peer_name;
 mod port;
 mod protocol;
+mod stream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-
-use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
 
 pub use dialer::Dialer;
 pub use identity::{Files, Identity};
 pub use peer_name::{InvalidPeerName, PeerName};
 pub use port::{Counters, Limits, Port};
 pub use protocol::Protocol;
+pub use stream::LinkStream;
 
 /// A stream to another node whose certificate was checked.
 #[derive(Debug)]
 pub struct Link {
-    /// Bytes both ways.
-    pub stream: TlsStream<TcpStream>,
+    /// Bytes both ways. Holds the link's place on the port until it is dropped.
+    pub stream: LinkStream,
     /// The name in the other's certificate.
     pub peer: PeerName,
     /// The other's address.
@@ -69,6 +69,32 @@ pub enum Error {
         from: String,
         /// End of validity.
         to: String,
+    },
+    /// A certificate that other members will not accept.
+    #[error(
+        "the certificate in {} does not stand with the CA in {}: {why}; issue it with that CA (`troupe ca issue`), or \
+         take the ca.pem of the CA that issued it",
+        cert.display(), ca.display()
+    )]
+    NotOfThisCa {
+        /// The file of the certificate.
+        cert: PathBuf,
+        /// The file of the CA's certificate.
+        ca: PathBuf,
+        /// The library's words.
+        why: String,
+    },
+    /// A key of another certificate.
+    #[error(
+        "the key in {} does not belong to the certificate in {}; take the two that one `troupe ca issue` made, or issue \
+         both anew",
+        key.display(), cert.display()
+    )]
+    WrongKey {
+        /// The file of the key.
+        key: PathBuf,
+        /// The file of the certificate.
+        cert: PathBuf,
     },
     /// A certificate could not be made.
     #[error("cannot make a certificate: {why}")]

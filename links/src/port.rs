@@ -1,7 +1,7 @@
 //! The cluster port: our own accept loop, because a library's would let one silent client block all.
 //!
-//! A connection costs a place among `handshakes` until its certificate is checked and it is handed to its protocol.
-//! Nothing is decoded before that.
+//! A connection costs a place among `handshakes` until its certificate is checked, and one among `links` from then on
+//! for as long as its stream lives. Nothing is decoded before it is handed to its protocol.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +14,15 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Identity, Link, PeerName, Protocol};
+use crate::{Error, Identity, Link, LinkStream, PeerName, Protocol, keepalive};
 
 /// Bounds of the port.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Handshakes under way at one time; a connection past that is closed at once.
     pub handshakes: usize,
+    /// Links that others have opened and that are up, of all protocols; one past that is closed after its handshake.
+    pub links: usize,
     /// Links per protocol that wait for their receiver; one past that is closed.
     pub waiting: usize,
     /// How long a handshake may take.
@@ -29,7 +31,9 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { handshakes: 256, waiting: 64, handshake_timeout: Duration::from_secs(5) }
+        // Members open a handful of links each; with the handshakes this stays below the 1,024 descriptors that a
+        // process usually has.
+        Self { handshakes: 256, links: 512, waiting: 64, handshake_timeout: Duration::from_secs(5) }
     }
 }
 
@@ -44,6 +48,8 @@ pub struct Counters {
     pub timed_out: u64,
     /// Closed because too much was under way or nobody took the link.
     pub over_limit: u64,
+    /// Closed because as many links were up as are allowed.
+    pub too_many_links: u64,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +58,7 @@ struct Counts {
     refused: AtomicU64,
     timed_out: AtomicU64,
     over_limit: AtomicU64,
+    too_many_links: AtomicU64,
 }
 
 /// The port, bound. Links come out of [`Port::incoming`] while [`Port::run`] is polled.
@@ -67,6 +74,7 @@ struct Shared {
     identity: Identity,
     limits: Limits,
     handshakes: Arc<Semaphore>,
+    links: Arc<Semaphore>,
     counts: Counts,
     senders: [mpsc::Sender<Link>; 3],
 }
@@ -84,6 +92,7 @@ impl Port {
             identity,
             limits,
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            links: Arc::new(Semaphore::new(limits.links)),
             counts: Counts::default(),
             senders: [raft.0, actors.0, bulk.0],
         };
@@ -121,6 +130,7 @@ impl Port {
                 refused: read(&counts.refused),
                 timed_out: read(&counts.timed_out),
                 over_limit: read(&counts.over_limit),
+                too_many_links: read(&counts.too_many_links),
             }
         }
     }
@@ -162,7 +172,7 @@ impl Shared {
     async fn handshake(&self, tcp: TcpStream, remote: SocketAddr) {
         let acceptor = TlsAcceptor::from(self.identity.server());
         let handshake = async {
-            tcp.set_nodelay(true)?;
+            keepalive::prepare(&tcp)?;
             acceptor.accept(tcp).await
         };
         let stream = match tokio::time::timeout(self.limits.handshake_timeout, handshake).await {
@@ -181,7 +191,14 @@ impl Shared {
         let (Some(protocol), Some(peer)) = (protocol, peer) else {
             return self.refuse(remote, "no protocol was agreed on, or the certificate names no node");
         };
-        let link = Link { stream: stream.into(), peer, remote };
+        // Only now: strangers cannot use up the places of members.
+        let Ok(place) = Arc::clone(&self.links).try_acquire_owned() else {
+            let limit = self.limits.links;
+            self.counts.too_many_links.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%peer, %remote, %protocol, limit, "too many links on the cluster port, this one closed");
+            return;
+        };
+        let link = Link { stream: LinkStream::accepted(stream.into(), place), peer, remote };
         match self.senders[protocol.index()].try_send(link) {
             Ok(()) => self.counts.accepted.fetch_add(1, Ordering::Relaxed),
             Err(_) => {

@@ -269,3 +269,49 @@ async fn after_a_reload_new_links_carry_the_new_certificate_and_old_ones_stay() 
     assert_eq!(old_theirs.stream.read_u8().await?, b'x');
     Ok(())
 }
+
+#[tokio::test]
+async fn past_the_cap_of_links_new_ones_are_closed_until_one_ends() -> Result {
+    let dir = tempfile::tempdir()?;
+    let limits = Limits { links: 2, ..Limits::default() };
+    let mut server = Server::start(identity(dir.path(), "ca", "b")?, limits).await?;
+    let dialer = Dialer::new(identity(dir.path(), "ca", "a")?);
+    let _raft = dial(&dialer, &server, Protocol::Raft).await?;
+    let held = server.raft.recv().await.ok_or("no link")?;
+    let _bulk = dial(&dialer, &server, Protocol::Bulk).await?;
+    server.counted(|c| c.accepted == 2).await?;
+    // The cap is of all protocols together. Under TLS 1.3 our side may believe that it is connected until it reads.
+    if let Ok(link) = dial(&dialer, &server, Protocol::Actors).await {
+        assert!(is_closed(link.stream).await);
+    }
+    server.counted(|c| c.too_many_links == 1 && c.accepted == 2).await?;
+    // The place belongs to the stream: it stays taken when the rest of the link is gone, and is free when both halves are.
+    let (read, write) = tokio::io::split(held.stream);
+    drop(read);
+    if let Ok(link) = dial(&dialer, &server, Protocol::Actors).await {
+        assert!(is_closed(link.stream).await);
+    }
+    server.counted(|c| c.too_many_links == 2 && c.accepted == 2).await?;
+    drop(write);
+    let _again = dial(&dialer, &server, Protocol::Raft).await?;
+    server.raft.recv().await.ok_or("no link")?;
+    server.counted(|c| c.too_many_links == 2 && c.accepted == 3).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn both_sides_of_a_link_find_out_when_the_other_vanishes() -> Result {
+    let dir = tempfile::tempdir()?;
+    let mut server = Server::start(identity(dir.path(), "ca", "b")?, Limits::default()).await?;
+    let dialer = Dialer::new(identity(dir.path(), "ca", "a")?);
+    let ours = dial(&dialer, &server, Protocol::Raft).await?;
+    let theirs = server.raft.recv().await.ok_or("no link")?;
+    for link in [&ours, &theirs] {
+        let socket = socket2::SockRef::from(link.stream.get_ref().0);
+        assert!(socket.keepalive()? && socket.tcp_nodelay()?);
+        let silence = socket.tcp_keepalive_time()?;
+        let probing = socket.tcp_keepalive_interval()? * socket.tcp_keepalive_retries()?;
+        assert_eq!((silence, probing), (Duration::from_secs(15), Duration::from_secs(20)));
+    }
+    Ok(())
+}
