@@ -12,6 +12,10 @@
 #   TROUPE_DOCKER_ARGS     further arguments for dockerd, separated by blanks
 set -euo pipefail
 
+readonly PROGRAM=docker-up
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+
 readonly WAIT=${TROUPE_DOCKER_WAIT:-60}
 readonly LOG=${TROUPE_DOCKER_LOG:-/var/log/troupe-dockerd.log}
 readonly PIDFILE=/run/troupe-dockerd.pid
@@ -19,22 +23,12 @@ readonly PIDFILE=/run/troupe-dockerd.pid
 readonly POOL=base=172.16.0.0/12,size=24
 readonly SOCKET=/var/run/docker.sock
 
-say() { printf 'docker-up: %s\n' "$*"; }
-die() {
-    printf 'docker-up: error: %s\n' "$1" >&2
-    shift
-    printf '           %s\n' "$@" >&2
-    exit 1
-}
-
 answers() { timeout 10 docker info >/dev/null 2>&1; }
 
 describe() {
     docker info --format \
         'engine {{.ServerVersion}}, {{.Driver}}, cgroup v{{.CgroupVersion}}, {{.NCPU}} cpus'
 }
-
-on_path() { command -v "$1" >/dev/null 2>&1; }
 
 # A socket that is there but closed to this user is not a missing engine, and starting a second one would not help.
 refuse_closed_socket() {
@@ -51,25 +45,9 @@ need_root() {
 }
 
 install_missing() {
-    local packages=()
-    if ! on_path docker || ! on_path dockerd; then packages+=(docker.io); fi
-    on_path iptables || packages+=(iptables)
-    [[ ${#packages[@]} -gt 0 ]] || return 0
-
-    need_root "installing ${packages[*]}"
-    on_path apt-get || die "no Docker here, and no apt-get to install it with" \
-        "to do: install Docker Engine by the means of this system, then run this script again"
-    say "installing ${packages[*]} with apt-get"
-    local out
-    out=$(mktemp)
-    if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends "${packages[@]}"; } >"$out" 2>&1 </dev/null; then
-        tail -n 20 "$out" >&2
-        rm -f "$out"
-        die "apt-get could not install ${packages[*]}; its last words are above" \
-            "to do: see that the package source can be reached and /etc/apt is right, then run this again"
-    fi
-    rm -f "$out"
+    local packages
+    mapfile -t packages < <(missing_packages docker:docker.io dockerd:docker.io iptables:iptables | sort -u)
+    install_packages "${packages[@]}"
 }
 
 # Whether a pid is a living dockerd. One that has died and was not reaped keeps its name, but has no program any more.
