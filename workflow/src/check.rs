@@ -1,6 +1,8 @@
 //! Takes YAML apart with exact complaints; collects them all, so that one look shows everything that is wrong.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use crate::Diagnostic;
 use crate::yaml::{At, Key, Node, Value};
@@ -69,9 +71,12 @@ impl Complaints {
     }
 
     /// A whole number within limits.
-    pub(crate) fn number(&mut self, node: &Node, of: &str, least: u32, most: u32) -> Option<u32> {
+    pub(crate) fn number<N>(&mut self, node: &Node, of: &str, least: N, most: N) -> Option<N>
+    where
+        N: FromStr + PartialOrd + Display + Copy,
+    {
         let text = self.text(node, of)?;
-        match text.parse::<u32>() {
+        match text.parse::<N>() {
             Ok(number) if (least..=most).contains(&number) => Some(number),
             _ => {
                 self.add(

@@ -1,13 +1,8 @@
 //! Files and an event to runs.
 
-use domain::{Event, EventKind, JobSpec, Labels, NewJob, NewRun, Resources, RunId, SpecBytes};
+use domain::{Event, EventKind, JobSpec, Labels, NewJob, NewRun, RunId, SpecBytes};
 
 use crate::read::{Job, Trigger, Workflow, lint};
-
-/// What a job takes when its file does not say.
-const DEFAULT_RESOURCES: Resources = Resources { cpu_millis: 1000, memory_mib: 1024 };
-/// Attempts of a job when nodes are lost under it.
-const DEFAULT_ATTEMPTS: u16 = 3;
 
 /// What expansion may not make itself.
 pub trait Mint {
@@ -67,9 +62,9 @@ fn new_job(job: &Job, mint: &dyn Mint) -> Result<NewJob, String> {
         needs: job.needs.clone(),
         condition: job.condition,
         labels: Labels::from_iter(job.labels.iter().cloned()),
-        resources: DEFAULT_RESOURCES,
-        priority: 0,
-        max_attempts: DEFAULT_ATTEMPTS,
+        resources: job.resources,
+        priority: job.priority,
+        max_attempts: job.max_attempts,
         spec: SpecBytes(mint.encode(&job.spec)?.into()),
     })
 }

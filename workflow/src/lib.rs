@@ -5,6 +5,7 @@
 
 mod check;
 mod expand;
+mod extension;
 mod filter;
 mod read;
 mod yaml;

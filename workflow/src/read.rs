@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Action, Condition, JobSpec, Shell, StepSpec, limits};
+use domain::{Action, Condition, JobSpec, Resources, Shell, StepSpec, limits};
 
 use crate::Diagnostic;
 use crate::check::{Complaints, cut};
+use crate::extension::{Extension, extension};
 use crate::filter::Filter;
 use crate::yaml::{self, At, Node, Value};
 
@@ -49,6 +50,12 @@ pub struct Job {
     pub condition: Condition,
     /// Its `runs-on`.
     pub labels: Vec<String>,
+    /// What it takes from a node; its `x-troupe.resources`.
+    pub resources: Resources,
+    /// Higher goes first, -100 to 100; its `x-troupe.priority`.
+    pub priority: i8,
+    /// Attempts when nodes are lost under it, from 1; its `x-troupe.attempts`.
+    pub max_attempts: u16,
     /// What runs.
     pub spec: JobSpec,
 }
@@ -201,8 +208,18 @@ fn refuse_cycle(jobs: &[Job], at: &[At], c: &mut Complaints) {
     }
 }
 
-const JOB_KEYS: [&str; 9] =
-    ["name", "runs-on", "container", "needs", "if", "env", "timeout-minutes", "defaults", "steps"];
+const JOB_KEYS: [&str; 10] = [
+    "name",
+    "runs-on",
+    "container",
+    "needs",
+    "if",
+    "env",
+    "timeout-minutes",
+    "defaults",
+    "steps",
+    "x-troupe",
+];
 
 fn job(
     key: &str,
@@ -245,9 +262,11 @@ fn job(
             Vec::new()
         }
     };
+    let extension = fields.take("x-troupe").map(|node| extension(node, c)).unwrap_or_default();
     c.rest(fields, &JOB_KEYS);
-    let spec = JobSpec { name, image, env, timeout_seconds: minutes * 60, steps, artifacts: Vec::new() };
-    Some(Job { key: key.to_owned(), needs, condition, labels, spec })
+    let Extension { artifacts, priority, resources, attempts: max_attempts } = extension;
+    let spec = JobSpec { name, image, env, timeout_seconds: minutes * 60, steps, artifacts };
+    Some(Job { key: key.to_owned(), needs, condition, labels, resources, priority, max_attempts, spec })
 }
 
 fn needed(need: &str, at: At, key: &str, keys: &[&str], c: &mut Complaints) -> Option<u16> {

@@ -1,6 +1,6 @@
 //! Workflow files as people write them, good and bad (bad-input rows 16, 17, 19, 20, 22).
 
-use domain::{Action, Condition, Event, EventKind, JobSpec, RunId, Shell};
+use domain::{Action, Condition, Event, EventKind, JobSpec, NewJob, Resources, RunId, Shell};
 use workflow::{Mint, expand, lint};
 
 const GOOD: &str = r#"name: CI
@@ -201,4 +201,122 @@ fn bombs_are_refused_and_cost_little() {
         assert!(found.iter().any(|one| one.message.contains(wanted)), "{wanted}: {found:?}");
     }
     assert!(lint(b"on: \xff\n").is_err());
+}
+
+/// A file whose one job has these lines as its `x-troupe`, which begin in line 5, column 7.
+fn with_extension(lines: &str) -> String {
+    let lines = lines.replace('\n', "\n      ");
+    format!("on: push\njobs:\n  a:\n    x-troupe:\n      {lines}\n    runs-on: x\n    steps: [{{run: x}}]\n")
+}
+
+fn job_of(text: &str) -> NewJob {
+    let files = [("ci.yml".to_owned(), text.as_bytes().to_vec())];
+    let mut runs = expand(&files, &event(EventKind::Push, "refs/heads/main"), "", &mut Ids::default());
+    assert_eq!((runs.len(), runs[0].error.as_deref()), (1, None), "{text}");
+    runs.remove(0).jobs.remove(0)
+}
+
+#[test]
+fn what_a_job_asks_of_troupe_reaches_the_cluster() {
+    let spec = |job: &NewJob| serde_json::from_slice::<JobSpec>(&job.spec.0).unwrap();
+    let plain = job_of(&with_step("run: x"));
+    assert_eq!(plain.resources, Resources { cpu_millis: 1000, memory_mib: 1024 });
+    assert_eq!((plain.priority, plain.max_attempts), (0, 3));
+    assert!(spec(&plain).artifacts.is_empty());
+
+    let full = "artifacts: [dist/**, './target/*.{deb,rpm}', log]\npriority: -7\nresources: {cpus: 0.25, memory: 2Gi}\nattempts: 1";
+    let job = job_of(&with_extension(full));
+    assert_eq!(job.resources, Resources { cpu_millis: 250, memory_mib: 2048 });
+    assert_eq!((job.priority, job.max_attempts), (-7, 1));
+    assert_eq!(spec(&job).artifacts, ["dist/**", "./target/*.{deb,rpm}", "log"]);
+
+    // What is left out has its default, and one pattern needs no list.
+    let job = job_of(&with_extension("artifacts: out/\nresources: {memory: 512}"));
+    assert_eq!(job.resources, Resources { cpu_millis: 1000, memory_mib: 512 });
+    assert_eq!((job.priority, job.max_attempts), (0, 3));
+    assert_eq!(spec(&job).artifacts, ["out/"]);
+
+    for (lines, cpu_millis, memory_mib) in
+        [("{cpus: 0.1, memory: 16}", 100, 16), ("{cpus: 256, memory: 4096Gi}", 256_000, 4_194_304)]
+    {
+        let job = job_of(&with_extension(&format!("resources: {lines}")));
+        assert_eq!(job.resources, Resources { cpu_millis, memory_mib });
+    }
+    for priority in [-100, 100] {
+        assert_eq!(job_of(&with_extension(&format!("priority: {priority}"))).priority, priority);
+    }
+    let most = domain::limits::MAX_ATTEMPTS;
+    assert_eq!(job_of(&with_extension(&format!("attempts: {most}"))).max_attempts, most);
+}
+
+#[test]
+fn what_troupe_cannot_give_a_job_is_refused_where_it_stands() {
+    let too_many = format!("artifacts: [{}]", "a, ".repeat(65));
+    let too_long = format!("artifacts: {}", "x".repeat(1025));
+    for (lines, wanted) in [
+        (
+            "retry: 2",
+            "5:7: \"retry\" is not supported in x-troupe. Allowed: artifacts, priority, resources, attempts",
+        ),
+        ("prioritty: 2", "5:7: \"prioritty\" is not supported in x-troupe. Did you mean \"priority\"?"),
+        ("[a]", "5:7: x-troupe is a list, expected a map"),
+        ("priority: 101", "5:17: x-troupe.priority is \"101\", expected a whole number from -100 to 100"),
+        ("priority: -101", "5:17: x-troupe.priority is"),
+        ("priority: 300", "5:17: x-troupe.priority is"),
+        ("priority: high", "5:17: x-troupe.priority is"),
+        ("priority:", "x-troupe.priority is nothing, expected text"),
+        ("attempts: 0", "5:17: x-troupe.attempts is \"0\", expected a whole number from 1 to 5"),
+        ("attempts: 6", "5:17: x-troupe.attempts is"),
+        ("attempts: 2.0", "5:17: x-troupe.attempts is"),
+        ("attempts: ${{ 2 }}", "5:17: x-troupe.attempts uses an expression"),
+        ("resources: 2", "5:18: x-troupe.resources is a scalar, expected a map"),
+        (
+            "resources: {cpu: 2}",
+            "5:19: \"cpu\" is not supported in x-troupe.resources. Did you mean \"cpus\"?",
+        ),
+        (
+            "resources:\n  cpus: 0.05",
+            "6:15: x-troupe.resources.cpus is \"0.05\", expected a number from 0.1 to 256",
+        ),
+        ("resources: {cpus: 256.001}", "5:25: x-troupe.resources.cpus is"),
+        ("resources: {cpus: all}", "5:25: x-troupe.resources.cpus is"),
+        ("resources: {cpus: [1]}", "5:25: x-troupe.resources.cpus is a list, expected text"),
+        (
+            "resources: {memory: 15}",
+            "5:27: x-troupe.resources.memory is \"15\", expected a whole number of MiB",
+        ),
+        ("resources: {memory: 4097Gi}", "5:27: x-troupe.resources.memory is"),
+        ("resources: {memory: 2GB}", "5:27: x-troupe.resources.memory is"),
+        ("artifacts: {path: x}", "5:18: x-troupe.artifacts is a map, expected text"),
+        (
+            "artifacts:\n  - good\n  - /etc/passwd",
+            "7:11: x-troupe.artifacts has \"/etc/passwd\": expected a path or glob relative",
+        ),
+        ("artifacts: a/../../b", "5:18: x-troupe.artifacts has \"a/../../b\": expected parts divided by /"),
+        ("artifacts: ..", "5:18: x-troupe.artifacts has"),
+        ("artifacts: ''", "5:18: x-troupe.artifacts has"),
+        ("artifacts: .", "5:18: x-troupe.artifacts has"),
+        ("artifacts: a//b", "5:18: x-troupe.artifacts has"),
+        ("artifacts: '!dist/x'", "5:18: x-troupe.artifacts has \"!dist/x\": patterns that take out again"),
+        ("artifacts: 'a[b'", "5:18: x-troupe.artifacts has \"a[b\": not a glob"),
+        ("artifacts: \"a\\nb\"", "5:18: x-troupe.artifacts has \"a\\nb\": control characters"),
+        ("artifacts: \"a\\0b\"", "5:18: x-troupe.artifacts contains a NUL character"),
+        (&too_many, "5:18: 65 patterns in x-troupe.artifacts, the limit is 64"),
+        (&too_long, "at most 1024 bytes are allowed"),
+    ] {
+        let text = with_extension(lines);
+        let found = lint(text.as_bytes()).err().unwrap_or_default();
+        let shown: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert!(shown.iter().any(|one| one.contains(wanted)), "{text}\nfound {shown:#?}\nwanted {wanted}");
+    }
+    // Only a job has it.
+    for text in
+        ["x-troupe: {priority: 1}\non: push\njobs: {}\n".to_owned(), with_step("run: x\nx-troupe: {}")]
+    {
+        let found = lint(text.as_bytes()).err().unwrap_or_default();
+        assert!(
+            found.iter().any(|one| one.message.contains("\"x-troupe\" is not supported in")),
+            "{found:?}"
+        );
+    }
 }

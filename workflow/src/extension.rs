@@ -1,0 +1,207 @@
+//! A job's `x-troupe`: what it asks of Troupe that GitHub's language has no words for.
+//!
+//! Must not know: what the planner makes of a priority, how artifacts are collected (actors).
+
+use domain::{Resources, limits};
+use globset::GlobBuilder;
+
+use crate::check::{Complaints, cut};
+use crate::yaml::{At, Node};
+
+/// Most patterns of a job.
+const MAX_PATTERNS: usize = 64;
+/// Most bytes of a pattern.
+const MAX_PATTERN_BYTES: usize = 1024;
+/// Thousandths of a cpu that a job may ask for.
+const CPU_MILLIS: std::ops::RangeInclusive<u32> = 100..=256_000;
+/// MiB of memory that a job may ask for. Less than the least holds no shell, the most is 4 TiB.
+const MEMORY_MIB: std::ops::RangeInclusive<u32> = 16..=4 * 1024 * 1024;
+
+/// What `x-troupe` says; the defaults are what a job without it gets.
+#[derive(Debug)]
+pub(crate) struct Extension {
+    pub artifacts: Vec<String>,
+    pub priority: i8,
+    pub resources: Resources,
+    /// Attempts when nodes are lost under the job.
+    pub attempts: u16,
+}
+
+impl Default for Extension {
+    fn default() -> Self {
+        Self {
+            artifacts: Vec::new(),
+            priority: 0,
+            resources: Resources { cpu_millis: 1000, memory_mib: 1024 },
+            attempts: 3,
+        }
+    }
+}
+
+pub(crate) fn extension(node: &Node, c: &mut Complaints) -> Extension {
+    let mut read = Extension::default();
+    let Some(mut fields) = c.fields(node, "x-troupe") else { return read };
+    if let Some(node) = fields.take("artifacts") {
+        read.artifacts = artifacts(node, c);
+    }
+    if let Some(priority) =
+        fields.take("priority").and_then(|node| c.number(node, "x-troupe.priority", -100, 100))
+    {
+        read.priority = priority;
+    }
+    if let Some(node) = fields.take("resources") {
+        read.resources = resources(node, c, read.resources);
+    }
+    if let Some(attempts) =
+        fields.take("attempts").and_then(|node| c.number(node, "x-troupe.attempts", 1, limits::MAX_ATTEMPTS))
+    {
+        read.attempts = attempts;
+    }
+    c.rest(fields, &["artifacts", "priority", "resources", "attempts"]);
+    read
+}
+
+fn artifacts(node: &Node, c: &mut Complaints) -> Vec<String> {
+    let patterns = c.texts(node, "x-troupe.artifacts");
+    if patterns.len() > MAX_PATTERNS {
+        c.add(
+            node.at,
+            format!("{} patterns in x-troupe.artifacts, the limit is {MAX_PATTERNS}", patterns.len()),
+        );
+        return Vec::new();
+    }
+    patterns.into_iter().filter_map(|(at, pattern)| artifact(pattern, at, c)).collect()
+}
+
+/// A glob that can name something in the workspace, and nothing else.
+fn artifact(pattern: String, at: At, c: &mut Complaints) -> Option<String> {
+    let below = pattern.trim_start_matches("./").trim_end_matches('/');
+    // What is wrong with it, if anything; `!` would be taken for the first letter of a name.
+    let why = if pattern.len() > MAX_PATTERN_BYTES {
+        format!("at most {MAX_PATTERN_BYTES} bytes are allowed")
+    } else if pattern.starts_with('/') {
+        "expected a path or glob relative to the workspace".to_owned()
+    } else if pattern.starts_with('!') {
+        "patterns that take out again are not supported".to_owned()
+    } else if pattern.contains(char::is_control) {
+        "control characters are not allowed".to_owned()
+    } else if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        "expected parts divided by /, none of them empty, . or ..; ** is everything".to_owned()
+    } else if let Err(error) = GlobBuilder::new(below).literal_separator(true).build() {
+        format!("not a glob: {}", error.kind())
+    } else {
+        return Some(pattern);
+    };
+    c.add(at, format!("x-troupe.artifacts has {:?}: {why}", cut(&pattern)));
+    None
+}
+
+fn resources(node: &Node, c: &mut Complaints, outer: Resources) -> Resources {
+    let mut read = outer;
+    let Some(mut fields) = c.fields(node, "x-troupe.resources") else { return read };
+    if let Some(node) = fields.take("cpus") {
+        let expected = "a number from 0.1 to 256 with at most three decimals, as 2 or 0.5";
+        let wanted = amount(node, "x-troupe.resources.cpus", expected, c, |text| {
+            millis(text).filter(|millis| CPU_MILLIS.contains(millis))
+        });
+        read.cpu_millis = wanted.unwrap_or(read.cpu_millis);
+    }
+    if let Some(node) = fields.take("memory") {
+        let expected = "a whole number of MiB, or of the unit behind it as 512Mi or 2Gi, from 16Mi to 4096Gi";
+        let wanted = amount(node, "x-troupe.resources.memory", expected, c, |text| {
+            mebibytes(text).filter(|mib| MEMORY_MIB.contains(mib))
+        });
+        read.memory_mib = wanted.unwrap_or(read.memory_mib);
+    }
+    c.rest(fields, &["cpus", "memory"]);
+    read
+}
+
+fn amount(
+    node: &Node,
+    of: &str,
+    expected: &str,
+    c: &mut Complaints,
+    parse: impl Fn(&str) -> Option<u32>,
+) -> Option<u32> {
+    let text = c.text(node, of)?;
+    let amount = parse(&text);
+    if amount.is_none() {
+        c.add(node.at, format!("{of} is {:?}, expected {expected}", cut(&text)));
+    }
+    amount
+}
+
+/// A decimal number as thousandths, exactly: what is written is what is asked for.
+fn millis(text: &str) -> Option<u32> {
+    let (whole, decimals) = match text.split_once('.') {
+        Some((whole, decimals)) => (whole, decimals),
+        None => (text, "0"),
+    };
+    if !(1..=3).contains(&decimals.len()) {
+        return None;
+    }
+    let scale = 10_u32.pow(3 - decimals.len() as u32);
+    digits(whole)?.checked_mul(1000)?.checked_add(digits(decimals)? * scale)
+}
+
+fn mebibytes(text: &str) -> Option<u32> {
+    let (number, unit) = match (text.strip_suffix("Mi"), text.strip_suffix("Gi")) {
+        (Some(number), _) => (number, 1),
+        (_, Some(number)) => (number, 1024),
+        _ => (text, 1),
+    };
+    digits(number)?.checked_mul(unit)
+}
+
+/// Digits only: no sign, no spaces.
+fn digits(text: &str) -> Option<u32> {
+    let all = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    all.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        for (text, wanted) in [
+            ("2", Some(2000)),
+            ("0.5", Some(500)),
+            ("1.25", Some(1250)),
+            ("0.001", Some(1)),
+            ("256.0", Some(256_000)),
+            ("4294967", Some(4_294_967_000)),
+            ("4294968", None),
+            ("99999999999", None),
+            ("0.0001", None),
+            ("1.", None),
+            (".5", None),
+            ("-1", None),
+            ("+1", None),
+            ("1e3", None),
+            ("1,5", None),
+            ("1.-5", None),
+            ("٣", None),
+            ("", None),
+        ] {
+            assert_eq!(millis(text), wanted, "{text:?}");
+        }
+        for (text, wanted) in [
+            ("512", Some(512)),
+            ("512Mi", Some(512)),
+            ("2Gi", Some(2048)),
+            ("4194304Gi", None),
+            ("1.5Gi", None),
+            ("2 Gi", None),
+            ("2G", None),
+            ("2GiB", None),
+            ("MiGi", None),
+            ("Gi", None),
+            ("-1", None),
+        ] {
+            assert_eq!(mebibytes(text), wanted, "{text:?}");
+        }
+    }
+}
