@@ -60,6 +60,12 @@ read_settings() {
     readonly NODES PORT
 }
 
+some_run() {
+    local n
+    for ((n = 1; n <= NODES; n++)); do ! node_pid "$n" >/dev/null || return 0; done
+    return 1
+}
+
 all_run() {
     local n
     for ((n = 1; n <= NODES; n++)); do node_pid "$n" >/dev/null || return 1; done
@@ -71,6 +77,8 @@ install_missing() {
     local packages
     mapfile -t packages < <(
         missing_packages git:git curl:curl openssl:openssl jq:jq
+        # cargo and every other client of TLS read the authorities here.
+        [[ -e /etc/ssl/certs/ca-certificates.crt ]] || printf '%s\n' ca-certificates
         [[ -n ${TROUPE_BIN:-} ]] && exit
         missing_packages cc:gcc
         # gcc only recommends the headers and libraries of C, without which nothing links.
@@ -217,13 +225,22 @@ ready() {
     token_file >/dev/null && leader >/dev/null
 }
 
+no_leader() {
+    local n
+    for ((n = 1; n <= NODES; n++)); do
+        say "node-$n says: $(curl -sS --max-time 2 "$(node_url "$n")/readyz" 2>&1 || true)" >&2
+    done
+    ! token_file >/dev/null || ask 1 status >&2 || true
+    die "no leader that all $NODES nodes know within $WAIT s" \
+        "to do: read $DEMO/node-*/node.log; TROUPE_DEMO_WAIT gives it more time" \
+        "       if nothing of this cluster is to be kept: scripts/cluster-down.sh --purge, then run this again"
+}
+
 wait_for_leader() {
     local deadline=$((SECONDS + WAIT))
     until ready; do
         fail_if_dead
-        ((SECONDS < deadline)) || die "no leader that all $NODES nodes know within $WAIT s" \
-            "to do: read $DEMO/node-*/node.log; TROUPE_DEMO_WAIT gives it more time" \
-            "       if nothing of this cluster is to be kept: scripts/cluster-down.sh --purge, then run this again"
+        ((SECONDS < deadline)) || no_leader
         sleep 0.2
     done
     : >"$DEMO/started"
@@ -233,7 +250,6 @@ wait_for_leader() {
 start_nodes() {
     local n
     if [[ -d $DEMO/pki && ! -e $DEMO/started ]]; then say "an earlier start did not finish; going on with it"; fi
-    check_disk "$RUN_MB" "a cluster"
     printf 'nodes=%d\nport=%d\nbinary=%s\n' "$NODES" "$PORT" "$TROUPE" >"$SETTINGS"
     make_certificates
     for ((n = 1; n <= NODES; n++)); do
@@ -398,7 +414,8 @@ finish() {
     if [[ $status -eq 0 ]]; then
         say "a green build after $SECONDS s"
     else
-        say "failed after $SECONDS s (status $status); nodes that were started run on until scripts/cluster-down.sh"
+        say "failed after $SECONDS s (status $status)"
+        ! some_run || say "the nodes that were started run on until scripts/cluster-down.sh"
     fi
 }
 
@@ -409,6 +426,7 @@ main() {
     lock_cluster
     read_settings "$@"
     check_ports
+    check_disk "$RUN_MB" "a cluster"
     # A hook or a shell inside a repository may have set these for another one.
     # shellcheck disable=SC2046
     unset $(git rev-parse --local-env-vars 2>/dev/null || true)
