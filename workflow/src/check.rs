@@ -7,6 +7,9 @@ use std::str::FromStr;
 use crate::Diagnostic;
 use crate::yaml::{At, Key, Node, Value};
 
+/// Most complaints about one file.
+const MAX_COMPLAINTS: usize = 100;
+
 /// What was wrong so far.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints(pub Vec<Diagnostic>);
@@ -18,8 +21,11 @@ pub(crate) struct Fields<'a> {
 }
 
 impl Complaints {
+    /// Past [`MAX_COMPLAINTS`] nothing is added: nobody reads more, and a bad file costs no more than a good one.
     pub(crate) fn add(&mut self, at: At, message: impl Into<String>) {
-        self.0.push(at.says(message));
+        if self.0.len() < MAX_COMPLAINTS {
+            self.0.push(at.says(message));
+        }
     }
 
     /// The fields of a map.

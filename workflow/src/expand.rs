@@ -1,6 +1,6 @@
 //! Files and an event to runs.
 
-use domain::{Event, EventKind, JobSpec, Labels, NewJob, NewRun, RunId, SpecBytes};
+use domain::{Event, EventKind, JobSpec, Labels, NewJob, NewRun, RunId, SpecBytes, limits};
 
 use crate::read::{Job, Trigger, Workflow, lint};
 
@@ -41,19 +41,30 @@ fn run_of(path: &str, bytes: &[u8], event: &Event, mint: &mut dyn Mint) -> Optio
         Ok(workflow) => {
             let id = mint.run_id();
             let jobs: Result<Vec<_>, _> = workflow.jobs.iter().map(|job| new_job(job, mint)).collect();
-            Some(match jobs {
-                Ok(jobs) => {
-                    let name = workflow.name.unwrap_or_else(|| path.to_owned());
-                    NewRun { id, name, path: path.to_owned(), jobs, error: None }
-                }
-                Err(why) => failed(id, format!("{path}: {why}")),
-            })
+            let run = jobs.and_then(|jobs| {
+                let name = workflow.name.unwrap_or_else(|| path.to_owned());
+                small_enough(NewRun { id, name, path: path.to_owned(), jobs, error: None })
+            });
+            Some(run.unwrap_or_else(|why| failed(id, format!("{path}: {why}"))))
         }
         Err(found) => {
             let lines: Vec<_> = found.iter().take(20).map(|one| format!("{path}:{one}")).collect();
             Some(failed(mint.run_id(), lines.join("\n")))
         }
     }
+}
+
+/// A run that the cluster would refuse for its size fails here, where the person who pushed sees it.
+fn small_enough(run: NewRun) -> Result<NewRun, String> {
+    let job = |job: &NewJob| {
+        let labels: usize = job.labels.iter().map(str::len).sum();
+        job.spec.0.len() + job.key.len() + labels + 2 * job.needs.len()
+    };
+    let bytes = run.name.len() + run.jobs.iter().map(job).sum::<usize>();
+    if bytes <= limits::MAX_SPEC_BYTES {
+        return Ok(run);
+    }
+    Err(format!("the run takes {bytes} bytes, the limit is {}", limits::MAX_SPEC_BYTES))
 }
 
 fn new_job(job: &Job, mint: &dyn Mint) -> Result<NewJob, String> {

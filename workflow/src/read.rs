@@ -13,6 +13,9 @@ use crate::yaml::{self, At, Node, Value};
 /// Limit of a job without `timeout-minutes`, as GitHub's.
 const DEFAULT_TIMEOUT_MINUTES: u32 = 360;
 const MAX_TIMEOUT_MINUTES: u32 = 7 * 24 * 60;
+/// Most patterns of a filter, and most bytes of one: each becomes a regular expression.
+const MAX_PATTERNS: usize = 100;
+const MAX_PATTERN_BYTES: usize = 255;
 
 /// A workflow.
 #[derive(Debug, Clone)]
@@ -63,7 +66,7 @@ pub struct Job {
 /// Reads a workflow file.
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the file. Never empty.
+/// Everything that is wrong with it (the first 100 complaints found), in the order of the file. Never empty.
 pub fn lint(bytes: &[u8]) -> Result<Workflow, Vec<Diagnostic>> {
     let root = yaml::parse(bytes).map_err(|one| vec![one])?;
     let mut complaints = Complaints::default();
@@ -149,6 +152,14 @@ fn trigger(name: &str, at: At, value: Option<&Node>, c: &mut Complaints) -> Opti
 
 fn filter(node: &Node, of: &str, c: &mut Complaints) -> Option<Filter> {
     let patterns = c.texts(node, of);
+    if patterns.len() > MAX_PATTERNS {
+        c.add(node.at, format!("{} patterns in {of}, the limit is {MAX_PATTERNS}", patterns.len()));
+        return None;
+    }
+    if let Some((at, long)) = patterns.iter().find(|(_, text)| text.len() > MAX_PATTERN_BYTES) {
+        c.add(*at, format!("a pattern of {} bytes in {of}, the limit is {MAX_PATTERN_BYTES}", long.len()));
+        return None;
+    }
     match Filter::new(patterns.iter().map(|(_, text)| text.as_str())) {
         Ok(filter) => Some(filter),
         Err(error) => {
@@ -182,6 +193,15 @@ fn jobs(node: &Node, c: &mut Complaints, env: &BTreeMap<String, String>, outer: 
     }
     if entries.len() > limits::MAX_JOBS_PER_RUN {
         c.add(node.at, format!("{} jobs, the limit is {}", entries.len(), limits::MAX_JOBS_PER_RUN));
+        return Vec::new();
+    }
+    let env_bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if env_bytes * entries.len() > limits::MAX_SPEC_BYTES {
+        let (jobs, limit) = (entries.len(), limits::MAX_SPEC_BYTES);
+        c.add(
+            node.at,
+            format!("an env of {env_bytes} bytes for each of {jobs} jobs, {limit} bytes are allowed in all"),
+        );
         return Vec::new();
     }
     let keys: Vec<&str> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
@@ -272,8 +292,10 @@ fn job(
 fn needed(need: &str, at: At, key: &str, keys: &[&str], c: &mut Complaints) -> Option<u16> {
     let index = keys.iter().position(|known| *known == need);
     if index.is_none() {
-        let jobs = keys.join(", ");
-        c.add(at, format!("job {key:?} needs {:?}, which is not a job of this workflow: {jobs}", cut(need)));
+        // Some of them, so that many wrong names in a workflow of many jobs stay cheap.
+        let known: Vec<_> = keys.iter().take(10).map(|known| cut(known)).collect();
+        let (key, need, known) = (cut(key), cut(need), known.join(", "));
+        c.add(at, format!("job {key:?} needs {need:?}, which is not a job of this workflow: {known}"));
     }
     index.map(|index| index as u16)
 }
@@ -385,10 +407,13 @@ fn step(node: &Node, c: &mut Complaints, defaults: &Defaults) -> Option<StepSpec
     })
 }
 
-/// As GitHub names a step without a name.
+/// As GitHub names a step without a name, at most 100 characters of the script.
 fn title(action: &Action) -> String {
     match action {
-        Action::Run { script, .. } => format!("Run {}", script.lines().next().unwrap_or_default()),
+        Action::Run { script, .. } => {
+            let line = script.lines().next().unwrap_or_default();
+            format!("Run {}", line.chars().take(100).collect::<String>())
+        }
         Action::Checkout { .. } => "Checkout".to_owned(),
     }
 }

@@ -9,6 +9,8 @@ use crate::Diagnostic;
 const MAX_BYTES: usize = 1024 * 1024;
 /// Deepest nesting.
 const MAX_DEPTH: usize = 32;
+/// Most characters of a complaint.
+const MAX_MESSAGE: usize = 500;
 /// Most values in a file.
 const MAX_VALUES: usize = 20_000;
 
@@ -20,8 +22,13 @@ pub(crate) struct At {
 }
 
 impl At {
+    /// What it says may quote the file, so it is cut: a complaint stays one that a person reads.
     pub(crate) fn says(self, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { line: self.line, column: self.column, message: message.into() }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+        }
+        Diagnostic { line: self.line, column: self.column, message }
     }
 }
 

@@ -203,6 +203,51 @@ fn bombs_are_refused_and_cost_little() {
     assert!(lint(b"on: \xff\n").is_err());
 }
 
+#[test]
+fn what_is_said_about_a_bad_file_stays_short() {
+    let job = "runs-on: x, steps: [{run: x}]";
+    let key = "k".repeat(90);
+    let jobs: String = (0..250).map(|i| format!("  {key}{i}: {{{job}}}\n")).collect();
+    let unknown_needs = format!("on: push\njobs:\n{jobs}  a: {{{job}, needs: [{}]}}\n", "z,".repeat(15_000));
+    let unknown_keys: String = (0..9_000).map(|i| format!("key{i}: x\n")).collect();
+    let long_key = format!("? {}\n: x\n", "k".repeat(900_000));
+    let on = |patterns: String| format!("on: {{push: {{branches: [{patterns}]}}}}\njobs: {{a: {{{job}}}}}\n");
+    let env = format!("env: {{A: {}}}\non: push\njobs:\n{jobs}", "x".repeat(2000));
+    for (text, wanted) in [
+        (unknown_needs, "needs \"z\", which is not a job of this workflow"),
+        (unknown_keys, "is not supported in the workflow"),
+        (long_key, "\"kkk"),
+        (on("a,".repeat(101)), "101 patterns in on.push.branches, the limit is 100"),
+        (on("a".repeat(256)), "a pattern of 256 bytes in on.push.branches, the limit is 255"),
+        (env, "an env of 2001 bytes for each of 250 jobs, 262144 bytes are allowed in all"),
+    ] {
+        let found = lint(text.as_bytes()).err().unwrap_or_default();
+        assert!(found.iter().any(|one| one.message.contains(wanted)), "{wanted}: {found:?}");
+        assert!(found.len() <= 100, "{} complaints", found.len());
+        assert!(found.iter().all(|one| one.message.chars().count() <= 500), "{wanted}");
+    }
+}
+
+#[test]
+fn a_run_that_is_too_large_fails_with_the_reason() {
+    let large = with_step(&format!("run: {}", "x".repeat(300_000)));
+    let name = format!("name: {}\n{}", "n".repeat(300_000), with_step("run: x"));
+    let labels =
+        with_step("run: x").replace("runs-on: x", &format!("runs-on: [{}]", "label,".repeat(19_000)));
+    let labels = labels.replacen("label", &"l".repeat(300_000), 1);
+    for text in [large, name, labels] {
+        let files = [("ci.yml".to_owned(), text.into_bytes())];
+        let runs = expand(&files, &event(EventKind::Push, "refs/heads/main"), "", &mut Ids::default());
+        let [run] = runs.as_slice() else { panic!("{} runs", runs.len()) };
+        assert_eq!((run.name.as_str(), run.jobs.len()), ("ci.yml", 0));
+        let error = run.error.as_deref().unwrap_or_default();
+        assert!(
+            error.starts_with("ci.yml: the run takes 3") && error.ends_with("the limit is 262144"),
+            "{error}"
+        );
+    }
+}
+
 /// A file whose one job has these lines as its `x-troupe`, which begin in line 5, column 7.
 fn with_extension(lines: &str) -> String {
     let lines = lines.replace('\n', "\n      ");
