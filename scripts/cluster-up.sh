@@ -285,6 +285,8 @@ make_working_copy() {
     plain_git init -q -b main "$DEMO/demo.new"
     cp -R config/demo/. "$DEMO/demo.new/"
     plain_git -C "$DEMO/demo.new" remote add origin "$BARE"
+    plain_git -C "$DEMO/demo.new" config branch.main.remote origin
+    plain_git -C "$DEMO/demo.new" config branch.main.merge refs/heads/main
     plain_git -C "$DEMO/demo.new" config user.name "$(id -un)"
     plain_git -C "$DEMO/demo.new" config user.email "$(id -un)@localhost"
     plain_git -C "$DEMO/demo.new" add -A
@@ -371,7 +373,7 @@ follow() {
     local from=$NODES status=0 key outcome node
     if ((from == HOOKED && NODES > 1)); then from=$((NODES - 1)); fi
     say "run $RUN, followed from node-$from:"
-    ask "$from" run watch "$RUN" || status=$?
+    ask "$from" --addr "$(urls_from "$from")" logs "$RUN" --follow || status=$?
     while IFS=$'\t' read -r key outcome node; do
         say "$(printf 'job %-10s %-10s on %s' "$key" "$outcome" "$(node_name "$node")")"
     done < <(ask "$from" run show "$RUN" --json | jq -r '.jobs[] | [.key, .outcome // .state, .node // "no node"] | @tsv')
@@ -396,7 +398,7 @@ print_summary() {
     cat <<END
 
 To go on:
-  export TROUPE_ADDR=$(node_url 1) TROUPE_TOKEN=\$(cat $token)
+  export TROUPE_ADDR=$(urls_from 1) TROUPE_TOKEN=\$(cat $token)
   export PATH=$(dirname "$TROUPE"):\$PATH
 
   troupe runs; troupe nodes; troupe run show $RUN

@@ -32,6 +32,12 @@ cluster_port() { printf '%d' $((PORT + 10 * ($1 - 1) + 1)); }
 metrics_port() { printf '%d' $((PORT + 10 * ($1 - 1) + 2)); }
 git_port() { printf '%d' $((PORT + 100)); }
 node_url() { printf 'http://127.0.0.1:%d' "$(http_port "$1")"; }
+# All nodes, beginning with node N: a client asks the next when one cannot be reached.
+urls_from() {
+    local i list=
+    for ((i = 0; i < NODES; i++)); do list+=${list:+,}$(node_url $((($1 - 1 + i) % NODES + 1))); done
+    printf '%s' "$list"
+}
 clone_url() { printf 'git://127.0.0.1:%d/demo.git' "$(git_port)"; }
 
 node_dir() { printf '%s/node-%d' "$DEMO" "$1"; }

@@ -13,6 +13,9 @@ source "$ROOT/scripts/lib/common.sh"
 # shellcheck source=scripts/lib/cluster.sh
 source "$ROOT/scripts/lib/cluster.sh"
 
+# What git prints here is read, so nobody's settings may add to it.
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+
 NODES=$(setting nodes)
 PORT=$(setting port)
 TROUPE=$(setting binary)
