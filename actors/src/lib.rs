@@ -3,6 +3,7 @@
 //! Must not know: HTTP for people (node), how consensus works (raft-store).
 
 pub mod artifacts;
+pub mod attempt;
 pub mod bulk;
 mod clock;
 pub mod executor;
@@ -14,5 +15,6 @@ pub mod queue;
 pub mod replica;
 pub mod root;
 pub mod runner;
+pub mod shelf;
 pub mod supervisor;
 pub mod workspace;

@@ -25,6 +25,8 @@ pub struct Parts {
     pub sources: Sources,
     /// Links with other nodes; none for a node alone.
     pub wire: Option<Wire>,
+    /// Serves logs and artifacts to other nodes ([`crate::bulk::child`]); none for a node alone.
+    pub bulk: Option<Child>,
     /// Of the gateway.
     pub gateway: gateway::Options,
     /// Of the queue.
@@ -71,13 +73,13 @@ pub struct StartError {
 /// # Errors
 /// [`StartError`] when a child could not be started and could not be scheduled again.
 pub async fn start(parts: Parts) -> Result<Handle, StartError> {
-    let Parts { replica, work, sources, wire, gateway, queue, runner, policy } = parts;
+    let Parts { replica, work, sources, wire, bulk, gateway, queue, runner, policy } = parts;
     let (node, of_handle) = (runner.facts.node, Arc::clone(&replica));
     let desk = Desk::default();
     let runners = Runners::new(Arc::clone(&replica), work, runner);
     let handler = handler(Arc::clone(&replica), desk.clone(), runners.clone());
     let (gateway, sessions) = Gateway::new(gateway, Arc::clone(&replica), handler, wire);
-    let mut children: Vec<Child> = sessions.into_iter().collect();
+    let mut children: Vec<Child> = sessions.into_iter().chain(bulk).collect();
     children.push(queue::child(replica, gateway.clone(), desk.clone(), queue, policy.clone()));
     let of_runners = (runners.clone(), gateway.clone(), sources);
     children.push(Child::supervisor("runner supervisor", policy.clone(), move || {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use actors::executor::{ContainerSpec, DockerExecutor, Error, Executor};
+use actors::executor::{ContainerSpec, DockerExecutor, Error, Executor, FoundState};
 use actors::init_binary;
 use actors::logs::{Content, Frame, LogStore};
 use domain::{AttemptId, Fence, JobId, NodeId, Outcome, Resources, RunId};
@@ -157,7 +157,10 @@ async fn steps_run_in_order_and_their_log_and_exit_codes_are_kept() -> Result {
     assert_eq!(bench.executor.start(bench.spec(IMAGE)).await?, id);
     let found = bench.executor.list().await?;
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!((found[0].attempt, found[0].fence, found[0].running), (bench.attempt, Fence(7), false));
+    assert_eq!(
+        (found[0].attempt, found[0].fence, found[0].state),
+        (bench.attempt, Fence(7), FoundState::Ended)
+    );
     bench.executor.remove(&id).await?;
     bench.executor.remove(&id).await?;
     assert!(bench.executor.list().await?.is_empty());

@@ -43,6 +43,7 @@ fn parts(copy: &Arc<OneCopy>, bench: &Arc<Bench>, dir: &Path, boot: u64) -> Part
             expand: Arc::new(|_, _, _| Vec::new()),
         },
         wire: None,
+        bulk: None,
         gateway: gateway::Options::new(ME, name, boot),
         queue: queue::Options { reconcile: Duration::from_millis(20), ..queue::Options::default() },
         runner: runner::Options {

@@ -75,6 +75,7 @@ async fn a_run_is_placed_and_finishes_through_consensus() {
             expand: Arc::new(|_, _, _| Vec::new()),
         },
         wire: Some(gateway::Wire { dialer, incoming }),
+        bulk: None,
         gateway: gateway::Options::new(me, name.parse().unwrap(), boot),
         queue: queue::Options::default(),
         runner: runner::Options {

@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::Mutex;
 
-use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found};
+use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState};
 
 const NODE: &str = "troupe.node";
 const ATTEMPT: &str = "troupe.attempt";
@@ -138,14 +138,22 @@ impl DockerExecutor {
             let labels = c.labels?;
             let attempt = parse_attempt(labels.get(ATTEMPT)?)?;
             let fence = Fence(labels.get(FENCE)?.parse().ok()?);
-            let running = c.state == Some(ContainerSummaryStateEnum::RUNNING);
-            Some(Found { id: ContainerId(c.id?), attempt, fence, running })
+            let state = match c.state? {
+                ContainerSummaryStateEnum::CREATED => FoundState::Created,
+                ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD => FoundState::Ended,
+                _ => FoundState::Running,
+            };
+            Some(Found { id: ContainerId(c.id?), attempt, fence, state })
         });
         Ok(found.collect())
     }
 }
 
 impl Executor for DockerExecutor {
+    fn seen(&self, _: &Path, inside: &str) -> PathBuf {
+        PathBuf::from(inside)
+    }
+
     fn ensure_image(&self, image: &str) -> BoxFuture<'_, Result<(), Error>> {
         let image = image.to_owned();
         async move { self.pull(&image).await }.boxed()

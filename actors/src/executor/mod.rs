@@ -1,15 +1,17 @@
 //! What runs an attempt's container. Must not know plans, logs, or why an attempt runs.
 
 mod docker;
+mod fake;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::{AttemptId, Fence, NodeId, Resources};
 use futures::future::BoxFuture;
 
 pub use docker::DockerExecutor;
+pub use fake::FakeExecutor;
 
 /// A container, as its executor names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,8 +53,19 @@ pub struct Found {
     pub attempt: AttemptId,
     /// Under which fence.
     pub fence: Fence,
-    /// False when it has ended or never started.
-    pub running: bool,
+    /// Where it stands.
+    pub state: FoundState,
+}
+
+/// Where a container stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundState {
+    /// Made, but never started: nothing of the attempt has run.
+    Created,
+    /// Running.
+    Running,
+    /// It ran and ended.
+    Ended,
 }
 
 /// How a container ended.
@@ -95,6 +108,8 @@ pub enum Error {
 
 /// Runs containers.
 pub trait Executor: Send + Sync + 'static {
+    /// How a job sees a directory of this machine that is given to it as `inside`.
+    fn seen(&self, directory: &Path, inside: &str) -> PathBuf;
     /// Sees that the image is here; pulls it when it is not.
     fn ensure_image(&self, image: &str) -> BoxFuture<'_, Result<(), Error>>;
     /// Creates and starts; adopts the container that the same attempt and fence have already.

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use domain::{Outcome, Timestamp};
 use init::wire;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use tokio::sync::watch;
 
-use super::frame::{Content, Frame, Stream};
+use super::frame::{Content, Frame, MAX_FRAME_BYTES, Stream};
 use super::{Error, Written};
 
 /// Spool read at a time, in bytes.
@@ -130,12 +130,42 @@ impl SpoolCopier {
         Ok(pumped)
     }
 
+    /// Adds words of the node itself to a step's standard error, within the cap as all output. Blocking.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn say(&mut self, at: Timestamp, step: u16, words: &str) -> Result<(), Error> {
+        let mut out = Vec::new();
+        let mut left = words.as_bytes();
+        while !left.is_empty() {
+            let (now, later) = left.split_at(left.len().min(MAX_FRAME_BYTES));
+            let room = self.cap_bytes.saturating_sub(self.offset) as usize;
+            let bytes = now[..now.len().min(room)].to_vec();
+            let content = Content::Output(Stream::Stderr, bytes);
+            let frame = Frame { at, step, spool_end: self.spool_position, offset: self.offset, content };
+            self.offset += frame.output_len();
+            frame.encode(&mut out);
+            left = later;
+        }
+        self.log.write_all(&out).map_err(|source| self.log_error("write", source))?;
+        self.written.send_modify(|w| w.file_bytes += out.len() as u64);
+        Ok(())
+    }
+
+    /// Puts everything copied so far on disk. Blocking.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.log.sync_data().map_err(|source| self.log_error("sync", source))
+    }
+
     fn read_spool(&self) -> Result<Vec<u8>, Error> {
         let failed = |action| {
             let path = self.spool_path.clone();
             move |source| Error::Io { path, action, source }
         };
-        let spool = match File::open(&self.spool_path) {
+        let spool = match open_spool(&self.spool_path, OFlags::RDONLY) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(failed("open")(source)),
@@ -188,9 +218,7 @@ impl SpoolCopier {
             return;
         }
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let punch = OpenOptions::new()
-            .write(true)
-            .open(&self.spool_path)
+        let punch = open_spool(&self.spool_path, OFlags::WRONLY)
             .and_then(|file| Ok(rustix::fs::fallocate(&file, flags, self.punched, whole - self.punched)?));
         match punch {
             Ok(()) => self.punched = whole,
@@ -201,12 +229,14 @@ impl SpoolCopier {
     fn log_error(&self, action: &'static str, source: io::Error) -> Error {
         Error::Io { path: self.log_path.clone(), action, source }
     }
+}
 
-    /// Where the spool is.
-    #[must_use]
-    pub fn spool_path(&self) -> &Path {
-        &self.spool_path
-    }
+/// The job may write into the directory of its spool: a link put in the spool's place must not lead us to other files,
+/// and a FIFO must not hold us up.
+fn open_spool(path: &Path, access: OFlags) -> io::Result<File> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// A frame of init's in the log's terms.

@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub repository: &'a str,
     /// The node's name.
     pub node: &'a str,
+    /// Where the job sees its workspace.
+    pub workspace: &'a str,
 }
 
 /// Environment of every step of a job.
@@ -65,7 +67,7 @@ fn documented(facts: Facts<'_>) -> Vec<(&'static str, String)> {
         ("RUN_ID", attempt.job.run.to_string()),
         ("RUN_NUMBER", run.number.to_string()),
         ("RUN_ATTEMPT", attempt.number.to_string()),
-        ("WORKSPACE", WORKSPACE.to_owned()),
+        ("WORKSPACE", facts.workspace.to_owned()),
     ];
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
@@ -110,8 +112,15 @@ mod tests {
             artifacts: Vec::new(),
         };
         let attempt = AttemptId { job: JobId { run: RunId(1), index: 0 }, number: 2 };
-        let found =
-            of_job(&spec, Facts { run: &run, job: "test", attempt, repository: "team/app", node: "n1" });
+        let facts = Facts {
+            run: &run,
+            job: "test",
+            attempt,
+            repository: "team/app",
+            node: "n1",
+            workspace: WORKSPACE,
+        };
+        let found = of_job(&spec, facts);
         for (name, wanted) in [
             ("CI", "true"),
             ("MINE", "1"),

@@ -43,7 +43,12 @@ pub(super) async fn run(
     }
 }
 
+/// Offers this node to the planner, once what runs attempts here answers.
 async fn register(runners: &Runners) -> bool {
+    if let Err(error) = runners.shared.work.survivors().await {
+        tracing::warn!(%error, "this node takes no jobs yet");
+        return false;
+    }
     let (facts, sent) = (runners.shared.options.facts.clone(), Instant::now());
     match runners.shared.replica.propose(Command::RegisterNode(facts)).await {
         Ok(Reply::Refused(refusal)) => {

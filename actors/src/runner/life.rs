@@ -39,7 +39,7 @@ pub(super) async fn live(shared: Shared, task: Task, told: watch::Receiver<Told>
 /// Keeps, cleans and reports an end.
 pub(super) async fn conclude(shared: Shared, attempt: AttemptId, fence: Fence, finished: Finished) {
     tracing::info!(%attempt, outcome = ?finished.outcome, reason = finished.reason, "attempt over");
-    counter!(ATTEMPTS, "outcome" => outcome_name(finished.outcome)).increment(1);
+    counter!(ATTEMPTS, "outcome" => finished.outcome.as_str()).increment(1);
     let Finished { outcome, reason, steps, artifacts, log_bytes } = finished;
     let what = Progress::Finished { outcome, reason, steps, artifacts, log_bytes };
     let end = AttemptReport { attempt, fence, node: shared.options.facts.node, what };
@@ -101,17 +101,6 @@ async fn tell(
             // The work has ended with its sender; the end is reported by others.
             std::future::pending::<()>().await;
         }
-    }
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::Failed => "failed",
-        Outcome::Cancelled => "cancelled",
-        Outcome::TimedOut => "timed_out",
-        Outcome::Skipped => "skipped",
-        Outcome::Lost => "lost",
     }
 }
 

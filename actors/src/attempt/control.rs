@@ -1,0 +1,180 @@
+//! The directory of an attempt on disk, and the FIFO by which its init is told something.
+//!
+//! The job may write into `control/` and `workspace/` as it likes, so nothing below them is opened through a link.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use domain::{AttemptId, Fence};
+use rustix::fs::{FileType, Mode, OFlags};
+
+const FENCE: &str = "fence";
+
+/// Where things of an attempt are.
+#[derive(Debug, Clone)]
+pub(super) struct Directories {
+    pub(super) root: PathBuf,
+    pub(super) control: PathBuf,
+    pub(super) workspace: PathBuf,
+    pub(super) staging: PathBuf,
+    pub(super) spool: PathBuf,
+}
+
+impl Directories {
+    pub(super) fn of(root: PathBuf) -> Self {
+        let control = root.join("control");
+        Self {
+            workspace: root.join("workspace"),
+            staging: root.join("staging"),
+            spool: control.join("spool"),
+            control,
+            root,
+        }
+    }
+
+    /// Makes everything that a container that never ran needs. What an earlier try left is removed first. Blocking.
+    pub(super) fn prepare(&self, attempt: AttemptId, fence: Fence, plan: &[u8]) -> io::Result<()> {
+        for directory in [&self.control, &self.workspace, &self.staging] {
+            remove(directory)?;
+        }
+        // Others on this machine have no way in; the container has, whatever user its image runs as.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
+        fs::write(self.root.join(FENCE), format!("{attempt} {fence}"))?;
+        for directory in [&self.control, &self.workspace] {
+            fs::create_dir(directory)?;
+            fs::set_permissions(directory, Permissions::from_mode(0o777))?;
+        }
+        fs::write(self.control.join("plan"), plan)?;
+        let fifo = self.control.join("control");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::from(0o666), 0)?;
+        fs::set_permissions(&fifo, Permissions::from_mode(0o666))
+    }
+
+    /// True when init has begun.
+    pub(super) fn begun(&self) -> bool {
+        fs::symlink_metadata(&self.spool).is_ok()
+    }
+
+    /// Tells init a line. Blocking only as long as opening takes.
+    pub(super) fn tell(&self, line: &str) -> io::Result<()> {
+        // For reading too, so that opening succeeds before init has opened its side.
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut fifo = File::from(rustix::fs::open(self.control.join("control"), flags, Mode::empty())?);
+        if !fifo.metadata()?.file_type().is_fifo() {
+            return Err(io::Error::other("the job has put something else in the place of its control FIFO"));
+        }
+        fifo.write_all(format!("{line}\n").as_bytes())
+    }
+}
+
+/// Attempts that were prepared here, by what their directories say. Blocking.
+pub(super) fn prepared(root: &Path) -> io::Result<Vec<(AttemptId, Fence)>> {
+    let entries = match fs::read_dir(root) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        if let Ok(text) = fs::read_to_string(entry?.path().join(FENCE)) {
+            found.extend(parse(&text));
+        }
+    }
+    Ok(found)
+}
+
+fn parse(text: &str) -> Option<(AttemptId, Fence)> {
+    let (attempt, fence) = text.split_once(' ')?;
+    let (job, number) = attempt.split_once('/')?;
+    let attempt = AttemptId { job: job.parse().ok()?, number: number.parse().ok()? };
+    Some((attempt, Fence(fence.parse().ok()?)))
+}
+
+/// Removes all but the log and a kept result. Blocking.
+pub(super) fn clear(root: &Path, fence: Fence) -> io::Result<()> {
+    let kept = match fs::read_to_string(root.join(FENCE)) {
+        Ok(text) => parse(&text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e),
+    };
+    // A later holder of the same number has the directory now.
+    if kept.is_some_and(|(_, present)| present != fence) {
+        return Ok(());
+    }
+    let all = Directories::of(root.to_owned());
+    for directory in [&all.control, &all.workspace, &all.staging] {
+        remove(directory)?;
+    }
+    match fs::remove_file(root.join(FENCE)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{JobId, RunId};
+    use std::io::Read;
+
+    const ATTEMPT: AttemptId = AttemptId { job: JobId { run: RunId(9), index: 3 }, number: 2 };
+
+    fn entries(path: &Path) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(path)?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned()));
+        let mut names: Vec<String> = names.collect::<io::Result<_>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    #[test]
+    fn what_was_prepared_is_found_and_only_the_log_outlives_it() -> io::Result<()> {
+        let root = tempfile::tempdir()?;
+        assert!(prepared(&root.path().join("none"))?.is_empty());
+        let all = Directories::of(root.path().join("a"));
+        all.prepare(ATTEMPT, Fence(7), b"plan")?;
+        fs::write(all.root.join("log"), "kept")?;
+        fs::write(all.workspace.join("left"), "over")?;
+        assert!(!all.begun());
+        assert_eq!(prepared(root.path())?, [(ATTEMPT, Fence(7))]);
+        // Prepared again: nothing of the first try is left.
+        all.prepare(ATTEMPT, Fence(7), b"plan")?;
+        assert!(entries(&all.workspace)?.is_empty());
+        clear(&all.root, Fence(6))?;
+        assert!(all.control.exists(), "an older fence must not clear it");
+        clear(&all.root, Fence(7))?;
+        clear(&all.root, Fence(7))?;
+        assert_eq!(entries(&all.root)?, ["log"]);
+        Ok(())
+    }
+
+    #[test]
+    fn init_is_told_and_a_link_in_place_of_the_fifo_is_not_followed() -> io::Result<()> {
+        let root = tempfile::tempdir()?;
+        let all = Directories::of(root.path().join("a"));
+        all.prepare(ATTEMPT, Fence(7), b"plan")?;
+        let path = all.control.join("control");
+        let mut reader = File::options().read(true).write(true).open(&path)?;
+        all.tell("host 0 1")?;
+        let mut line = [0; 9];
+        reader.read_exact(&mut line)?;
+        assert_eq!(&line, b"host 0 1\n");
+        let victim = root.path().join("victim");
+        fs::write(&victim, "untouched")?;
+        fs::remove_file(&path)?;
+        std::os::unix::fs::symlink(&victim, &path)?;
+        assert!(all.tell("cancel").is_err());
+        fs::remove_file(&path)?;
+        fs::write(&path, "")?;
+        assert!(all.tell("cancel").is_err());
+        assert_eq!(fs::read_to_string(&victim)?, "untouched");
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! The work of an attempt: a container on an executor, its workspace, its log, its artifacts.
+//!
+//! The directory of an attempt has: `fence` (which attempt it is), `control/` (what the container's init reads and
+//! writes), `workspace/`, `log`, and while a checkout is under way `staging/`. Only `log` outlives the attempt.
+//! Must not know placements, leases or how results are reported.
+
+mod control;
+mod course;
+mod end;
+mod given;
+mod host;
+mod life;
+mod plan;
+mod tap;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{AttemptId, Fence, Labels, NodeId, NodeName};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::artifacts::{Blobs, Limits};
+use crate::executor::{Executor, Found};
+use crate::logs::LogStore;
+use crate::replica::SharedReplica;
+use crate::runner::work::{Finished, SurvivorsError, Task, Work};
+use crate::workspace::Mirrors;
+
+/// How this node runs attempts.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// This node.
+    pub node: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Directory with a sub-directory per attempt; the same that the [`LogStore`] has.
+    pub attempts: PathBuf,
+    /// Image of jobs that name none.
+    pub default_image: String,
+    /// Image by label, for jobs that name none.
+    pub images: BTreeMap<String, String>,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+    /// Processes and threads of one attempt at one time.
+    pub pids: u32,
+    /// Limit for one run of git.
+    pub git_timeout: Duration,
+    /// What one attempt may keep.
+    pub artifacts: Limits,
+}
+
+impl Options {
+    /// The image of a job: its own, else that of the first of its labels that has one, else the default.
+    fn image<'a>(&'a self, own: &'a str, labels: &Labels) -> &'a str {
+        if !own.is_empty() {
+            return own;
+        }
+        labels.iter().find_map(|label| self.images.get(label)).unwrap_or(&self.default_image)
+    }
+}
+
+/// Runs attempts in containers.
+#[derive(Clone)]
+pub struct Containers(Arc<Parts>);
+
+/// What all attempts of this node share.
+struct Parts {
+    options: Options,
+    replica: SharedReplica,
+    executor: Arc<dyn Executor>,
+    logs: LogStore,
+    blobs: Blobs,
+    mirrors: Mirrors,
+}
+
+impl Containers {
+    /// On this node's executor.
+    #[must_use]
+    pub fn new(
+        options: Options,
+        replica: SharedReplica,
+        executor: Arc<dyn Executor>,
+        logs: LogStore,
+        blobs: Blobs,
+        mirrors: Mirrors,
+    ) -> Self {
+        Self(Arc::new(Parts { options, replica, executor, logs, blobs, mirrors }))
+    }
+}
+
+impl Work for Containers {
+    fn run(&self, task: Task) -> BoxFuture<'static, Finished> {
+        life::run(Arc::clone(&self.0), task).boxed()
+    }
+
+    fn survivors(&self) -> BoxFuture<'_, Result<Vec<(AttemptId, Fence)>, SurvivorsError>> {
+        self.0.survivors().boxed()
+    }
+
+    fn clean(&self, attempt: AttemptId, fence: Fence) -> BoxFuture<'_, ()> {
+        self.0.clean(attempt, fence).boxed()
+    }
+}
+
+impl Parts {
+    /// Containers of this node, and directories that were prepared and never got one.
+    async fn survivors(&self) -> Result<Vec<(AttemptId, Fence)>, SurvivorsError> {
+        let failed = |why: String| SurvivorsError { why };
+        let containers = self.executor.list().await.map_err(|e| failed(e.to_string()))?;
+        let mut found: Vec<_> = containers.into_iter().map(|c| (c.attempt, c.fence)).collect();
+        let root = self.options.attempts.clone();
+        let prepared = tokio::task::spawn_blocking(move || control::prepared(&root)).await;
+        let prepared = prepared.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
+        found.extend(prepared);
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// The container of an attempt under its fence.
+    async fn container(
+        &self,
+        attempt: AttemptId,
+        fence: Fence,
+    ) -> Result<Option<Found>, crate::executor::Error> {
+        let all = self.executor.list().await?;
+        Ok(all.into_iter().find(|found| found.attempt == attempt && found.fence == fence))
+    }
+
+    async fn clean(&self, attempt: AttemptId, fence: Fence) {
+        match self.container(attempt, fence).await {
+            Ok(Some(found)) => {
+                if let Err(error) = self.executor.remove(&found.id).await {
+                    tracing::warn!(%attempt, %error, "a container cannot be removed; the next start of this node tries again");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%attempt, %error, "cannot look for the container of an attempt that is over")
+            }
+        }
+        let directory = self.directory(attempt);
+        let removed = tokio::task::spawn_blocking(move || control::clear(&directory, fence)).await;
+        if !matches!(removed, Ok(Ok(()))) {
+            tracing::warn!(%attempt, ?removed, "the directories of an attempt cannot be removed");
+        }
+    }
+
+    fn directory(&self, attempt: AttemptId) -> PathBuf {
+        self.logs.attempt_dir(attempt)
+    }
+
+    /// How the job sees a directory of this machine.
+    fn seen(&self, directory: &Path, inside: &str) -> String {
+        self.executor.seen(directory, inside).to_string_lossy().into_owned()
+    }
+}

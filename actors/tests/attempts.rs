@@ -1,0 +1,394 @@
+//! Attempts as a node runs them, from a task to its end, as plain processes and in real containers. The state is one copy
+//! in memory. `TROUPE_NO_DOCKER=1` skips those with containers, visibly.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command as Process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::artifacts::{Blobs, Limits};
+use actors::attempt::{Containers, Options};
+use actors::executor::{ContainerId, DockerExecutor, Executor, FakeExecutor, FoundState};
+use actors::init_binary;
+use actors::logs::{Content, LogStore, follow};
+use actors::runner::work::{Finished, Task, Told, Work};
+use actors::workspace::Mirrors;
+use domain::{
+    Action, AttemptId, Command, Condition, Fence, JobId, JobSpec, Labels, NewJob, NewRun, NodeId, Outcome,
+    Resources, RunId, Shell, SpecBytes, StepSpec,
+};
+use futures::StreamExt;
+use support::{OneCopy, PATIENCE};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const FENCE: Fence = Fence(3);
+
+enum Kind {
+    Processes,
+    Containers,
+}
+
+/// A node that can die and come back.
+struct Rig {
+    dir: tempfile::TempDir,
+    node: NodeId,
+    copy: Arc<OneCopy>,
+    logs: LogStore,
+    executor: Arc<dyn Executor>,
+    work: Containers,
+    attempt: AttemptId,
+}
+
+/// A task that runs, and what it is told.
+struct Running {
+    lives: JoinSet<Finished>,
+    told: watch::Receiver<Told>,
+    cancel: CancellationToken,
+    kill: CancellationToken,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let label = format!("label=troupe.node={}", self.node);
+        for (list, remove) in
+            [(&["ps", "-aq"][..], ["rm", "-f"]), (&["network", "ls", "-q"][..], ["network", "rm"])]
+        {
+            let listed = Process::new("docker").args(list).args(["--filter", &label]).output();
+            let ids = listed.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+            for id in ids.split_whitespace() {
+                let _ = Process::new("docker").args(remove).arg(id).output();
+            }
+        }
+    }
+}
+
+fn run(script: &str) -> StepSpec {
+    let script = script.to_owned();
+    step(Action::Run { script, shell: Shell::Sh, working_directory: String::new() })
+}
+
+fn step(action: Action) -> StepSpec {
+    StepSpec {
+        name: String::new(),
+        action,
+        env: BTreeMap::new(),
+        condition: Condition::Success,
+        timeout_seconds: 0,
+        continue_on_error: false,
+    }
+}
+
+fn spec(steps: Vec<StepSpec>) -> JobSpec {
+    JobSpec {
+        name: String::new(),
+        image: String::new(),
+        env: BTreeMap::new(),
+        timeout_seconds: 120,
+        steps,
+        artifacts: vec!["out".to_owned()],
+    }
+}
+
+impl Rig {
+    /// None, said aloud, where containers are not wanted.
+    fn new(kind: Kind, number: u64, spec: &JobSpec) -> Option<Self> {
+        if matches!(kind, Kind::Containers) && std::env::var_os("TROUPE_NO_DOCKER").is_some() {
+            println!("skipped: TROUPE_NO_DOCKER is set");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let node = NodeId(number << 40 | u64::from(std::process::id()));
+        let copy = OneCopy::led_by(node);
+        let run = RunId(u128::from(node.0));
+        let attempt = AttemptId { job: JobId { run, index: 0 }, number: 1 };
+        let init = init_binary::install(dir.path()).unwrap();
+        let executor: Arc<dyn Executor> = match kind {
+            Kind::Processes => Arc::new(FakeExecutor::new(init)),
+            Kind::Containers => Arc::new(DockerExecutor::connect(node, init).unwrap()),
+        };
+        let job = NewJob {
+            key: "job".to_owned(),
+            needs: Vec::new(),
+            condition: Condition::Success,
+            labels: Labels::default(),
+            resources: Resources { cpu_millis: 500, memory_mib: 64 },
+            priority: 0,
+            max_attempts: 3,
+            spec: SpecBytes(raft_store::codec::encode(spec).unwrap().into()),
+        };
+        let run = NewRun { id: run, name: "x".into(), path: String::new(), jobs: vec![job], error: None };
+        copy.apply(Command::SubmitRun {
+            key: String::new(),
+            digest: [0; 32],
+            sender: "t".to_owned(),
+            run,
+            max_open_jobs: 9,
+        });
+        let logs = LogStore::new(dir.path().join("attempts"), 1 << 20);
+        let work = Self::work(&dir, node, &copy, &executor, &logs);
+        Some(Self { dir, node, copy, logs, executor, work, attempt })
+    }
+
+    fn work(
+        dir: &tempfile::TempDir,
+        node: NodeId,
+        copy: &Arc<OneCopy>,
+        executor: &Arc<dyn Executor>,
+        logs: &LogStore,
+    ) -> Containers {
+        let options = Options {
+            node,
+            name: "n1".parse().unwrap(),
+            attempts: dir.path().join("attempts"),
+            default_image: "troupe/busybox:local".to_owned(),
+            images: BTreeMap::new(),
+            grace: Duration::from_millis(300),
+            pids: 64,
+            git_timeout: Duration::from_secs(20),
+            artifacts: Limits { files: 10, bytes: 1 << 20 },
+        };
+        let blobs = Blobs::new(dir.path().join("blobs"));
+        let mirrors = Mirrors::new(dir.path().join("mirrors"), Duration::from_secs(20));
+        Containers::new(options, Arc::clone(copy) as _, Arc::clone(executor), logs.clone(), blobs, mirrors)
+    }
+
+    /// The node's process dies: nothing of it is left but what is on disk and in the engine.
+    fn restart(&mut self) {
+        self.logs = LogStore::new(self.dir.path().join("attempts"), 1 << 20);
+        self.work = Self::work(&self.dir, self.node, &self.copy, &self.executor, &self.logs);
+    }
+
+    fn begin(&self, adopted: bool) -> Running {
+        let (progress, told) = watch::channel(Told::default());
+        let (cancel, kill) = (CancellationToken::new(), CancellationToken::new());
+        let task = Task {
+            attempt: self.attempt,
+            fence: FENCE,
+            slot: 0,
+            adopted,
+            cancel: cancel.clone(),
+            kill: kill.clone(),
+            progress,
+        };
+        let mut lives = JoinSet::new();
+        lives.spawn(self.work.run(task));
+        Running { lives, told, cancel, kill }
+    }
+
+    async fn finish(&self) -> Finished {
+        self.begin(false).end().await
+    }
+
+    async fn output(&self) -> String {
+        let frames = follow(self.logs.clone(), self.attempt, 0);
+        let bytes = frames.map(|frame| match frame.unwrap().content {
+            Content::Output(_, bytes) => bytes,
+            _ => Vec::new(),
+        });
+        String::from_utf8(bytes.concat().await).unwrap()
+    }
+
+    fn file(&self, below: &str) -> PathBuf {
+        self.logs.attempt_dir(self.attempt).join(below)
+    }
+
+    async fn appears(&self, below: &str) {
+        let path = self.file(below);
+        let looked = async {
+            while !path.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looked).await.unwrap();
+    }
+
+    async fn containers(&self) -> Vec<(ContainerId, FoundState)> {
+        self.executor.list().await.unwrap().into_iter().map(|found| (found.id, found.state)).collect()
+    }
+}
+
+impl Running {
+    async fn end(mut self) -> Finished {
+        tokio::time::timeout(PATIENCE, self.lives.join_next()).await.unwrap().unwrap().unwrap()
+    }
+
+    async fn started(&mut self) {
+        let started = self.told.wait_for(|told| told.started_at.is_some());
+        tokio::time::timeout(PATIENCE, started).await.unwrap().unwrap();
+    }
+}
+
+fn codes(finished: &Finished) -> Vec<(Option<i32>, Option<Outcome>)> {
+    finished.steps.iter().map(|step| (step.exit_code, step.outcome)).collect()
+}
+
+async fn steps_run(kind: Kind, number: u64) {
+    let steps = vec![
+        run("echo one; mkdir out; echo kept > out/file"),
+        run("echo two >&2; exit 4"),
+        run("echo never"),
+    ];
+    let Some(rig) = Rig::new(kind, number, &spec(steps)) else { return };
+    let finished = rig.finish().await;
+    assert_eq!((finished.outcome, finished.reason.as_str()), (Outcome::Failed, "step 2 exited with 4"));
+    let expected = [
+        (Some(0), Some(Outcome::Succeeded)),
+        (Some(4), Some(Outcome::Failed)),
+        (None, Some(Outcome::Skipped)),
+    ];
+    assert_eq!(codes(&finished), expected);
+    assert_eq!(rig.output().await, "one\ntwo\n");
+    assert_eq!(finished.log_bytes, 8);
+    let kept: Vec<_> = finished.artifacts.iter().map(|a| (a.path.as_str(), a.size)).collect();
+    assert_eq!(kept, [("out/file", 5)]);
+    assert_eq!(rig.work.survivors().await.unwrap(), [(rig.attempt, FENCE)]);
+    rig.work.clean(rig.attempt, FENCE).await;
+    assert!(rig.containers().await.is_empty() && rig.work.survivors().await.unwrap().is_empty());
+    assert!(!rig.file("workspace").exists() && !rig.file("control").exists());
+    assert_eq!(rig.output().await, "one\ntwo\n", "the log outlives its attempt");
+}
+
+#[tokio::test]
+async fn steps_run_in_order_as_processes() {
+    steps_run(Kind::Processes, 1).await;
+}
+
+#[tokio::test]
+async fn steps_run_in_order_in_a_container() {
+    steps_run(Kind::Containers, 2).await;
+}
+
+async fn cancelled(kind: Kind, number: u64) {
+    let mut last = run("echo cleaned");
+    last.condition = Condition::Always;
+    let steps = vec![run("trap '' TERM; echo > ready; while true; do sleep 0.1; done"), last];
+    let Some(rig) = Rig::new(kind, number, &spec(steps)) else { return };
+    let running = rig.begin(false);
+    rig.appears("workspace/ready").await;
+    running.cancel.cancel();
+    let finished = running.end().await;
+    assert_eq!(finished.outcome, Outcome::Cancelled, "{finished:?}");
+    assert_eq!(finished.steps[1].outcome, Some(Outcome::Succeeded), "{finished:?}");
+    assert_eq!(rig.output().await, "cleaned\n");
+    rig.work.clean(rig.attempt, FENCE).await;
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_heed_a_cancel_is_killed_and_its_always_steps_run() {
+    cancelled(Kind::Processes, 3).await;
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_heed_a_cancel_is_killed_and_its_always_steps_run() {
+    cancelled(Kind::Containers, 4).await;
+}
+
+#[tokio::test]
+async fn a_node_that_comes_back_adopts_the_container_and_its_log_goes_on() {
+    let script = "n=0; while [ ! -e stop ]; do echo line $n; n=$((n+1)); [ $n = 5 ] && echo > ready; sleep 0.02; done; echo last $n";
+    let Some(mut rig) = Rig::new(Kind::Containers, 5, &spec(vec![run(script)])) else { return };
+    let mut running = rig.begin(false);
+    running.started().await;
+    rig.appears("workspace/ready").await;
+    let before = rig.containers().await;
+    assert_eq!(before.len(), 1, "{before:?}");
+    drop(running);
+    rig.restart();
+    assert_eq!(rig.work.survivors().await.unwrap(), [(rig.attempt, FENCE)]);
+    let running = rig.begin(true);
+    // More is written while nobody and while the new life reads.
+    std::fs::write(rig.file("workspace/stop"), "").unwrap();
+    let finished = running.end().await;
+    assert_eq!(finished.outcome, Outcome::Succeeded, "{finished:?}");
+    assert_eq!(
+        rig.containers().await,
+        [(before[0].0.clone(), FoundState::Ended)],
+        "it was the same container"
+    );
+    let text = rig.output().await;
+    let lines: Vec<&str> = text.lines().collect();
+    let count = lines.len() - 1;
+    assert!(count >= 5, "{text}");
+    let expected: Vec<String> =
+        (0..count).map(|n| format!("line {n}")).chain([format!("last {count}")]).collect();
+    assert_eq!(lines, expected, "a line is missing or doubled");
+}
+
+#[tokio::test]
+async fn an_attempt_that_ended_while_its_node_was_away_is_taken_up_to_its_end() {
+    let Some(mut rig) = Rig::new(Kind::Containers, 6, &spec(vec![run("echo > ready; echo done; exit 7")]))
+    else {
+        return;
+    };
+    let running = rig.begin(false);
+    rig.appears("workspace/ready").await;
+    drop(running);
+    let id = rig.containers().await[0].0.clone();
+    rig.executor.wait(&id).await.unwrap();
+    rig.restart();
+    let finished = rig.begin(true).end().await;
+    assert_eq!(codes(&finished), [(Some(7), Some(Outcome::Failed))]);
+    assert_eq!(rig.output().await, "done\n");
+}
+
+#[tokio::test]
+async fn an_attempt_whose_container_was_removed_is_lost_and_not_run_again() {
+    let Some(mut rig) = Rig::new(Kind::Containers, 7, &spec(vec![run("echo x > ready; sleep 600")])) else {
+        return;
+    };
+    let running = rig.begin(false);
+    rig.appears("workspace/ready").await;
+    drop(running);
+    let id = rig.containers().await[0].0.clone();
+    rig.executor.remove(&id).await.unwrap();
+    rig.restart();
+    let finished = rig.begin(true).end().await;
+    assert_eq!(finished.outcome, Outcome::Lost, "{finished:?}");
+    assert!(rig.containers().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_node_that_may_no_longer_hold_an_attempt_ends_its_container_at_once() {
+    let script = "trap '' TERM; echo > ready; while true; do sleep 0.1; done";
+    let Some(rig) = Rig::new(Kind::Containers, 8, &spec(vec![run(script)])) else { return };
+    let running = rig.begin(false);
+    rig.appears("workspace/ready").await;
+    running.kill.cancel();
+    let finished = running.end().await;
+    assert_eq!(finished.outcome, Outcome::Lost, "{finished:?}");
+    // The engine's list may be a moment behind its own wait.
+    let ended =
+        async { while rig.containers().await.iter().any(|(_, state)| *state != FoundState::Ended) {} };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_had_fails_the_attempt_with_the_engines_words() {
+    // Nothing listens there: a registry that is down.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let spec = JobSpec { image: format!("127.0.0.1:{port}/absent:1"), ..spec(vec![run("true")]) };
+    let Some(rig) = Rig::new(Kind::Containers, 9, &spec) else { return };
+    let finished = rig.finish().await;
+    assert_eq!(finished.outcome, Outcome::Failed);
+    assert!(finished.reason.contains("absent:1"), "{}", finished.reason);
+    assert!(rig.output().await.contains(&finished.reason), "the person who looks at the log sees it, too");
+}
+
+#[tokio::test]
+async fn a_job_that_puts_a_link_in_the_place_of_its_spool_reads_nothing_of_the_host() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "a secret of the host").unwrap();
+    let script = format!("ln -sf {} /troupe/spool; echo > ready; sleep 600", secret.path().display());
+    let Some(rig) = Rig::new(Kind::Containers, 10, &spec(vec![run(&script)])) else { return };
+    let finished = rig.finish().await;
+    assert_eq!(finished.outcome, Outcome::Failed, "{finished:?}");
+    assert!(!rig.output().await.contains("secret"));
+    assert_eq!(std::fs::read_to_string(secret.path()).unwrap(), "a secret of the host");
+}

@@ -1,0 +1,229 @@
+//! From an accepted push to finished jobs on one node: expansion from a real git server, checkout, run. As plain processes
+//! and in containers; the state is one copy in memory. `TROUPE_NO_DOCKER=1` skips the latter, visibly.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+#[path = "support/git_server.rs"]
+mod git_server;
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command as Process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::artifacts::{Blobs, Limits};
+use actors::attempt::{Containers, Options};
+use actors::bulk::Shelf;
+use actors::executor::{DockerExecutor, Executor, FakeExecutor};
+use actors::logs::{Content, LogStore, follow};
+use actors::root::{self, Handle, Parts};
+use actors::runner::Sources;
+use actors::shelf::NodeShelf;
+use actors::supervisor::Policy;
+use actors::workspace::Mirrors;
+use actors::{gateway, init_binary, queue, runner};
+use domain::{
+    AttemptId, BootId, Capacity, Command, DeliveryId, DeliveryState, Event, EventKind, JobId, JobSpec,
+    Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId, Timestamp,
+};
+use futures::StreamExt;
+use git_server::Server;
+use raft_store::codec;
+use support::OneCopy;
+
+const REPO: RepoId = RepoId(7);
+const WORKFLOW: &str = "
+on: push
+jobs:
+  build:
+    runs-on: linux
+    container: troupe/busybox:local
+    steps:
+      - uses: actions/checkout@v4
+      - run: |
+          echo \"on $GITHUB_REF_NAME of $GITHUB_REPOSITORY: $(cat hello.txt)\"
+          test -f .git/HEAD
+      - run: exit 3
+        continue-on-error: true
+  test:
+    runs-on: linux
+    container: troupe/busybox:local
+    needs: build
+    steps:
+      - run: test \"$(pwd)\" = \"$GITHUB_WORKSPACE\" && echo tested
+";
+
+struct Node {
+    node: NodeId,
+    copy: Arc<OneCopy>,
+    logs: LogStore,
+    shelf: NodeShelf,
+    handle: Handle,
+}
+
+async fn start(dir: &Path, docker: bool) -> Node {
+    let node = NodeId(u64::from(docker) << 40 | 3 << 50 | u64::from(std::process::id()));
+    let copy = OneCopy::led_by(node);
+    let name: domain::NodeName = "n1".parse().unwrap();
+    let (boot, attempts) = (BootId(1), dir.join("attempts"));
+    let init = init_binary::install(dir).unwrap();
+    let executor: Arc<dyn Executor> = match docker {
+        true => Arc::new(DockerExecutor::connect(node, init).unwrap()),
+        false => Arc::new(FakeExecutor::new(init)),
+    };
+    let logs = LogStore::new(attempts.clone(), 1 << 20);
+    let blobs = Blobs::new(dir.join("blobs"));
+    let mirrors = Mirrors::new(dir.join("mirrors"), Duration::from_secs(20));
+    let options = Options {
+        node,
+        name: name.clone(),
+        attempts: attempts.clone(),
+        default_image: String::new(),
+        images: BTreeMap::new(),
+        grace: Duration::from_millis(300),
+        pids: 64,
+        git_timeout: Duration::from_secs(20),
+        artifacts: Limits { files: 10, bytes: 1 << 20 },
+    };
+    let shelf = NodeShelf::new(logs.clone(), blobs.clone());
+    let work =
+        Containers::new(options, Arc::clone(&copy) as _, executor, logs.clone(), blobs, mirrors.clone());
+    let facts = NodeFacts {
+        node,
+        name: name.clone(),
+        boot,
+        cluster_addr: "127.0.0.1:1".to_owned(),
+        http_addr: "127.0.0.1:2".to_owned(),
+        labels: ["linux"].into_iter().collect(),
+        capacity: Capacity { resources: Resources { cpu_millis: 4000, memory_mib: 4000 }, slots: 2 },
+        version: "test".to_owned(),
+    };
+    let handle = root::start(Parts {
+        replica: Arc::clone(&copy) as _,
+        work: Arc::new(work),
+        sources: Sources { mirrors, expand: Arc::new(expand) },
+        wire: None,
+        bulk: None,
+        gateway: gateway::Options::new(node, name, boot),
+        queue: queue::Options { reconcile: Duration::from_millis(20), ..queue::Options::default() },
+        runner: runner::Options {
+            facts,
+            attempts,
+            heartbeat: Duration::from_millis(20),
+            first_lease: Duration::from_secs(10),
+            margin: Duration::from_millis(100),
+        },
+        policy: Policy::default(),
+    })
+    .await
+    .unwrap();
+    Node { node, copy, logs, shelf, handle }
+}
+
+struct Mint(u128);
+
+impl workflow::Mint for Mint {
+    fn run_id(&mut self) -> RunId {
+        self.0 += 1;
+        RunId::from_parts(Timestamp(1), self.0 << 40 | u128::from(std::process::id()))
+    }
+    fn encode(&self, spec: &JobSpec) -> Result<Vec<u8>, String> {
+        codec::encode(spec).map_err(|e| e.to_string())
+    }
+}
+
+fn expand(files: &[(String, Vec<u8>)], event: &Event, only_path: &str) -> Vec<domain::NewRun> {
+    workflow::expand(files, event, only_path, &mut Mint(0))
+}
+
+async fn pushed(docker: bool) {
+    let server = Server::start().unwrap();
+    server.commit("hello.txt", "hello there").unwrap();
+    let commit = server.commit(".github/workflows/ci.yml", WORKFLOW).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), docker).await;
+    node.copy.apply(Command::PutRepo {
+        id: REPO,
+        name: "team/demo".parse().unwrap(),
+        clone_url: server.url(),
+        webhook_secret: "12345678".to_owned(),
+        labels: Labels::default(),
+    });
+    let delivery = DeliveryId(1);
+    let event = Event {
+        kind: EventKind::Push,
+        git_ref: "refs/heads/main".to_owned(),
+        commit,
+        before: String::new(),
+        sender: "ada".to_owned(),
+        title: "change".to_owned(),
+    };
+    node.copy.apply(Command::AcceptDelivery {
+        id: delivery,
+        repo: REPO,
+        key: "k".to_owned(),
+        digest: [0; 32],
+        event,
+        only_path: String::new(),
+    });
+    let over = |run: &domain::Run| run.outcome.is_some();
+    let state = node.copy.until("a run that is over", |s| s.runs.iter().any(|(_, run)| over(run))).await;
+    let Some(DeliveryState::Expanded { runs }) = state.deliveries.get(&delivery).map(|d| d.state.clone())
+    else {
+        panic!("not expanded");
+    };
+    let run = runs[0];
+    let attempt = |index| AttemptId { job: JobId { run, index }, number: 1 };
+    let first = state.attempts.get(&attempt(0)).unwrap();
+    assert_eq!(state.runs.get(&run).unwrap().outcome, Some(Outcome::Succeeded), "{first:?}");
+    let steps: Vec<_> = first.steps.iter().map(|step| (step.exit_code, step.outcome)).collect();
+    let (fine, bad) = ((Some(0), Some(Outcome::Succeeded)), (Some(3), Some(Outcome::Failed)));
+    assert_eq!(steps, [fine, fine, bad]);
+    assert_eq!(node.output(attempt(0)).await, "on main of team/demo: hello there\n");
+    assert_eq!(node.output(attempt(1)).await, "tested\n");
+    // The shelf gives the same frames, from an offset.
+    let shelved = node.shelf.log(attempt(1), 3, false).await.unwrap();
+    let bytes: Vec<u8> = shelved.map(|part| part.unwrap().to_vec()).concat().await;
+    let (frame, _) = actors::logs::Frame::decode(&bytes).unwrap();
+    assert!(matches!(frame.content, Content::Output(_, ref rest) if rest == b"ted\n"), "{frame:?}");
+    let absent = AttemptId { job: JobId { run: RunId(1), index: 0 }, number: 1 };
+    assert!(node.shelf.log(absent, 0, true).await.is_none());
+    node.handle.runners().idle().await;
+    node.handle.shutdown().await;
+    let label = format!("label=troupe.node={}", node.node);
+    let listed = Process::new("docker").args(["ps", "-aq", "--filter", &label]).output();
+    let left = listed.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+    assert_eq!(left, "", "containers are removed once their end is reported");
+    for slot in 0..2 {
+        let _ = Process::new("docker")
+            .args(["network", "rm", &format!("troupe-{}-slot-{slot}", node.node)])
+            .output();
+    }
+}
+
+impl Node {
+    async fn output(&self, attempt: AttemptId) -> String {
+        let frames = follow(self.logs.clone(), attempt, 0);
+        let bytes = frames.map(|frame| match frame.unwrap().content {
+            Content::Output(_, bytes) => bytes,
+            _ => Vec::new(),
+        });
+        String::from_utf8(bytes.concat().await).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_push_becomes_finished_processes() {
+    pushed(false).await;
+}
+
+#[tokio::test]
+async fn a_push_becomes_finished_containers() {
+    if std::env::var_os("TROUPE_NO_DOCKER").is_some() {
+        println!("skipped: TROUPE_NO_DOCKER is set");
+        return;
+    }
+    pushed(true).await;
+}
