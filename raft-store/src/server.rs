@@ -183,3 +183,6 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

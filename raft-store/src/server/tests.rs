@@ -1,0 +1,131 @@
+//! Snapshots over a real link, as a leader sends them and as none should: what is not whole and right is answered, not
+//! installed, and does not stop the node.
+
+use domain::{ClusterId, Command, Entry, Timestamp, TokenId};
+use links::{Dialer, Identity, Limits, Port, Protocol, ca};
+use openraft::alias::{EntryOf, SnapshotMetaOf, VoteOf};
+use openraft::entry::RaftEntry;
+use openraft::storage::RaftStateMachine;
+use openraft::{EntryPayload, LogId, RaftSnapshotBuilder};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::network::Caller;
+use crate::wire::CHUNK;
+use crate::{Options, Proposal, Store, Timings};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const LEADER: u64 = 77;
+const ME: u64 = 11;
+
+/// A node of no cluster yet, and a leader's end of links to it.
+struct Receiver {
+    store: Store,
+    addr: String,
+    leader: Caller,
+    _port: JoinSet<()>,
+}
+
+impl Receiver {
+    async fn start(dir: &std::path::Path) -> Result<Self> {
+        ca::init(&dir.join("ca"))?;
+        let identity = |name: &str| -> Result<Identity> {
+            Ok(Identity::load(ca::issue(&dir.join("ca"), &dir.join(name), &name.parse()?, 1)?)?)
+        };
+        let mine = identity("me")?;
+        let port = Port::bind("127.0.0.1:0", mine.clone(), Limits::default()).await?;
+        let addr = port.local_addr()?.to_string();
+        let incoming = port.incoming(Protocol::Raft)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(port.run(CancellationToken::new()));
+        let store = Store::open(Options {
+            data_dir: dir.join("data"),
+            node: domain::NodeId(ME),
+            name: "me".parse()?,
+            cluster_addr: addr.clone(),
+            seeds: Vec::new(),
+            // Alone it begins no cluster.
+            bootstrap_expect: 3,
+            dialer: Dialer::new(mine),
+            incoming,
+            timings: Timings::default(),
+        })
+        .await?;
+        let leader = Caller {
+            dialer: Dialer::new(identity("leader")?),
+            from: LEADER,
+            view: StateMachine::open(&dir.join("nothing"))?.view(),
+            connect_timeout: PATIENCE,
+        };
+        Ok(Self { store, addr, leader, _port: tasks })
+    }
+
+    async fn send(&self, meta: &SnapshotMetaOf<TypeConfig>, bytes: &[u8]) -> Result<Response> {
+        let mut link = self.leader.open(&self.addr, Some((ME, "me"))).await?;
+        let vote = VoteOf::<TypeConfig>::new_committed(1, LEADER);
+        let request = Request::Snapshot { vote, meta: meta.clone(), bytes: bytes.len() as u64 };
+        wire::send(&mut link.stream, &request).await?;
+        for chunk in bytes.chunks(CHUNK) {
+            wire::send_raw(&mut link.stream, chunk).await?;
+        }
+        Ok(tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream)).await??)
+    }
+
+    /// What is expected while nothing was installed.
+    fn is_untouched(&self) {
+        assert_eq!(self.store.state().tokens.iter().count(), 0);
+        assert_eq!(self.store.status().fatal, None);
+    }
+}
+
+/// A snapshot of a cluster with one token, made by another node.
+async fn snapshot_elsewhere(dir: &std::path::Path) -> Result<(SnapshotMetaOf<TypeConfig>, Vec<u8>)> {
+    let mut machine = StateMachine::open(dir)?;
+    let command = Command::InitCluster { cluster: ClusterId(5), token: TokenId(1), token_hash: [7; 32] };
+    let payload = EntryPayload::Normal(Proposal(Entry { at: Timestamp(1), command }));
+    let entry = EntryOf::<TypeConfig>::new(LogId::new_term_index(1, 9), payload);
+    machine.apply(Box::pin(futures::stream::iter([Ok((entry, None))]))).await?;
+    let snapshot = machine.get_snapshot_builder().await.build_snapshot().await?;
+    Ok((snapshot.meta, std::fs::read(&snapshot.snapshot.path)?))
+}
+
+#[tokio::test]
+async fn only_a_whole_and_right_snapshot_is_installed() -> Result {
+    let dir = tempfile::tempdir()?;
+    let (meta, good) = snapshot_elsewhere(&dir.path().join("elsewhere")).await?;
+    let receiver = Receiver::start(dir.path()).await?;
+
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    for bad in [&flipped[..], &good[..good.len() - 1], b"", b"nothing of the kind"] {
+        match receiver.send(&meta, bad).await? {
+            Response::Failed(why) => assert!(why.contains("is damaged"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        receiver.is_untouched();
+    }
+    let another =
+        SnapshotMetaOf::<TypeConfig> { last_log_id: Some(LogId::new_term_index(1, 10)), ..meta.clone() };
+    match receiver.send(&another, &good).await? {
+        Response::Failed(why) => assert!(why.contains("the snapshot is of"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    receiver.is_untouched();
+
+    match receiver.send(&meta, &good).await? {
+        Response::Snapshot(_) => {}
+        other => panic!("{other:?}"),
+    }
+    let mut applied = receiver.store.applied();
+    tokio::time::timeout(PATIENCE, applied.wait_for(|index| *index == 9)).await??;
+    let state = receiver.store.state();
+    assert_eq!((state.cluster, state.tokens.iter().count()), (Some(ClusterId(5)), 1));
+    receiver.store.shutdown().await;
+
+    // It is on disk as well, and nothing that was received is left beside it.
+    let state_dir = dir.path().join("data/state");
+    assert_eq!(StateMachine::open(&state_dir)?.view().current().index, 9);
+    assert_eq!(std::fs::read_dir(state_dir)?.count(), 1);
+    Ok(())
+}
