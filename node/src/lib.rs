@@ -5,5 +5,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+mod output;
 pub mod server;
 pub mod telemetry;
+pub mod tree;

@@ -7,17 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{AttemptId, NodeId, NodeName};
-use futures::future::BoxFuture;
+use domain::NodeName;
 use raft_store::{Options, Store, Timings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::output::{self, Chunks, Output};
 use crate::api::{Api, Routes};
 use crate::config::Config;
-use crate::telemetry;
+use crate::{telemetry, tree};
 
 /// How long requests under way may take when the node stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -61,6 +59,9 @@ pub enum Error {
     /// Log and state.
     #[error(transparent)]
     Store(#[from] raft_store::OpenError),
+    /// The actors.
+    #[error(transparent)]
+    Tree(#[from] tree::Error),
     /// An address that cannot be listened on.
     #[error("cannot listen on {addr}: {source} (another process may use it; see {field})")]
     Bind {
@@ -79,41 +80,12 @@ pub struct Server {
     pub http_addr: std::net::SocketAddr,
     /// The replicated state.
     pub store: Store,
+    actors: actors::root::Handle,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     streams: TaskTracker,
     /// Held as long as the node lives: the lock of the data directory ends with it.
     _lock: File,
-}
-
-/// Outputs of attempts, until the bulk link is wired: says so to whoever asks.
-struct NoBulk;
-
-impl NoBulk {
-    fn refuse(node: NodeId) -> output::Error {
-        output::Error::Unreachable { node, why: "this build has no bulk link".to_owned() }
-    }
-}
-
-impl Output for NoBulk {
-    fn log(
-        &self,
-        node: NodeId,
-        _: AttemptId,
-        _: u64,
-        _: bool,
-    ) -> BoxFuture<'_, Result<Chunks, output::Error>> {
-        Box::pin(async move { Err(Self::refuse(node)) })
-    }
-
-    fn artifact(
-        &self,
-        node: NodeId,
-        _: AttemptId,
-        _: [u8; 32],
-    ) -> BoxFuture<'_, Result<Chunks, output::Error>> {
-        Box::pin(async move { Err(Self::refuse(node)) })
-    }
 }
 
 impl Server {
@@ -148,31 +120,46 @@ impl Server {
         let cluster_addr =
             if config.cluster.advertise.is_empty() { local } else { config.cluster.advertise.clone() };
         let incoming = port.incoming(links::Protocol::Raft)?;
+        let of_actors = port.incoming(links::Protocol::Actors)?;
+        let of_bulk = port.incoming(links::Protocol::Bulk)?;
+        let dialer = links::Dialer::new(identity);
         let (shutdown, tasks, streams) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
         tasks.spawn(port.run(shutdown.child_token()));
         let store = Store::open(Options {
             data_dir: config.node.data_dir.clone(),
             node,
-            name,
-            cluster_addr,
+            name: name.clone(),
+            cluster_addr: cluster_addr.clone(),
             seeds: config.cluster.seeds.clone(),
             bootstrap_expect: config.cluster.bootstrap_expect,
-            dialer: links::Dialer::new(identity),
+            dialer: dialer.clone(),
             incoming,
             timings: timings(config),
         })
         .await?;
+        let http_local = http_addr.to_string();
+        let advertised = &config.http.advertise;
+        let place = tree::Place {
+            node,
+            name,
+            cluster_addr,
+            http_addr: if advertised.is_empty() { http_local } else { advertised.clone() },
+            dialer,
+            actors: of_actors,
+            bulk: of_bulk,
+        };
+        let (actors, output) = tree::start(config, &store, place).await?;
         let api = Api {
             store: store.clone(),
             http: config.http.clone(),
             queue: config.queue.clone(),
-            output: Arc::new(NoBulk),
+            output: Arc::new(output),
             tasks: streams.clone(),
             shutdown: shutdown.clone(),
         };
         tasks.spawn(crate::api::serve(http, config.http.clone(), Routes::new(api), shutdown.clone(), GRACE));
         tracing::info!(%node, %http_addr, "the node runs");
-        Ok(Self { http_addr, store, shutdown, tasks, streams, _lock: lock })
+        Ok(Self { http_addr, store, actors, shutdown, tasks, streams, _lock: lock })
     }
 
     /// Serves metrics too.
@@ -189,11 +176,17 @@ impl Server {
         Ok(())
     }
 
-    /// Ends streams and requests, then the store.
+    /// Resolves when the actors gave up: the node must end, and its service manager start it again.
+    pub async fn failed(&mut self) {
+        self.actors.failed().await;
+    }
+
+    /// Ends streams and requests, then the actors, then the store. Containers go on.
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.streams.close();
         self.streams.wait().await;
+        self.actors.shutdown().await;
         self.tasks.close();
         self.tasks.wait().await;
         self.store.shutdown().await;

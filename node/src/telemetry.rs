@@ -80,6 +80,7 @@ pub fn metrics() -> Result<PrometheusHandle, Error> {
     describe_counter!(HTTP_REFUSED, "HTTP connections refused at the caps.");
     describe_counter!(WEBHOOKS, "Webhooks by forge and outcome.");
     raft_store::describe_metrics();
+    actors::metrics::describe();
     metrics_process::Collector::default().describe();
     Ok(handle)
 }

@@ -31,7 +31,7 @@ use warp::reply::Response;
 type Answer = Result<Response, Problem>;
 
 /// This node's clock.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp(since.as_millis() as u64)
 }

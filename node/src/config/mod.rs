@@ -128,7 +128,7 @@ impl Config {
         Ok(())
     }
 
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 11] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 15] {
         [
             ("node.slots", u64::from(self.node.slots), 0, 1024),
             ("cluster.bootstrap_expect", self.cluster.bootstrap_expect as u64, 1, 7),
@@ -140,6 +140,10 @@ impl Config {
             ("raft.heartbeat_ms", self.raft.heartbeat_ms, 10, 60_000),
             ("raft.propose_timeout_ms", self.raft.propose_timeout_ms, 100, 600_000),
             ("queue.max_open_jobs", u64::from(self.queue.max_open_jobs), 1, 10_000_000),
+            ("leases.node_ms", self.leases.node_ms, 100, 600_000),
+            ("runner.pids", u64::from(self.runner.pids), 16, 1_000_000),
+            ("runner.grace_ms", self.runner.grace_ms, 100, 600_000),
+            ("runner.max_log_bytes", self.runner.max_log_bytes, 1024, 1 << 40),
             ("queue.retention_hours", self.queue.retention_hours, 1, 876_000),
         ]
     }

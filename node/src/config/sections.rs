@@ -139,7 +139,7 @@ impl Default for Raft {
 pub struct Leases {
     /// Milliseconds after its last heartbeat when the leader counts a node as lost.
     pub leader_ms: u64,
-    /// Milliseconds without renewal when a node kills its own containers; less than `leader_ms`.
+    /// Milliseconds without renewal when a node kills its own containers, 100 to 600000; less than `leader_ms`.
     pub node_ms: u64,
 }
 
@@ -170,11 +170,11 @@ pub struct Runner {
     pub default_image: String,
     /// Image by label, for jobs that name none; the first label of the job that is found here wins.
     pub images: BTreeMap<String, String>,
-    /// Milliseconds between TERM and KILL.
+    /// Milliseconds between TERM and KILL, 100 to 600000.
     pub grace_ms: u64,
-    /// Hosts with private or loopback addresses that git may clone from.
-    pub allow_private_git: Vec<String>,
-    /// Bytes of output kept of one attempt.
+    /// Processes and threads of one attempt at one time, 16 to 1000000.
+    pub pids: u32,
+    /// Bytes of output kept of one attempt, 1 KiB to 1 TiB.
     pub max_log_bytes: u64,
 }
 
@@ -185,7 +185,7 @@ impl Default for Runner {
             default_image: "debian:bookworm".to_owned(),
             images: BTreeMap::new(),
             grace_ms: 10_000,
-            allow_private_git: Vec::new(),
+            pids: 4096,
             max_log_bytes: 1 << 30,
         }
     }
@@ -259,6 +259,9 @@ pub(super) fn range_text(field: &str) -> &'static str {
         "raft.propose_timeout_ms" => "100 to 600000 are allowed",
         "queue.max_open_jobs" => "1 to 10000000 are allowed",
         "queue.retention_hours" => "1 to 876000 are allowed",
+        "runner.pids" => "16 to 1000000 are allowed",
+        "runner.grace_ms" | "leases.node_ms" => "100 to 600000 are allowed",
+        "runner.max_log_bytes" => "1024 to 1099511627776 are allowed",
         _ => "1 to 1000000 are allowed",
     }
 }

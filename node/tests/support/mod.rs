@@ -66,6 +66,10 @@ impl Alone {
         config.node.data_dir = dir.path().join("data");
         config.http.listen = "127.0.0.1:0".to_owned();
         config.http.max_body_bytes = 4096;
+        // Plain processes, and none unless a test wants them.
+        config.runner.executor = node::config::Executor::Fake;
+        config.runner.grace_ms = 300;
+        config.node.slots = 0;
         config.http.header_timeout_ms = 300;
         config.http.body_timeout_ms = 300;
         config.cluster.listen = "127.0.0.1:0".to_owned();

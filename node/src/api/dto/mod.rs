@@ -19,13 +19,5 @@ fn time(at: Timestamp) -> Option<u64> {
 
 /// An outcome's name.
 fn outcome(outcome: Outcome) -> String {
-    match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::Failed => "failed",
-        Outcome::Cancelled => "cancelled",
-        Outcome::TimedOut => "timed_out",
-        Outcome::Skipped => "skipped",
-        Outcome::Lost => "lost",
-    }
-    .to_owned()
+    outcome.as_str().to_owned()
 }

@@ -1,0 +1,185 @@
+//! The actors of a node, put together from its configuration: executor, sources, logs, queue, runners.
+//!
+//! Must not know HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::artifacts::{Blobs, Limits};
+use actors::attempt::{self, Containers};
+use actors::executor::{DockerExecutor, Executor, FakeExecutor};
+use actors::logs::LogStore;
+use actors::root::{self, Handle, Parts};
+use actors::runner::Sources;
+use actors::shelf::NodeShelf;
+use actors::supervisor::Policy;
+use actors::workspace::Mirrors;
+use actors::{bulk, gateway, init_binary, queue, runner};
+use domain::{BootId, Capacity, JobSpec, NodeFacts, NodeId, NodeName, Resources, RunId};
+use links::{Dialer, Link};
+use raft_store::{Store, codec};
+use tokio::sync::mpsc;
+
+use crate::config::{self, Config};
+use crate::output::NodeOutput;
+
+/// Limit for one run of git, a fetch of a large repository among them.
+const GIT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Patience with another node's shelf.
+const SHELF_TIMEOUT: Duration = Duration::from_secs(10);
+/// What one attempt may keep.
+const ARTIFACTS: Limits = Limits { files: 1000, bytes: 4 << 30 };
+
+/// Why the actors of a node do not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The init for containers.
+    #[error("cannot install the init for containers below {}: {source} (see node.data_dir)", path.display())]
+    Init {
+        /// Where.
+        path: std::path::PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The executor.
+    #[error("{0} (see runner.executor)")]
+    Executor(#[from] actors::executor::Error),
+    /// The supervision tree.
+    #[error(transparent)]
+    Start(#[from] root::StartError),
+}
+
+/// Who a node is and how it reaches others.
+pub(crate) struct Place {
+    pub(crate) node: NodeId,
+    pub(crate) name: NodeName,
+    pub(crate) cluster_addr: String,
+    pub(crate) http_addr: String,
+    pub(crate) dialer: Dialer,
+    pub(crate) actors: mpsc::Receiver<Link>,
+    pub(crate) bulk: mpsc::Receiver<Link>,
+}
+
+/// Starts the actors of this node.
+pub(crate) async fn start(
+    config: &Config,
+    store: &Store,
+    place: Place,
+) -> Result<(Handle, NodeOutput), Error> {
+    let Place { node, name, cluster_addr, http_addr, dialer, actors, bulk } = place;
+    let replica: actors::replica::SharedReplica = Arc::new(store.clone());
+    // Docker binds directories by absolute paths only.
+    let data = std::path::absolute(&config.node.data_dir)
+        .map_err(|source| Error::Init { path: config.node.data_dir.clone(), source })?;
+    let attempts = data.join("attempts");
+    let logs = LogStore::new(attempts.clone(), config.runner.max_log_bytes);
+    let blobs = Blobs::new(data.join("blobs"));
+    let mirrors = Mirrors::new(data.join("mirrors"), GIT_TIMEOUT);
+    let init = init_binary::install(&data).map_err(|source| Error::Init { path: data.clone(), source })?;
+    let executor: Arc<dyn Executor> = match config.runner.executor {
+        config::Executor::Docker => Arc::new(DockerExecutor::connect(node, init)?),
+        config::Executor::Fake => Arc::new(FakeExecutor::new(init)),
+    };
+    let work = Containers::new(
+        attempt_options(config, node, name.clone(), attempts.clone()),
+        Arc::clone(&replica),
+        executor,
+        logs.clone(),
+        blobs.clone(),
+        mirrors.clone(),
+    );
+    let shelf = Arc::new(NodeShelf::new(logs, blobs));
+    let boot = BootId(rand::random());
+    let lease = Duration::from_millis(config.leases.leader_ms);
+    let facts = NodeFacts {
+        node,
+        name: name.clone(),
+        boot,
+        cluster_addr,
+        http_addr,
+        labels: config.node.labels.iter().cloned().collect(),
+        capacity: capacity(&config.node),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let handle = root::start(Parts {
+        replica: Arc::clone(&replica),
+        work: Arc::new(work),
+        sources: Sources { mirrors, expand: Arc::new(expand) },
+        wire: Some(gateway::Wire { dialer: dialer.clone(), incoming: actors }),
+        bulk: Some(bulk::child(Arc::clone(&shelf) as _, bulk, bulk::Options::default())),
+        gateway: gateway::Options::new(node, name, boot),
+        queue: queue::Options {
+            lease,
+            retention: Duration::from_secs(config.queue.retention_hours * 3600),
+            ..queue::Options::default()
+        },
+        runner: runner::Options {
+            facts,
+            attempts,
+            heartbeat: heartbeat(config),
+            first_lease: lease,
+            margin: lease - Duration::from_millis(config.leases.node_ms),
+        },
+        policy: Policy::default(),
+    })
+    .await?;
+    let client = bulk::Client::new(dialer, replica, SHELF_TIMEOUT);
+    Ok((handle, NodeOutput::new(node, shelf, client, store.clone())))
+}
+
+/// Often enough that several may be lost before the lease runs out.
+fn heartbeat(config: &Config) -> Duration {
+    Duration::from_millis((config.leases.node_ms / 10).clamp(50, 2000))
+}
+
+fn attempt_options(
+    config: &Config,
+    node: NodeId,
+    name: NodeName,
+    attempts: std::path::PathBuf,
+) -> attempt::Options {
+    attempt::Options {
+        node,
+        name,
+        attempts,
+        default_image: config.runner.default_image.clone(),
+        images: config.runner.images.clone(),
+        grace: Duration::from_millis(config.runner.grace_ms),
+        pids: config.runner.pids,
+        git_timeout: GIT_TIMEOUT,
+        artifacts: ARTIFACTS,
+    }
+}
+
+/// What the node offers: as configured, or by what the machine has.
+fn capacity(node: &config::Node) -> Capacity {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = rustix::system::sysinfo();
+    let total_mib = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit)) >> 20;
+    let memory_mib = match node.memory_mib {
+        0 => u32::try_from(total_mib / 4 * 3).unwrap_or(u32::MAX),
+        configured => configured,
+    };
+    let cpu_millis = match node.cpu_millis {
+        0 => u32::try_from(cpus * 1000).unwrap_or(u32::MAX),
+        configured => configured,
+    };
+    Capacity { resources: Resources { cpu_millis, memory_mib }, slots: node.slots }
+}
+
+/// Workflow files to runs, with ids of this node's clock and codec.
+fn expand(files: &[(String, Vec<u8>)], event: &domain::Event, only_path: &str) -> Vec<domain::NewRun> {
+    workflow::expand(files, event, only_path, &mut Mint)
+}
+
+struct Mint;
+
+impl workflow::Mint for Mint {
+    fn run_id(&mut self) -> RunId {
+        RunId::from_parts(crate::api::now(), rand::random())
+    }
+
+    fn encode(&self, spec: &JobSpec) -> Result<Vec<u8>, String> {
+        codec::encode(spec).map_err(|error| error.to_string())
+    }
+}
