@@ -58,18 +58,19 @@ pub async fn node(path: Option<&Path>) -> Result<(), Failure> {
     let handle = telemetry::metrics()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = Server::start(&config).await?;
+    let mut server = Server::start(&config).await?;
     if let Err(error) = server.serve_metrics(&config.metrics.listen, handle).await {
         server.stop().await;
         return Err(error.into());
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping");
+    let asked = tokio::select! {
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+        () = server.failed() => false,
+    };
+    tracing::info!(asked, "stopping");
     server.stop().await;
-    Ok(())
+    if asked { Ok(()) } else { Err(crate::server::Error::GaveUp.into()) }
 }
 
 /// Prints the configuration or its reference.

@@ -2,9 +2,25 @@
 //!
 //! Must not know how the server works: everything but `node`, `config` and `ca` goes through the HTTP API.
 
+mod artifacts;
 mod client;
+mod events;
+mod failure;
+mod follow;
+mod jobs;
+mod lint;
+mod live;
 mod local;
-mod remote;
+mod logs;
+mod nodes;
+mod pages;
+mod repos;
+mod runs;
+mod sse;
+mod submit;
+mod table;
+mod target;
+mod tokens;
 mod watch;
 
 use std::path::PathBuf;
@@ -13,64 +29,23 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use client::Client;
+pub use failure::Failure;
 
-/// Why a command fails.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The API refused.
-    #[error("{0}")]
-    Problem(#[from] crate::api::Problem),
-    /// No answer.
-    #[error("cannot reach {addr}: {why}; is the node running? (--addr, TROUPE_ADDR)")]
-    Unreachable {
-        /// Which address.
-        addr: String,
-        /// The library's words.
-        why: String,
-    },
-    /// An answer that makes no sense.
-    #[error("{addr} answered something that is not Troupe's API: {why}")]
-    BadAnswer {
-        /// Which address.
-        addr: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// Configuration.
-    #[error(transparent)]
-    Config(#[from] crate::config::Error),
-    /// Telemetry.
-    #[error(transparent)]
-    Telemetry(#[from] crate::telemetry::Error),
-    /// The node did not start.
-    #[error(transparent)]
-    Server(#[from] crate::server::Error),
-    /// Certificates.
-    #[error(transparent)]
-    Links(#[from] links::Error),
-    /// Writing out.
-    #[error("cannot write: {0}")]
-    Output(#[from] std::io::Error),
-}
-
-impl Failure {
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Problem(problem) => problem.code.exit_code(),
-            Self::Unreachable { .. } | Self::BadAnswer { .. } => 5,
-            Self::Config(_) => 2,
-            Self::Telemetry(_) | Self::Server(_) | Self::Links(_) | Self::Output(_) => 6,
-        }
-    }
-}
+use crate::api::dto::Dispatch;
 
 /// Runs builds on a cluster of identical nodes.
 #[derive(Debug, Parser)]
 #[command(name = "troupe", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// The API of any node.
-    #[arg(long, env = "TROUPE_ADDR", default_value = "http://127.0.0.1:7070", global = true)]
-    addr: String,
+    /// The API of any node; when several are given, the next is asked when one cannot be reached.
+    #[arg(
+        long,
+        env = "TROUPE_ADDR",
+        default_value = "http://127.0.0.1:7070",
+        value_delimiter = ',',
+        global = true
+    )]
+    addr: Vec<String>,
     /// An API token.
     #[arg(long, env = "TROUPE_TOKEN", default_value = "", hide_env_values = true, global = true)]
     token: String,
@@ -100,8 +75,63 @@ enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+    /// Workflow files.
+    #[command(subcommand)]
+    Workflow(lint::Command),
     #[command(flatten)]
-    Remote(remote::Command),
+    Remote(Box<Remote>),
+}
+
+/// Commands that ask a node.
+#[derive(Debug, Subcommand)]
+enum Remote {
+    /// Submits an ad hoc job.
+    Submit(submit::Args),
+    /// Runs, newest first.
+    Runs(runs::List),
+    /// One run.
+    #[command(subcommand)]
+    Run(runs::Command),
+    /// Jobs, newest first.
+    Jobs(jobs::List),
+    /// What jobs wrote.
+    Logs(logs::Args),
+    /// Files that an attempt kept.
+    Artifacts(artifacts::Args),
+    /// Nodes.
+    Nodes,
+    /// Stops (or with --off allows) new placements on a node.
+    Drain {
+        /// Name or id.
+        node: String,
+        /// Allow placements again.
+        #[arg(long)]
+        off: bool,
+    },
+    /// Repositories.
+    #[command(subcommand)]
+    Repo(repos::Command),
+    /// Runs a workflow by hand.
+    Dispatch {
+        /// The repository's name.
+        repo: domain::RepoName,
+        /// The workflow's path.
+        workflow: String,
+        /// Branch or full ref.
+        #[arg(long, default_value = "main")]
+        git_ref: String,
+    },
+    /// Where a delivery stands, and the runs it became.
+    Delivery {
+        /// Its id.
+        id: domain::DeliveryId,
+    },
+    /// API tokens.
+    #[command(subcommand)]
+    Token(tokens::Command),
+    /// The cluster as the node sees it.
+    #[command(alias = "cluster")]
+    Status,
 }
 
 /// Runs the command of this process's arguments.
@@ -118,7 +148,10 @@ pub fn main() -> ExitCode {
     match runtime.block_on(run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("troupe: {failure}");
+            // Whoever reads no further knows why.
+            if !failure.is_unheard() {
+                table::say(&failure.to_string());
+            }
             ExitCode::from(failure.exit_code())
         }
     }
@@ -132,10 +165,31 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "troupe", &mut std::io::stdout());
         }
+        Command::Workflow(command) => return lint::run(&command, cli.json),
         Command::Remote(command) => {
-            let client = Client::new(&cli.addr, &cli.token);
-            return remote::run(&client, command, cli.json).await;
+            let client = Client::new(&cli.addr, &cli.token)?;
+            return remote(&client, *command, cli.json).await;
         }
     }
     Ok(0)
+}
+
+async fn remote(client: &Client, command: Remote, json: bool) -> Result<u8, Failure> {
+    match command {
+        Remote::Submit(args) => submit::run(client, args, json).await,
+        Remote::Runs(what) => runs::list(client, &what, json).await,
+        Remote::Run(command) => runs::run(client, command, json).await,
+        Remote::Jobs(what) => jobs::list(client, &what, json).await,
+        Remote::Logs(args) => logs::run(client, &args, json).await,
+        Remote::Artifacts(args) => artifacts::run(client, &args, json).await,
+        Remote::Nodes => nodes::list(client, json).await,
+        Remote::Drain { node, off } => nodes::drain(client, &node, off, json).await,
+        Remote::Repo(command) => repos::run(client, command, json).await,
+        Remote::Dispatch { repo, workflow, git_ref } => {
+            repos::dispatch(client, &repo, &Dispatch { workflow, git_ref }, json).await
+        }
+        Remote::Delivery { id } => repos::delivery(client, id, json).await,
+        Remote::Token(command) => tokens::run(client, command, json).await,
+        Remote::Status => nodes::status(client, json).await,
+    }
 }

@@ -1,0 +1,218 @@
+//! `troupe artifacts`: what an attempt kept, listed or brought here.
+//!
+//! Nothing is ever written outside the folder that was given, whatever the server says; a file appears under its name
+//! only when it is whole.
+
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use domain::AttemptId;
+use futures::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::client::escaped;
+use super::target::{self, Target};
+use super::{Client, Failure, runs, table};
+use crate::api::dto::ArtifactView;
+use crate::api::page::Page;
+
+/// `troupe artifacts`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A job as RUN.INDEX, or a run with one job.
+    target: Target,
+    /// Those of this attempt; the latest when none is named.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    attempt: Option<u16>,
+    /// Brings them into this folder, which is made when it is not there.
+    #[arg(long, value_name = "DIR")]
+    download: Option<PathBuf>,
+    /// Overwrites files that are there.
+    #[arg(long, requires = "download")]
+    force: bool,
+    /// Only these paths.
+    #[arg(requires = "download")]
+    paths: Vec<String>,
+}
+
+/// Runs the command; the answer is the exit code.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure> {
+    let run = runs::fetch(client, args.target.run()).await?;
+    let (id, job) = args.target.job(&run)?;
+    let attempt = target::attempt(id, job, args.attempt)?;
+    let list: Value = client.get(&target::path(attempt, "/artifacts")).await?;
+    let Some(dir) = &args.download else {
+        table::show(&list, &["path", "size", "sha256"], json)?;
+        return Ok(0);
+    };
+    let page: Page<ArtifactView> =
+        serde_json::from_value(list).map_err(|error| client.bad(error.to_string()))?;
+    let wanted = wanted(page.items, &args.paths, attempt)?;
+    std::fs::create_dir_all(dir)?;
+    let folder = Folder { path: dir, force: args.force };
+    // Whatever stops one is found before the first is fetched.
+    let places = wanted.iter().map(|artifact| folder.place(&artifact.path)).collect::<Result<Vec<_>, _>>()?;
+    for (artifact, place) in wanted.iter().zip(&places) {
+        let file = fetch(client, attempt, artifact, dir).await?;
+        folder.put(file, &artifact.path, place)?;
+        if json {
+            table::line(&json!({ "path": artifact.path, "file": place, "size": artifact.size }))?;
+        } else {
+            writeln!(std::io::stdout(), "{}", table::plain(&place.display().to_string()))?;
+        }
+    }
+    Ok(0)
+}
+
+/// All, or those of the paths that are named.
+fn wanted(
+    all: Vec<ArtifactView>,
+    paths: &[String],
+    attempt: AttemptId,
+) -> Result<Vec<ArtifactView>, Failure> {
+    if paths.is_empty() {
+        return Ok(all);
+    }
+    let one = |path: &String| {
+        let found = all.iter().find(|artifact| artifact.path == *path).cloned();
+        found.ok_or_else(|| Failure::NoArtifact { attempt, path: path.clone() })
+    };
+    paths.iter().map(one).collect()
+}
+
+/// Brings one into a temporary file of the folder, and checks that it is what was kept.
+async fn fetch(
+    client: &Client,
+    attempt: AttemptId,
+    artifact: &ArtifactView,
+    dir: &Path,
+) -> Result<NamedTempFile, Failure> {
+    let parts: Vec<_> = artifact.path.split('/').map(escaped).collect();
+    let path = target::path(attempt, &format!("/artifacts/{}", parts.join("/")));
+    let response = client.send(Method::GET, &path, |request| request).await?;
+    // Readable by whom the umask says, as any file made by a command.
+    let mut file = tempfile::Builder::new()
+        .prefix(".troupe-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(dir)?;
+    let corrupt = |what: String| Failure::Corrupt { path: artifact.path.clone(), what };
+    let (mut digest, mut size, mut stream) = (Sha256::new(), 0_u64, response.bytes_stream());
+    while let Some(bytes) = stream.next().await {
+        let bytes = bytes.map_err(|error| client.broken(&error))?;
+        size += bytes.len() as u64;
+        if size > artifact.size {
+            return Err(corrupt(format!("it has more than {} bytes", artifact.size)));
+        }
+        digest.update(&bytes);
+        file.write_all(&bytes)?;
+    }
+    if size != artifact.size {
+        return Err(corrupt(format!("it has {size} bytes instead of {}", artifact.size)));
+    }
+    let found = hex::encode(digest.finalize());
+    if found != artifact.sha256 {
+        return Err(corrupt(format!("its SHA-256 is {found} instead of {}", artifact.sha256)));
+    }
+    Ok(file)
+}
+
+/// Where files go.
+struct Folder<'a> {
+    path: &'a Path,
+    force: bool,
+}
+
+impl Folder<'_> {
+    /// Where an artifact goes: always below the folder, and through no link that leads out of it.
+    fn place(&self, artifact: &str) -> Result<PathBuf, Failure> {
+        let refuse = |why| Failure::UnsafePath { path: artifact.to_owned(), why };
+        let parts: Vec<&str> = artifact.split('/').collect();
+        if parts.iter().any(|part| part.is_empty() || matches!(*part, "." | "..") || part.contains('\0')) {
+            return Err(refuse("it is not a plain relative path"));
+        }
+        let mut place = self.path.to_owned();
+        for (at, part) in parts.iter().enumerate() {
+            place.push(part);
+            let last = at + 1 == parts.len();
+            match std::fs::symlink_metadata(&place) {
+                Ok(found) if !last && !found.is_dir() => {
+                    return Err(refuse("a part of it is there already, and is not a folder"));
+                }
+                Ok(found) if last && found.is_dir() => return Err(refuse("a folder is there already")),
+                Ok(_) if last && !self.force => return Err(Failure::Exists { path: place }),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(place)
+    }
+
+    /// Gives a whole file its name.
+    fn put(&self, file: NamedTempFile, artifact: &str, place: &Path) -> Result<(), Failure> {
+        // Looked at again: the last one that was written may have made a folder or a file of this name.
+        self.place(artifact)?;
+        if let Some(parent) = place.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let named = if self.force { file.persist(place) } else { file.persist_noclobber(place) };
+        match named {
+            Ok(_) => Ok(()),
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(Failure::Exists { path: place.to_owned() })
+            }
+            Err(error) => Err(error.error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_relative_paths_have_a_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder { path: dir.path(), force: true };
+        for path in ["../x", "a/../../x", "/etc/x", "a//x", "", ".", "./x", "a/.", "a/", "x\0y"] {
+            let refused = folder.place(path);
+            assert!(matches!(refused, Err(Failure::UnsafePath { .. })), "{path:?}: {refused:?}");
+        }
+        for path in ["x", "a/b/c", "..x", "a/...", "a\\..\\b"] {
+            assert_eq!(folder.place(path).unwrap(), dir.path().join(path));
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_folder_is_not_followed() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("out")).unwrap();
+        let folder = Folder { path: dir.path(), force: true };
+        assert!(matches!(folder.place("out/x"), Err(Failure::UnsafePath { .. })));
+        // The link itself may be replaced by a file: that writes in the folder.
+        let mut file = NamedTempFile::new_in(dir.path()).unwrap();
+        file.write_all(b"new").unwrap();
+        let place = folder.place("out").unwrap();
+        folder.put(file, "out", &place).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("out")).unwrap(), b"new");
+        assert!(outside.path().read_dir().unwrap().next().is_none());
+    }
+
+    #[test]
+    fn what_is_there_stays_unless_forced() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x"), "old").unwrap();
+        let folder = Folder { path: dir.path(), force: false };
+        assert!(matches!(folder.place("x"), Err(Failure::Exists { .. })));
+        assert!(matches!(folder.place("x/y"), Err(Failure::UnsafePath { .. })));
+        assert!(Folder { force: true, ..folder }.place("x").is_ok());
+    }
+}

@@ -1,0 +1,161 @@
+//! Why a command fails, and its exit code (docs/cli.md).
+//!
+//! Must not know which command failed.
+
+use std::path::PathBuf;
+
+use domain::{AttemptId, JobId, RunId};
+
+use crate::api::Code;
+
+/// The exit code of what may go well at another time.
+const UNAVAILABLE: u8 = 5;
+
+/// Why a command fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The API refused.
+    #[error("{0}")]
+    Problem(#[from] crate::api::Problem),
+    /// No answer.
+    #[error("cannot reach {addr}: {why}; is the node running? (--addr, TROUPE_ADDR)")]
+    Unreachable {
+        /// Which address.
+        addr: String,
+        /// The library's words.
+        why: String,
+    },
+    /// An answer that makes no sense.
+    #[error("{addr} answered something that is not Troupe's API: {why}")]
+    BadAnswer {
+        /// Which address.
+        addr: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// An answer that ended before its end.
+    #[error("the connection to {addr} broke: {why}")]
+    Broken {
+        /// Which address.
+        addr: String,
+        /// What happened.
+        why: String,
+    },
+    /// The library of the client did not start.
+    #[error("cannot make an HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
+    /// A file that was named cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Input {
+        /// Which; `-` is the standard input.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The run has no job of that index.
+    #[error("run {} has no job {}", job.run, job.index)]
+    NoJob {
+        /// Which.
+        job: JobId,
+    },
+    /// The job was never placed.
+    #[error("job {job} has no attempt, it is {state}; `troupe logs --follow` waits for one")]
+    NoAttempt {
+        /// Which.
+        job: JobId,
+        /// Its state, or how it ended.
+        state: String,
+    },
+    /// What is about one job was asked of a run with several.
+    #[error("run {run} has {count} jobs: name one as {run}.INDEX")]
+    SeveralJobs {
+        /// Which.
+        run: RunId,
+        /// How many.
+        count: usize,
+    },
+    /// No such file among an attempt's artifacts.
+    #[error("attempt {attempt} kept no file {path:?}")]
+    NoArtifact {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What was asked for.
+        path: String,
+    },
+    /// A path that could lead out of the folder that was given.
+    #[error("the artifact {path:?} is not written: {why}")]
+    UnsafePath {
+        /// What the server says.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Something is there already.
+    #[error("{} exists; --force overwrites it", path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// What came is not what was kept.
+    #[error("the artifact {path:?} is not what was kept: {what}; nothing was written")]
+    Corrupt {
+        /// Which.
+        path: String,
+        /// Found, and expected.
+        what: String,
+    },
+    /// Configuration.
+    #[error(transparent)]
+    Config(#[from] crate::config::Error),
+    /// Telemetry.
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::Error),
+    /// The node did not start.
+    #[error(transparent)]
+    Server(#[from] crate::server::Error),
+    /// Certificates.
+    #[error(transparent)]
+    Links(#[from] links::Error),
+    /// Writing out.
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// The exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Problem(problem) => problem.code.exit_code(),
+            Self::Unreachable { .. } | Self::BadAnswer { .. } | Self::Broken { .. } => UNAVAILABLE,
+            Self::Config(_) | Self::Input { .. } | Self::SeveralJobs { .. } => 2,
+            Self::NoJob { .. } | Self::NoAttempt { .. } | Self::NoArtifact { .. } => 3,
+            Self::Exists { .. } => 4,
+            Self::Telemetry(_)
+            | Self::Server(_)
+            | Self::Links(_)
+            | Self::Output(_)
+            | Self::Http(_)
+            | Self::UnsafePath { .. }
+            | Self::Corrupt { .. } => 6,
+        }
+    }
+
+    /// True when the same request may go well at another time, or at another node.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.exit_code() == UNAVAILABLE
+    }
+
+    /// True when there is no such thing, or not yet.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.code == Code::NotFound)
+    }
+
+    /// True when whoever read our output has gone.
+    #[must_use]
+    pub fn is_unheard(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
