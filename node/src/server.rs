@@ -62,6 +62,9 @@ pub enum Error {
     /// The actors.
     #[error(transparent)]
     Tree(#[from] tree::Error),
+    /// They ended by themselves.
+    #[error("the actors of this node failed again and again; its log says why")]
+    GaveUp,
     /// An address that cannot be listened on.
     #[error("cannot listen on {addr}: {source} (another process may use it; see {field})")]
     Bind {
