@@ -191,7 +191,6 @@ listen = "127.0.0.1:$(metrics_port "$n")"
 
 [runner]
 default_image = "troupe/busybox:local"
-allow_private_git = ["127.0.0.1"]
 END
 }
 
