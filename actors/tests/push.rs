@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
-#[path = "support/git_server.rs"]
-mod git_server;
 mod support;
 
 use std::collections::BTreeMap;
@@ -28,8 +26,8 @@ use domain::{
     AttemptId, BootId, Capacity, Command, DeliveryId, DeliveryState, Event, EventKind, JobId, JobSpec,
     Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId, Timestamp,
 };
+use fixtures::GitServer;
 use futures::StreamExt;
-use git_server::Server;
 use raft_store::codec;
 use support::OneCopy;
 
@@ -139,7 +137,7 @@ fn expand(files: &[(String, Vec<u8>)], event: &Event, only_path: &str) -> Vec<do
 }
 
 async fn pushed(docker: bool) {
-    let server = Server::start().unwrap();
+    let server = GitServer::start("on: push\n").unwrap();
     server.commit("hello.txt", "hello there").unwrap();
     let commit = server.commit(".github/workflows/ci.yml", WORKFLOW).unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -1,8 +1,5 @@
 //! Sources against a real git server.
 
-#[path = "support/git_server.rs"]
-mod git_server;
-
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -10,12 +7,15 @@ use std::time::Duration;
 
 use actors::workspace::{Checkout, CloneUrl, Error, Mirrors, Source, checkout};
 use domain::RepoId;
-use git_server::{Server, git};
-
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+use fixtures::{GitServer, Result, git};
 
 fn mirrors(dir: &Path) -> Mirrors {
     Mirrors::new(dir.join("mirrors"), Duration::from_secs(60))
+}
+
+fn source(server: &GitServer, git_ref: &str, commit: &str) -> Result<Source> {
+    let url = CloneUrl::parse(&server.url())?;
+    Ok(Source { repo: RepoId(7), url, git_ref: git_ref.to_owned(), commit: commit.to_owned() })
 }
 
 fn wanted(mirrors: &Mirrors, root: &Path, commit: &str, path: &str, depth: u32) -> Checkout {
@@ -35,16 +35,16 @@ fn wanted(mirrors: &Mirrors, root: &Path, commit: &str, path: &str, depth: u32) 
 
 #[tokio::test]
 async fn a_commit_is_fetched_incrementally_and_its_workflows_read() -> Result {
-    let server = Server::start()?;
+    let server = GitServer::start("on: push\n")?;
     let dir = tempfile::tempdir()?;
     let mirrors = mirrors(dir.path());
-    let first = mirrors.ensure(&server.source("refs/heads/main", "")?).await?;
+    let first = mirrors.ensure(&source(&server, "refs/heads/main", "")?).await?;
     assert_eq!(
         mirrors.read_workflows(RepoId(7), &first).await?,
         [(".github/workflows/ci.yml".to_owned(), b"on: push\n".to_vec())]
     );
     let second = server.commit(".troupe/workflows/b.yaml", "on: push # troupe\n")?;
-    assert_eq!(mirrors.ensure(&server.source("refs/heads/main", &second)?).await?, second);
+    assert_eq!(mirrors.ensure(&source(&server, "refs/heads/main", &second)?).await?, second);
     let files = mirrors.read_workflows(RepoId(7), &second).await?;
     assert_eq!(files.iter().map(|(p, _)| p.as_str()).collect::<Vec<_>>(), [".troupe/workflows/b.yaml"]);
     Ok(())
@@ -52,16 +52,16 @@ async fn a_commit_is_fetched_incrementally_and_its_workflows_read() -> Result {
 
 #[tokio::test]
 async fn what_is_not_there_is_said() -> Result {
-    let server = Server::start()?;
+    let server = GitServer::start("on: push\n")?;
     let dir = tempfile::tempdir()?;
     let mirrors = mirrors(dir.path());
     let absent = "0123456789012345678901234567890123456789";
-    let error = mirrors.ensure(&server.source("refs/heads/main", absent)?).await.unwrap_err();
+    let error = mirrors.ensure(&source(&server, "refs/heads/main", absent)?).await.unwrap_err();
     assert!(matches!(&error, Error::NoSuchCommit { wanted, .. } if wanted == absent), "{error}");
-    let error = mirrors.ensure(&server.source("--upload-pack=touch", "")?).await.unwrap_err();
+    let error = mirrors.ensure(&source(&server, "--upload-pack=touch", "")?).await.unwrap_err();
     assert!(matches!(error, Error::BadRef { .. }), "{error}");
-    let url = CloneUrl::parse(&format!("git://127.0.0.1:{}/absent", server.port))?;
-    let error = mirrors.ensure(&Source { url, ..server.source("refs/heads/main", "")? }).await.unwrap_err();
+    let url = CloneUrl::parse(&server.url().replace("demo", "absent"))?;
+    let error = mirrors.ensure(&Source { url, ..source(&server, "refs/heads/main", "")? }).await.unwrap_err();
     assert!(matches!(error, Error::Failed { .. }), "{error}");
     Ok(())
 }
@@ -80,12 +80,12 @@ async fn credentials_reach_neither_the_command_line_nor_the_error() -> Result {
 
 #[tokio::test]
 async fn a_checkout_is_a_usable_clone_of_the_wanted_depth() -> Result {
-    let server = Server::start()?;
+    let server = GitServer::start("on: push\n")?;
     server.commit("file", "one")?;
     let second = server.commit("file", "two")?;
     let dir = tempfile::tempdir()?;
     let mirrors = mirrors(dir.path());
-    mirrors.ensure(&server.source("refs/heads/main", &second)?).await?;
+    mirrors.ensure(&source(&server, "refs/heads/main", &second)?).await?;
     let workspace = dir.path().join("workspace");
     fs::create_dir(&workspace)?;
     for (depth, commits) in [(1, "1"), (2, "2"), (0, "3"), (9, "3")] {

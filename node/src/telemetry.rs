@@ -54,8 +54,10 @@ pub fn log(log: &config::Log) -> Result<(), Error> {
         level: log.level.clone(),
         why: why.to_string(),
     };
-    // Below info, ractor_cluster logs whole payloads.
-    let filter = EnvFilter::try_new(format!("{},ractor_cluster=info", log.level)).map_err(level)?;
+    // At info, openraft tells of each step of an election and dumps its state; whoever wants that names it. Below info,
+    // ractor_cluster logs whole payloads, which nobody may want.
+    let filter = format!("openraft=warn,chunked_wal=warn,{},ractor_cluster=info", log.level);
+    let filter = EnvFilter::try_new(filter).map_err(level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -156,34 +156,3 @@ async fn read(response: Response) -> (StatusCode, Value) {
     let status = response.status();
     (status, response.json().await.unwrap_or(Value::Null))
 }
-
-/// Two nodes of one cluster; a change waits `propose_timeout_ms` for a leader.
-pub async fn pair(propose_timeout_ms: u64) -> (Alone, Alone) {
-    let ca = tempfile::tempdir().unwrap();
-    links::ca::init(ca.path()).unwrap();
-    // Loopback addresses of this process alone: nextest runs each test in a process of its own.
-    let pid = std::process::id();
-    let addr = |n: u32| format!("127.{}.{}.{}:7071", 1 + (pid >> 8) % 254, pid % 256, n);
-    let seeds = vec![addr(1), addr(2)];
-    let launch = |n: u32| {
-        let (seeds, ca, listen) = (seeds.clone(), ca.path().to_owned(), addr(n));
-        Alone::launch(move |config| {
-            let name = format!("node-{n}");
-            let files = links::ca::issue(&ca, &ca, &name.parse().unwrap(), 1).unwrap();
-            config.node.name = name;
-            config.cluster.listen = listen;
-            config.cluster.seeds = seeds;
-            config.cluster.bootstrap_expect = 2;
-            config.raft.propose_timeout_ms = propose_timeout_ms;
-            (config.cluster.ca, config.cluster.cert, config.cluster.key) = (files.ca, files.cert, files.key);
-        })
-    };
-    let (mut one, mut two) = tokio::join!(launch(1), launch(2));
-    for node in [&one, &two] {
-        let store = node.store().clone();
-        store.applied().wait_for(|_| store.state().cluster.is_some()).await.unwrap();
-    }
-    let token = one.admin_token().or_else(|| two.admin_token()).unwrap();
-    (one.token, two.token) = (token.clone(), token);
-    (one, two)
-}

@@ -1,1 +1,34 @@
-//! chaos
+//! Clusters of real processes and real containers, seen from outside: over HTTP, through the command line, through Docker.
+//!
+//! Must not know anything of the inside: what cannot be seen from outside is not asserted here. A helper that cannot go on
+//! panics and says why: it is the test that fails.
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
+
+pub mod addresses;
+pub mod binary;
+pub mod cluster;
+pub mod containers;
+pub mod follower;
+pub mod node;
+pub mod push;
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// The longest that anything is waited for. Nothing should take this long; it bounds a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// When there is none for 90 s.
+pub async fn until<T>(what: impl Display, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {} s in vain until {what}", PATIENCE.as_secs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -14,10 +14,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("workflow", &["domain"]),
     ("forge", &["domain"]),
     ("raft-store", &["domain", "links"]),
-    ("actors", &["domain", "forge", "init", "links", "raft-store", "workflow"]),
+    ("actors", &["domain", "fixtures", "forge", "init", "links", "raft-store", "workflow"]),
     ("node", &["actors", "domain", "forge", "init", "links", "raft-store", "workflow"]),
     // Sees processes from outside, over HTTP.
-    ("tests/chaos", &["domain"]),
+    ("tests/chaos", &["domain", "fixtures"]),
+    ("tests/fixtures", &[]),
     ("tests/tidy", &[]),
 ];
 
