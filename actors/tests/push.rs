@@ -23,8 +23,8 @@ use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
 use actors::{gateway, init_binary, queue, runner};
 use domain::{
-    AttemptId, BootId, Capacity, Command, DeliveryId, DeliveryState, Event, EventKind, JobId, JobSpec,
-    Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId, Timestamp,
+    AttemptId, BootId, Capacity, ClusterState, Command, DeliveryId, DeliveryState, Event, EventKind, JobId,
+    JobSpec, Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId, Timestamp,
 };
 use fixtures::GitServer;
 use futures::StreamExt;
@@ -41,7 +41,7 @@ jobs:
     steps:
       - uses: actions/checkout@v4
       - run: |
-          echo \"on $GITHUB_REF_NAME of $GITHUB_REPOSITORY: $(cat hello.txt)\"
+          echo \"on $GITHUB_REF_NAME of $GITHUB_REPOSITORY: $(cat folder/hello.txt)\"
           test -f .git/HEAD
       - run: exit 3
         continue-on-error: true
@@ -136,12 +136,11 @@ fn expand(files: &[(String, Vec<u8>)], event: &Event, only_path: &str) -> Vec<do
     workflow::expand(files, event, only_path, &mut Mint(0))
 }
 
-async fn pushed(docker: bool) {
+/// Pushes a commit with this workflow, and waits until its run is over.
+async fn push(node: &Node, workflow: &str) -> (Arc<ClusterState>, RunId) {
     let server = GitServer::start("on: push\n").unwrap();
-    server.commit("hello.txt", "hello there").unwrap();
-    let commit = server.commit(".github/workflows/ci.yml", WORKFLOW).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let node = start(dir.path(), docker).await;
+    server.commit("folder/hello.txt", "hello there").unwrap();
+    let commit = server.commit(".github/workflows/ci.yml", workflow).unwrap();
     node.copy.apply(Command::PutRepo {
         id: REPO,
         name: "team/demo".parse().unwrap(),
@@ -173,6 +172,13 @@ async fn pushed(docker: bool) {
         panic!("not expanded");
     };
     let run = runs[0];
+    (state, run)
+}
+
+async fn pushed(docker: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), docker).await;
+    let (state, run) = push(&node, WORKFLOW).await;
     let attempt = |index| AttemptId { job: JobId { run, index }, number: 1 };
     let first = state.attempts.get(&attempt(0)).unwrap();
     assert_eq!(state.runs.get(&run).unwrap().outcome, Some(Outcome::Succeeded), "{first:?}");
@@ -188,20 +194,25 @@ async fn pushed(docker: bool) {
     assert!(matches!(frame.content, Content::Output(_, ref rest) if rest == b"ted\n"), "{frame:?}");
     let absent = AttemptId { job: JobId { run: RunId(1), index: 0 }, number: 1 };
     assert!(node.shelf.log(absent, 0, true).await.is_none());
-    node.handle.runners().idle().await;
-    node.handle.shutdown().await;
-    let label = format!("label=troupe.node={}", node.node);
-    let listed = Process::new("docker").args(["ps", "-aq", "--filter", &label]).output();
-    let left = listed.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
-    assert_eq!(left, "", "containers are removed once their end is reported");
-    for slot in 0..2 {
-        let _ = Process::new("docker")
-            .args(["network", "rm", &format!("troupe-{}-slot-{slot}", node.node)])
-            .output();
-    }
+    node.end().await;
 }
 
 impl Node {
+    /// Ends it; nothing of it may be left.
+    async fn end(self) {
+        self.handle.runners().idle().await;
+        self.handle.shutdown().await;
+        let label = format!("label=troupe.node={}", self.node);
+        let listed = Process::new("docker").args(["ps", "-aq", "--filter", &label]).output();
+        let left = listed.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+        assert_eq!(left, "", "containers are removed once their end is reported");
+        for slot in 0..2 {
+            let _ = Process::new("docker")
+                .args(["network", "rm", &format!("troupe-{}-slot-{slot}", self.node)])
+                .output();
+        }
+    }
+
     async fn output(&self, attempt: AttemptId) -> String {
         let frames = follow(self.logs.clone(), attempt, 0);
         let bytes = frames.map(|frame| match frame.unwrap().content {
@@ -224,4 +235,33 @@ async fn a_push_becomes_finished_containers() {
         return;
     }
     pushed(true).await;
+}
+
+#[tokio::test]
+async fn a_checkout_belongs_to_the_user_that_the_image_runs_as() {
+    if std::env::var_os("TROUPE_NO_DOCKER").is_some() {
+        println!("skipped: TROUPE_NO_DOCKER is set");
+        return;
+    }
+    let image = format!("troupe/as-a-user-{}:local", std::process::id());
+    let docker =
+        |args: &[&str]| assert!(Process::new("docker").args(args).output().unwrap().status.success());
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("Dockerfile"), "FROM troupe/busybox:local\nUSER 1234:567\n").unwrap();
+    docker(&["build", "-q", "-t", &image, dir.path().to_str().unwrap()]);
+    let node = start(dir.path(), true).await;
+    let script = "touch folder/new .git/new && echo changed >folder/hello.txt && stat -c %u:%g . folder .git";
+    let workflow = format!(
+        "on: push\njobs:\n  build:\n    runs-on: linux\n    container: {image}\n    steps:\n      \
+         - uses: actions/checkout@v4\n      - run: {script}\n      - uses: actions/checkout@v4\n        \
+         with: {{ path: a/b }}\n      - run: touch a/new a/b/new a/b/folder/new\n"
+    );
+    let (state, run) = push(&node, &workflow).await;
+    let attempt = AttemptId { job: JobId { run, index: 0 }, number: 1 };
+    let output = node.output(attempt).await;
+    assert_eq!(output, "1234:567\n1234:567\n1234:567\n");
+    let made = state.attempts.get(&attempt).unwrap();
+    assert_eq!(made.outcome, Some(Outcome::Succeeded), "{made:?}");
+    node.end().await;
+    docker(&["image", "rm", &image]);
 }

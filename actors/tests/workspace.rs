@@ -29,6 +29,7 @@ fn wanted(mirrors: &Mirrors, root: &Path, commit: &str, path: &str, depth: u32) 
         git_ref: "refs/heads/main".to_owned(),
         commit: commit.to_owned(),
         depth,
+        owner: None,
         timeout: Duration::from_secs(60),
     }
 }

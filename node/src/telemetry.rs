@@ -54,9 +54,9 @@ pub fn log(log: &config::Log) -> Result<(), Error> {
         level: log.level.clone(),
         why: why.to_string(),
     };
-    // At info, openraft tells of each step of an election and dumps its state; whoever wants that names it. Below info,
-    // ractor_cluster logs whole payloads, which nobody may want.
-    let filter = format!("openraft=warn,chunked_wal=warn,{},ractor_cluster=info", log.level);
+    // At info, openraft tells of each step of an election and dumps its state, and ractor names an actor by a number: whoever
+    // wants that names them. Below info, ractor_cluster logs whole payloads, which nobody may want.
+    let filter = format!("openraft=warn,chunked_wal=warn,ractor=warn,{},ractor_cluster=warn", log.level);
     let filter = EnvFilter::try_new(filter).map_err(level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,5 +1,6 @@
 //! Steps that the node does for a job, outside its container: checkouts.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,6 +42,11 @@ impl HostStep {
         let commit = self.parts.mirrors.ensure(&source).await.map_err(|e| e.to_string())?;
         let mirror: PathBuf = self.parts.mirrors.dir(id);
         let objects = self.parts.seen(&mirror.join("objects"), OBJECTS);
+        // Init has made the spool, as whatever user the image runs as.
+        let spool = self.directories.spool.clone();
+        let made =
+            tokio::fs::symlink_metadata(&spool).await.map_err(|e| format!("{}: {e}", spool.display()))?;
+        let owner = (made.uid() != rustix::process::geteuid().as_raw()).then(|| (made.uid(), made.gid()));
         checkout(Checkout {
             mirror,
             objects_seen_at: objects,
@@ -51,6 +57,7 @@ impl HostStep {
             git_ref: wanted_ref,
             commit,
             depth,
+            owner,
             timeout: self.parts.options.git_timeout,
         })
         .await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Command, Plan, Reply, Snapshot, limits, plan};
+use domain::{Command, JobId, Placement, Plan, Reply, Snapshot, limits, plan};
 use metrics::{counter, gauge};
 use ractor::ActorProcessingErr;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -57,8 +57,13 @@ async fn drain(shared: &Shared) {
             return;
         }
         let full = placements.len() == limits::MAX_BATCH;
+        let proposed = placements.clone();
         match shared.replica.propose(Command::Place { placements }).await {
             Ok(Reply::Placed { placed, refused }) => {
+                let taken = |job: &JobId| !refused.iter().any(|(other, _)| other == job);
+                for Placement { job, node, .. } in proposed.iter().filter(|made| taken(&made.job)) {
+                    tracing::info!(%job, %node, "a job is placed");
+                }
                 counter!(PLACEMENTS).increment(u64::from(placed));
                 for (job, refusal) in &refused {
                     tracing::debug!(%job, %refusal, "a placement was refused");

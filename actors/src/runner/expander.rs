@@ -49,9 +49,15 @@ pub(super) async fn expand(replica: &SharedReplica, sources: &Sources, id: Deliv
             }
         }
     };
+    let expanded = if let Command::ExpandDelivery { runs, .. } = &command { Some(runs.len()) } else { None };
+    let repo = state.repos.get(&delivery.repo).map(|repo| repo.name.to_string());
     match replica.propose(command).await {
         Ok(Reply::Refused(refusal)) => tracing::warn!(delivery = %id, %refusal, "an expansion was not taken"),
-        Ok(_) => {}
+        Ok(_) => {
+            if let Some(runs) = expanded {
+                tracing::info!(delivery = %id, repo = repo.as_deref(), runs, "a delivery is expanded");
+            }
+        }
         // Too large, for one: that would be so for ever, so it is said where people see it.
         Err(error @ ProposeError::TooLarge { .. }) => {
             let not_before = clock::now().plus_millis(expansion_pause(u16::MAX).as_millis() as u64);

@@ -38,7 +38,7 @@ pub(super) async fn live(shared: Shared, task: Task, told: watch::Receiver<Told>
 
 /// Keeps, cleans and reports an end.
 pub(super) async fn conclude(shared: Shared, attempt: AttemptId, fence: Fence, finished: Finished) {
-    tracing::info!(%attempt, outcome = ?finished.outcome, reason = finished.reason, "attempt over");
+    tracing::info!(%attempt, outcome = finished.outcome.as_str(), reason = finished.reason, "an attempt is over");
     counter!(ATTEMPTS, "outcome" => finished.outcome.as_str()).increment(1);
     let Finished { outcome, reason, steps, artifacts, log_bytes } = finished;
     let what = Progress::Finished { outcome, reason, steps, artifacts, log_bytes };

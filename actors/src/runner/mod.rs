@@ -308,6 +308,9 @@ impl Keeper {
             tracing::warn!(%attempt, "not started: all slots are busy");
             return;
         };
+        if !adopted {
+            tracing::info!(%attempt, %fence, slot, "an attempt begins");
+        }
         let (task, told) = life::task(attempt, fence, slot, adopted, &held);
         lock(&shared).insert(attempt, held);
         self.lives.spawn(async move {

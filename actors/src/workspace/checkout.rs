@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::lchown;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, fchown, openat, renameat, unlinkat};
 
 use super::git::Git;
 use super::{Error, check_ref};
@@ -34,6 +36,8 @@ pub struct Checkout {
     pub commit: String,
     /// Commits of history that are seen; 0 means all.
     pub depth: u32,
+    /// User and group that own what is checked out: those of the container's processes. None leaves it to this process's.
+    pub owner: Option<(u32, u32)>,
     /// Limit for git.
     pub timeout: Duration,
 }
@@ -54,9 +58,12 @@ pub async fn checkout(wanted: Checkout) -> Result<(), Error> {
     let tree = wanted.staging.join("tree");
     tokio::fs::create_dir_all(&tree).await.map_err(io("make the staging directory"))?;
     build_tree(&wanted, &tree).await?;
-    let (workspace, staging) = (wanted.workspace.clone(), wanted.staging.clone());
+    let (workspace, staging, owner) = (wanted.workspace.clone(), wanted.staging.clone(), wanted.owner);
     let moved = tokio::task::spawn_blocking(move || {
-        move_in(&tree, &workspace, &parts)?;
+        if let Some(owner) = owner {
+            give(&tree, owner)?;
+        }
+        move_in(&tree, &workspace, &parts, owner)?;
         fs::remove_dir_all(&staging)
     });
     match moved.await {
@@ -134,8 +141,26 @@ fn is_symlink_error(error: &io::Error) -> bool {
         || code == rustix::io::Errno::NOTDIR.raw_os_error())
 }
 
-/// Moves the content of `tree` to `workspace/parts`, in place of what is there.
-fn move_in(tree: &Path, workspace: &Path, parts: &[String]) -> io::Result<()> {
+/// Gives everything below `directory` to a user. No container sees the directory yet, so that nobody can put a link in the
+/// way; links that are there are given away themselves, not what they lead to.
+fn give(directory: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        lchown(entry.path(), Some(user), Some(group))?;
+        if entry.file_type()?.is_dir() {
+            give(&entry.path(), (user, group))?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves the content of `tree` to `workspace/parts`, in place of what is there. The directories on the way, and the last one,
+/// are given to the owner: git works only in what belongs to its user.
+fn move_in(tree: &Path, workspace: &Path, parts: &[String], owner: Option<(u32, u32)>) -> io::Result<()> {
+    let give = |directory: &OwnedFd| match owner {
+        Some((user, group)) => fchown(directory, Some(Uid::from_raw(user)), Some(Gid::from_raw(group))),
+        None => Ok(()),
+    };
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut target = rustix::fs::open(workspace, flags, Mode::empty())?;
     for part in parts {
@@ -144,7 +169,9 @@ fn move_in(tree: &Path, workspace: &Path, parts: &[String]) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
         target = openat(&target, part.as_str(), flags, Mode::empty())?;
+        give(&target)?;
     }
+    give(&target)?;
     // Through the open descriptor, so that a directory swapped for a link in between is not followed.
     let target_path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&target)));
     for entry in fs::read_dir(&target_path)? {
@@ -186,11 +213,11 @@ mod tests {
         fs::write(tree.join("file"), "new")?;
         fs::write(outside.join("kept"), "old")?;
         std::os::unix::fs::symlink(&outside, workspace.join("sub"))?;
-        let refused = move_in(&tree, &workspace, &["sub".to_owned()]).unwrap_err();
+        let refused = move_in(&tree, &workspace, &["sub".to_owned()], None).unwrap_err();
         assert!(is_symlink_error(&refused), "{refused}");
         assert_eq!(fs::read_to_string(outside.join("kept"))?, "old");
         // As an entry of the replaced directory it is unlinked, not entered.
-        move_in(&tree, &workspace, &[])?;
+        move_in(&tree, &workspace, &[], None)?;
         assert_eq!(fs::read_to_string(workspace.join("file"))?, "new");
         assert!(!workspace.join("sub").exists() && outside.join("kept").exists());
         Ok(())

@@ -238,7 +238,7 @@ pub enum LogFormat {
 pub struct Log {
     /// "text" or "json".
     pub format: LogFormat,
-    /// Levels as in `info` or `info,raft_store=debug`; openraft says only warnings unless it is named.
+    /// Levels as in `info` or `info,raft_store=debug`; openraft and ractor say only warnings unless they are named.
     pub level: String,
 }
 
