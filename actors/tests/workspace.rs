@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use actors::workspace::{Checkout, CloneUrl, Error, Mirrors, Source, checkout};
+use actors::workspace::{Checkout, CloneUrl, Error, Mirrors, Point, Source, checkout};
 use domain::RepoId;
 use fixtures::{GitServer, Result, git};
 
@@ -39,13 +39,22 @@ async fn a_commit_is_fetched_incrementally_and_its_workflows_read() -> Result {
     let server = GitServer::start("on: push\n")?;
     let dir = tempfile::tempdir()?;
     let mirrors = mirrors(dir.path());
-    let first = mirrors.ensure(&source(&server, "refs/heads/main", "")?).await?;
+    let first = mirrors.ensure(&source(&server, "refs/heads/main", "")?).await?.commit;
     assert_eq!(
         mirrors.read_workflows(RepoId(7), &first).await?,
         [(".github/workflows/ci.yml".to_owned(), b"on: push\n".to_vec())]
     );
     let second = server.commit(".troupe/workflows/b.yaml", "on: push # troupe\n")?;
-    assert_eq!(mirrors.ensure(&source(&server, "refs/heads/main", &second)?).await?, second);
+    assert_eq!(mirrors.ensure(&source(&server, "refs/heads/main", &second)?).await?.commit, second);
+    // By name: a tag, and then a branch of the same name, which comes first.
+    git(&server.repo(), &["tag", "stable", &first])?;
+    let stable =
+        |git_ref: &str, commit: &str| Point { git_ref: git_ref.to_owned(), commit: commit.to_owned() };
+    let found = mirrors.ensure(&source(&server, "stable", "")?).await?;
+    assert_eq!(found, stable("refs/tags/stable", &first));
+    git(&server.repo(), &["branch", "stable", &second])?;
+    let found = mirrors.ensure(&source(&server, "stable", "")?).await?;
+    assert_eq!(found, stable("refs/heads/stable", &second));
     let files = mirrors.read_workflows(RepoId(7), &second).await?;
     assert_eq!(files.iter().map(|(p, _)| p.as_str()).collect::<Vec<_>>(), [".troupe/workflows/b.yaml"]);
     Ok(())

@@ -8,7 +8,7 @@ use domain::{Action, Event, Repo, RepoId};
 
 use super::Parts;
 use super::control::Directories;
-use crate::workspace::{Checkout, CloneUrl, Source, checkout};
+use crate::workspace::{Checkout, CloneUrl, Point, Source, checkout};
 
 /// Where the container sees the objects of the repository's mirror, which its checkouts share.
 pub(super) const OBJECTS: &str = "/troupe-objects";
@@ -38,8 +38,9 @@ impl HostStep {
             (false, false) => (git_ref, String::new()),
         };
         let origin = url.redacted();
-        let source = Source { repo: id, url, git_ref: wanted_ref.clone(), commit: wanted_commit };
-        let commit = self.parts.mirrors.ensure(&source).await.map_err(|e| e.to_string())?;
+        let source = Source { repo: id, url, git_ref: wanted_ref, commit: wanted_commit };
+        let Point { git_ref, commit } =
+            self.parts.mirrors.ensure(&source).await.map_err(|e| e.to_string())?;
         let mirror: PathBuf = self.parts.mirrors.dir(id);
         let objects = self.parts.seen(&mirror.join("objects"), OBJECTS);
         // Init has made the spool, as whatever user the image runs as.
@@ -54,7 +55,7 @@ impl HostStep {
             staging: self.directories.staging,
             workspace: self.directories.workspace,
             path,
-            git_ref: wanted_ref,
+            git_ref,
             commit,
             depth,
             owner,

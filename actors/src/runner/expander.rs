@@ -82,7 +82,7 @@ async fn runs(
     let event = &delivery.event;
     let source =
         Source { repo: delivery.repo, url, git_ref: event.git_ref.clone(), commit: event.commit.clone() };
-    let commit = sources.mirrors.ensure(&source).await.map_err(|e| e.to_string())?;
+    let commit = sources.mirrors.ensure(&source).await.map_err(|e| e.to_string())?.commit;
     let files = sources.mirrors.read_workflows(delivery.repo, &commit).await.map_err(|e| e.to_string())?;
     let (expand, event) =
         (Arc::clone(&sources.expand), Event { commit: commit.clone(), ..(**event).clone() });

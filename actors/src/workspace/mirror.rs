@@ -25,9 +25,18 @@ pub struct Source {
     pub repo: RepoId,
     /// Where it is fetched from.
     pub url: CloneUrl,
-    /// The event's full ref (`refs/heads/main`); may be empty when `commit` is given.
+    /// The event's full ref (`refs/heads/main`), or the name of a branch or tag; may be empty when `commit` is given.
     pub git_ref: String,
     /// The commit; empty when it is to be found from `git_ref`.
+    pub commit: String,
+}
+
+/// A point of a repository that the mirror has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// The source's ref; in full when the source named a branch or tag.
+    pub git_ref: String,
+    /// The commit's id.
     pub commit: String,
 }
 
@@ -53,11 +62,12 @@ impl Mirrors {
         self.root.join(repo.to_string())
     }
 
-    /// Makes sure that the mirror has the source's commit, fetching only when it has not. Answers the commit's id.
+    /// Makes sure that the mirror has the source's commit, fetching only when it has not. Where a branch and a
+    /// tag have the same name, the branch is meant, as `actions/checkout` has it.
     ///
     /// # Errors
     /// [`Error::BadRef`], [`Error::NoSuchCommit`], or git's own failure (a server that is down among them).
-    pub async fn ensure(&self, source: &Source) -> Result<String, Error> {
+    pub async fn ensure(&self, source: &Source) -> Result<Point, Error> {
         for text in [&source.git_ref, &source.commit] {
             if !text.is_empty() {
                 check_ref(text)?;
@@ -73,13 +83,32 @@ impl Mirrors {
         let _one_at_a_time = lock.lock().await;
         let dir = self.init(source.repo).await?;
         if !source.commit.is_empty() && self.has(&dir, &source.commit).await {
-            return Ok(source.commit.clone());
+            return Ok(Point { git_ref: source.git_ref.clone(), commit: source.commit.clone() });
         }
         self.fetch(&dir, source).await?;
+        let found = if source.commit.is_empty() {
+            self.find(&dir, &source.git_ref).await
+        } else {
+            let commit = self.resolve(&dir, &source.commit).await;
+            commit.map(|commit| Point { git_ref: source.git_ref.clone(), commit })
+        };
         let wanted = if source.commit.is_empty() { &source.git_ref } else { &source.commit };
-        self.resolve(&dir, wanted)
-            .await
-            .ok_or_else(|| Error::NoSuchCommit { wanted: wanted.clone(), url: source.url.redacted() })
+        found.ok_or_else(|| Error::NoSuchCommit { wanted: wanted.clone(), url: source.url.redacted() })
+    }
+
+    /// Where a full ref, or a branch or tag of this name, points.
+    async fn find(&self, dir: &Path, name: &str) -> Option<Point> {
+        let full = if name.starts_with("refs/") {
+            vec![name.to_owned()]
+        } else {
+            vec![format!("refs/heads/{name}"), format!("refs/tags/{name}")]
+        };
+        for git_ref in full {
+            if let Some(commit) = self.resolve(dir, &git_ref).await {
+                return Some(Point { git_ref, commit });
+            }
+        }
+        None
     }
 
     /// The workflow files at a commit that [`Mirrors::ensure`] has fetched: `(path, bytes)` in order of their names,

@@ -11,7 +11,7 @@ mod mirror;
 pub use checkout::{Checkout, checkout};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use git::Error;
-pub use mirror::{MAX_WORKFLOW_BYTES, MAX_WORKFLOW_FILES, Mirrors, Source};
+pub use mirror::{MAX_WORKFLOW_BYTES, MAX_WORKFLOW_FILES, Mirrors, Point, Source};
 
 /// Checks a ref, branch, tag or commit given by a person: 1 to 255 characters, no leading `-`, none of the characters
 /// that git forbids, no `..` and no `@{`.
