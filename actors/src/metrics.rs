@@ -1,6 +1,6 @@
 //! Names of the metrics that actors record, described once. Never labelled by job or run.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
 /// Placements taken by the state machine.
 pub const PLACEMENTS: &str = "troupe_placements_total";
@@ -35,4 +35,8 @@ pub fn describe() {
     describe_gauge!(PEERS_UP, "Sessions with other nodes that are up");
     describe_counter!(NODES_LOST, "Nodes whose lease ran out, as this leader found");
     describe_counter!(SELF_FENCED, "Times this node ended its attempts because it could not renew its lease");
+    // What never happened is shown as never, so that its first time is a change.
+    for name in [PLACEMENTS, NODES_LOST, SELF_FENCED] {
+        counter!(name).increment(0);
+    }
 }

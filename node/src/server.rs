@@ -84,6 +84,7 @@ pub struct Server {
     /// The replicated state.
     pub store: Store,
     actors: actors::root::Handle,
+    links: Arc<dyn Fn() -> links::Counters + Send + Sync>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     streams: TaskTracker,
@@ -127,6 +128,7 @@ impl Server {
         let of_bulk = port.incoming(links::Protocol::Bulk)?;
         let dialer = links::Dialer::new(identity);
         let (shutdown, tasks, streams) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
+        let links = Arc::new(port.counters());
         tasks.spawn(port.run(shutdown.child_token()));
         let store = Store::open(Options {
             data_dir: config.node.data_dir.clone(),
@@ -162,7 +164,7 @@ impl Server {
         };
         tasks.spawn(crate::api::serve(http, config.http.clone(), Routes::new(api), shutdown.clone(), GRACE));
         tracing::info!(%node, %http_addr, "the node runs");
-        Ok(Self { http_addr, store, actors, shutdown, tasks, streams, _lock: lock })
+        Ok(Self { http_addr, store, actors, links, shutdown, tasks, streams, _lock: lock })
     }
 
     /// Serves metrics too.
@@ -175,7 +177,9 @@ impl Server {
         handle: metrics_exporter_prometheus::PrometheusHandle,
     ) -> Result<(), Error> {
         let listener = bind("metrics.listen", listen).await?;
-        self.tasks.spawn(telemetry::serve(listener, handle, self.shutdown.clone()));
+        let links = Arc::clone(&self.links);
+        let collect = move || telemetry::record_links(&links());
+        self.tasks.spawn(telemetry::serve(listener, handle, collect, self.shutdown.clone()));
         Ok(())
     }
 

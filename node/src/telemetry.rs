@@ -5,7 +5,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use metrics::{describe_counter, describe_histogram};
+use metrics::{counter, describe_counter, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,8 @@ pub const HTTP_SECONDS: &str = "troupe_http_request_duration_seconds";
 pub const HTTP_REFUSED: &str = "troupe_http_connections_refused_total";
 /// Webhooks by forge and outcome.
 pub const WEBHOOKS: &str = "troupe_webhooks_total";
+/// Connections to the cluster port by outcome.
+pub const LINKS: &str = "troupe_links_total";
 
 const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
@@ -81,6 +83,8 @@ pub fn metrics() -> Result<PrometheusHandle, Error> {
     describe_histogram!(HTTP_SECONDS, "Seconds until the head of an HTTP answer.");
     describe_counter!(HTTP_REFUSED, "HTTP connections refused at the caps.");
     describe_counter!(WEBHOOKS, "Webhooks by forge and outcome.");
+    describe_counter!(LINKS, "Connections from other nodes by outcome.");
+    counter!(HTTP_REFUSED).increment(0);
     raft_store::describe_metrics();
     actors::metrics::describe();
     metrics_process::Collector::default().describe();
@@ -94,8 +98,27 @@ pub fn render(handle: &PrometheusHandle) -> String {
     handle.render()
 }
 
-/// Serves `/metrics` until `shutdown`.
-pub async fn serve(listener: TcpListener, handle: PrometheusHandle, shutdown: CancellationToken) {
+/// What became of connections to the cluster port; links counts by itself and knows no metrics.
+pub fn record_links(links: &links::Counters) {
+    let outcomes = [
+        ("accepted", links.accepted),
+        ("refused", links.refused),
+        ("timed_out", links.timed_out),
+        ("over_limit", links.over_limit),
+        ("too_many_links", links.too_many_links),
+    ];
+    for (outcome, count) in outcomes {
+        counter!(LINKS, "outcome" => outcome).absolute(count);
+    }
+}
+
+/// Serves `/metrics` until `shutdown`; `collect` is called before each answer.
+pub async fn serve(
+    listener: TcpListener,
+    handle: PrometheusHandle,
+    collect: impl Fn() + Clone + Send + Sync + 'static,
+    shutdown: CancellationToken,
+) {
     let upkeep = {
         let (handle, shutdown) = (handle.clone(), shutdown.clone());
         async move {
@@ -105,6 +128,7 @@ pub async fn serve(listener: TcpListener, handle: PrometheusHandle, shutdown: Ca
         }
     };
     let route = warp::path!("metrics").and(warp::get()).map(move || {
+        collect();
         let text = render(&handle);
         warp::reply::with_header(text, "content-type", "text/plain; version=0.0.4; charset=utf-8")
     });
