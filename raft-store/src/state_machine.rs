@@ -119,6 +119,12 @@ impl StateMachine {
     }
 }
 
+/// The invariants of docs/invariants.md, in every process of a debug build: in tests/chaos, for one.
+fn hold(before: &ClusterState, after: &ClusterState) -> Result<(), domain::invariants::Violation> {
+    domain::invariants::check_step(before, after)?;
+    domain::invariants::check_state(after)
+}
+
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotData = SnapshotFile;
     type SnapshotBuilder = Builder;
@@ -144,7 +150,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     Reply::Done
                 }
                 EntryPayload::Normal(proposal) => {
+                    let before = cfg!(debug_assertions).then(|| self.state.clone());
                     let (reply, new) = self.state.apply(index, &proposal.0);
+                    debug_assert_eq!(before.map_or(Ok(()), |before| hold(&before, &self.state)), Ok(()));
                     effects.extend(new.into_iter().map(|effect| (index, effect)));
                     reply
                 }
