@@ -16,26 +16,42 @@ pub trait Mint {
 }
 
 /// The runs that an event makes of a commit's workflow files (path and bytes each): one for each workflow that wants the
-/// event, and one that failed for each file that cannot be read, so that the person who pushed sees why. With
-/// `only_path`, only the workflow at that path.
+/// event, and one that failed for each file that cannot be read, so that the person who pushed sees why.
+///
+/// With `only_path`, only the workflow at that path, or of that file name: it was asked for by hand, so that there is
+/// always a run, which failed when there is no such workflow or it does not want to be asked.
 pub fn expand(
     files: &[(String, Vec<u8>)],
     event: &Event,
     only_path: &str,
     mint: &mut dyn Mint,
 ) -> Vec<NewRun> {
-    let wanted = files.iter().filter(|(path, _)| only_path.is_empty() || path == only_path);
-    wanted.filter_map(|(path, bytes)| run_of(path, bytes, event, mint)).collect()
+    if only_path.is_empty() {
+        return files.iter().filter_map(|(path, bytes)| run_of(path, bytes, event, mint)).collect();
+    }
+    let Some((path, bytes)) = files.iter().find(|(path, _)| is_at(path, only_path)) else {
+        let paths: Vec<_> = files.iter().map(|(path, _)| path.as_str()).collect();
+        let there = if paths.is_empty() { "none".to_owned() } else { paths.join(", ") };
+        let why = format!("there is no workflow {only_path} at this commit; there are: {there}");
+        return vec![failed(only_path, mint.run_id(), why)];
+    };
+    let run = run_of(path, bytes, event, mint);
+    vec![run.unwrap_or_else(|| {
+        let why = format!("{path}: \"on\" has no {}, so it is not run by hand", event.kind.as_str());
+        failed(path, mint.run_id(), why)
+    })]
+}
+
+/// True for the whole path, and for the file's name alone.
+fn is_at(path: &str, wanted: &str) -> bool {
+    path == wanted || path.rsplit_once('/').is_some_and(|(_, name)| name == wanted)
+}
+
+fn failed(path: &str, id: RunId, why: String) -> NewRun {
+    NewRun { id, name: path.to_owned(), path: path.to_owned(), jobs: Vec::new(), error: Some(why) }
 }
 
 fn run_of(path: &str, bytes: &[u8], event: &Event, mint: &mut dyn Mint) -> Option<NewRun> {
-    let failed = |id: RunId, why: String| NewRun {
-        id,
-        name: path.to_owned(),
-        path: path.to_owned(),
-        jobs: Vec::new(),
-        error: Some(why),
-    };
     match lint(bytes) {
         Ok(workflow) if !wants(&workflow, event) => None,
         Ok(workflow) => {
@@ -45,11 +61,11 @@ fn run_of(path: &str, bytes: &[u8], event: &Event, mint: &mut dyn Mint) -> Optio
                 let name = workflow.name.unwrap_or_else(|| path.to_owned());
                 small_enough(NewRun { id, name, path: path.to_owned(), jobs, error: None })
             });
-            Some(run.unwrap_or_else(|why| failed(id, format!("{path}: {why}"))))
+            Some(run.unwrap_or_else(|why| failed(path, id, format!("{path}: {why}"))))
         }
         Err(found) => {
             let lines: Vec<_> = found.iter().take(20).map(|one| format!("{path}:{one}")).collect();
-            Some(failed(mint.run_id(), lines.join("\n")))
+            Some(failed(path, mint.run_id(), lines.join("\n")))
         }
     }
 }

@@ -111,7 +111,30 @@ fn an_event_makes_runs_of_the_workflows_that_want_it() {
     assert_eq!(runs(EventKind::Push, "refs/heads/releases/1/2", ""), [good.clone(), bad.clone()]);
     assert_eq!(runs(EventKind::Push, "refs/heads/releases/old", ""), std::slice::from_ref(&bad));
     assert_eq!(runs(EventKind::Push, "refs/tags/v1", ""), [bad]);
-    assert_eq!(runs(EventKind::WorkflowDispatch, "refs/heads/x", ".troupe/workflows/hand.yml"), [good]);
+    assert_eq!(
+        runs(EventKind::WorkflowDispatch, "refs/heads/x", ".troupe/workflows/hand.yml"),
+        std::slice::from_ref(&good)
+    );
+    assert_eq!(runs(EventKind::WorkflowDispatch, "refs/heads/x", "hand.yml"), [good], "the name is enough");
+}
+
+#[test]
+fn what_was_asked_for_by_hand_and_cannot_be_is_a_run_that_failed() {
+    let files =
+        [(".troupe/workflows/ci.yml".to_owned(), GOOD.replace("  workflow_dispatch:\n", "").into_bytes())];
+    let dispatch = event(EventKind::WorkflowDispatch, "refs/heads/main");
+    let failed = |files: &[(String, Vec<u8>)], only: &str| {
+        let runs = expand(files, &dispatch, only, &mut Ids::default());
+        assert_eq!((runs.len(), runs[0].jobs.len()), (1, 0), "{only}");
+        runs[0].error.clone().unwrap()
+    };
+    for (only, expected) in [
+        ("ci.yml", ".troupe/workflows/ci.yml: \"on\" has no workflow_dispatch, so it is not run by hand"),
+        ("i.yml", "there is no workflow i.yml at this commit; there are: .troupe/workflows/ci.yml"),
+    ] {
+        assert_eq!(failed(&files, only), expected);
+    }
+    assert!(failed(&[], "ci.yml").ends_with("there are: none"));
 }
 
 /// A file with one job whose one step has these lines.
