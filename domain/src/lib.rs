@@ -23,7 +23,7 @@ pub use ids::{
     AttemptId, BootId, ClusterId, DeliveryId, Fence, JobId, NodeId, NodeName, ParseIdError, RepoId, RepoName,
     RunId, Timestamp, TokenId,
 };
-pub use plan::{Plan, Reason, Snapshot, plan};
+pub use plan::{Plan, Reason, Snapshot, Waits, plan};
 pub use query::JobCounts;
 pub use record::{
     Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobState, KeyRecord, KeyTarget, Node, Notice,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::{ClusterState, JobId, Labels, NodeId, Placement, Resources, limits};
+use crate::{ClusterState, Job, JobId, JobState, Labels, NodeId, Placement, Resources, limits};
 
 /// What a plan is made from.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +113,7 @@ fn fits(free: Resources, wanted: Resources) -> bool {
 ///
 /// Cost: O(p n + e log s) for p placements on n nodes, e jobs examined, s distinct requests that do not fit.
 pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
-    let mut candidates = candidates(snapshot);
+    let mut candidates = candidates(snapshot.state, snapshot.live.iter().copied());
     let mut plan = Plan::default();
     let mut hopeless: BTreeMap<(&Labels, u32, u32), Reason> = BTreeMap::new();
     for (key, ()) in snapshot.state.queue.iter().take(snapshot.examine) {
@@ -148,11 +148,31 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
     plan
 }
 
-fn candidates<'a>(snapshot: &Snapshot<'a>) -> Vec<Candidate<'a>> {
-    let live = snapshot.live.iter().filter_map(|id| Some((*id, snapshot.state.nodes.get(id)?)));
-    live.filter(|(_, node)| !node.lost)
+/// Why queued jobs wait, as any node can tell it: leases are the leader's business, so every node that is not lost
+/// counts as live.
+pub struct Waits<'a>(Vec<Candidate<'a>>);
+
+impl<'a> Waits<'a> {
+    /// Looks at all nodes once.
+    #[must_use]
+    pub fn new(state: &'a ClusterState) -> Self {
+        Self(candidates(state, state.nodes.iter().map(|(id, _)| *id)))
+    }
+
+    /// None when a node has room, so that the next plan places it, and for a job that is not queued.
+    #[must_use]
+    pub fn why(&self, job: &Job) -> Option<Reason> {
+        let room = |c: &Candidate<'_>| !c.drain && c.has_room(job.resources) && c.labels.covers(&job.labels);
+        let waits = job.state == JobState::Queued && !self.0.iter().any(room);
+        waits.then(|| why_not(&self.0, &job.labels, job.resources))
+    }
+}
+
+fn candidates(state: &ClusterState, live: impl Iterator<Item = NodeId>) -> Vec<Candidate<'_>> {
+    live.filter_map(|id| Some((id, state.nodes.get(&id)?)))
+        .filter(|(_, node)| !node.lost)
         .map(|(id, node)| {
-            let (used, count) = snapshot.state.used(id);
+            let (used, count) = state.used(id);
             let total = node.capacity.resources;
             Candidate {
                 id,

@@ -283,6 +283,18 @@ pub enum Right {
     Admin,
 }
 
+impl Right {
+    /// The name used in the API and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Submit => "submit",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// An API token; the secret itself is known only to its holder.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Token {

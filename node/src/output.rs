@@ -47,10 +47,24 @@ impl NodeOutput {
             };
             return found.ok_or(Error::NotThere { attempt });
         }
-        self.client.fetch(node, wanted).await.map_err(|error| match error {
-            FetchError::NotThere(_) => Error::NotThere { attempt },
-            other => Error::Unreachable { node, why: other.to_string() },
+        self.client.fetch(node, wanted).await.map_err(|error| {
+            // The node is named once, by the name that people know it by.
+            let why = match error {
+                FetchError::NotThere(_) => return Error::NotThere { attempt },
+                FetchError::UnknownNode(_) => "it is not known here".to_owned(),
+                FetchError::Unreachable { source, .. } => source.to_string(),
+                FetchError::Broken { why, .. } => why,
+                FetchError::TimedOut { timeout, .. } => {
+                    format!("it did not begin to answer within {} ms", timeout.as_millis())
+                }
+            };
+            Error::Unreachable { node: self.name(node), why }
         })
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        let state = self.store.state();
+        state.nodes.get(&node).map_or_else(|| node.to_string(), |node| node.name.to_string())
     }
 
     /// A log that is followed may not have begun: its attempt is placed, its node about to take it.
@@ -85,7 +99,7 @@ impl Output for NodeOutput {
         async move {
             let bytes = self.log_stream(node, attempt, from, follow).await?;
             let (sender, chunks) = mpsc::channel(WAITING);
-            self.readers.spawn(read_log(node, bytes, sender));
+            self.readers.spawn(read_log(self.name(node), bytes, sender));
             Ok(chunks)
         }
         .boxed()
@@ -100,10 +114,11 @@ impl Output for NodeOutput {
         async move {
             let mut bytes = self.fetch(node, attempt, Wanted::Artifact { digest }).await?;
             let (sender, chunks) = mpsc::channel(WAITING);
+            let node = self.name(node);
             self.readers.spawn(async move {
                 let mut offset = 0;
                 while let Some(part) = bytes.next().await {
-                    let chunk = part.map(|bytes| Chunk { offset, bytes }).map_err(|e| broken(node, &e));
+                    let chunk = part.map(|bytes| Chunk { offset, bytes }).map_err(|e| broken(&node, &e));
                     offset += chunk.as_ref().map_or(0, |chunk| chunk.bytes.len() as u64);
                     let over = chunk.is_err();
                     if sender.send(chunk).await.is_err() || over {
@@ -117,12 +132,12 @@ impl Output for NodeOutput {
     }
 }
 
-fn broken(node: NodeId, why: &dyn std::fmt::Display) -> Error {
-    Error::Unreachable { node, why: why.to_string() }
+fn broken(node: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::Unreachable { node: node.to_owned(), why: why.to_string() }
 }
 
 /// Takes frames apart and passes output on, until the log or its reader ends.
-async fn read_log(node: NodeId, mut bytes: ByteStream, sender: mpsc::Sender<Result<Chunk, Error>>) {
+async fn read_log(node: String, mut bytes: ByteStream, sender: mpsc::Sender<Result<Chunk, Error>>) {
     let (mut pending, mut marked) = (BytesMut::new(), false);
     loop {
         let part = tokio::select! {
@@ -133,11 +148,11 @@ async fn read_log(node: NodeId, mut bytes: ByteStream, sender: mpsc::Sender<Resu
             None if pending.is_empty() => return,
             None => {
                 // An error means that nobody reads any more.
-                drop(sender.send(Err(broken(node, &"the log was cut off within a frame"))).await);
+                drop(sender.send(Err(broken(&node, &"the log was cut off within a frame"))).await);
                 return;
             }
             Some(Err(error)) => {
-                drop(sender.send(Err(broken(node, &error))).await);
+                drop(sender.send(Err(broken(&node, &error))).await);
                 return;
             }
             Some(Ok(part)) => pending.extend_from_slice(&part),
@@ -151,7 +166,7 @@ async fn read_log(node: NodeId, mut bytes: ByteStream, sender: mpsc::Sender<Resu
             }
         }
         if pending.len() > MAX_FRAME {
-            drop(sender.send(Err(broken(node, &"the log has a damaged frame"))).await);
+            drop(sender.send(Err(broken(&node, &"the log has a damaged frame"))).await);
             return;
         }
     }

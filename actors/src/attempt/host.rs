@@ -28,7 +28,7 @@ impl HostStep {
             return Err("this step is not the node's to do".to_owned());
         };
         let (id, repo) = self.repo.ok_or("there is no repository to check out: this run belongs to none")?;
-        let url = CloneUrl::parse(&repo.clone_url).map_err(|e| e.to_string())?;
+        let url = CloneUrl::parse(&repo.clone_url).map_err(|e| format!("the clone URL: {e}"))?;
         let own = git_ref.is_empty();
         // A commit is asked for as such, so that one that no branch reaches any more is found, too.
         let is_commit = matches!(git_ref.len(), 40 | 64) && git_ref.bytes().all(|b| b.is_ascii_hexdigit());

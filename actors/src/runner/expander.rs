@@ -78,7 +78,7 @@ async fn runs(
     delivery: &Delivery,
 ) -> Result<(String, Vec<NewRun>), String> {
     let repo = state.repos.get(&delivery.repo).ok_or("its repository was removed")?;
-    let url = CloneUrl::parse(&repo.clone_url).map_err(|e| e.to_string())?;
+    let url = CloneUrl::parse(&repo.clone_url).map_err(|e| format!("the clone URL: {e}"))?;
     let event = &delivery.event;
     let source =
         Source { repo: delivery.repo, url, git_ref: event.git_ref.clone(), commit: event.commit.clone() };

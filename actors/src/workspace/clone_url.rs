@@ -13,19 +13,19 @@ pub struct CloneUrl(Url);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCloneUrl {
     /// Not a URL at all.
-    #[error("clone_url is not a URL: {why} (expected https://, http://, ssh:// or git://)")]
+    #[error("not a URL: {why} (expected https://, http://, ssh:// or git://)")]
     NotAUrl {
         /// The parser's words.
         why: String,
     },
     /// A scheme that git could be tricked with, or that reads local files.
-    #[error("clone_url has the scheme {found:?}; allowed are https, http, ssh and git")]
+    #[error("the scheme {found:?} is not allowed; https, http, ssh and git are")]
     Scheme {
         /// As found.
         found: String,
     },
     /// No host, or a host or path that git could take for an option.
-    #[error("clone_url {part} {why}")]
+    #[error("its {part} {why}")]
     Part {
         /// Which part.
         part: &'static str,

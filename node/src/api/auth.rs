@@ -61,7 +61,8 @@ pub fn check(
     }
     if record.right < needed {
         tracing::warn!(%token, ?needed, path = request.segments.join("/"), "a token was used beyond its right");
-        let detail = format!("the token has the right {:?}, this takes {needed:?}", record.right);
+        let (has, takes) = (record.right.as_str(), needed.as_str());
+        let detail = format!("the token has the right {has}, this takes {takes}");
         return Err(Problem::new(Code::Forbidden, detail));
     }
     Ok(Caller { token, right: record.right })

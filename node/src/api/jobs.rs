@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use base64::Engine as _;
-use domain::{Attempt, AttemptId, JobId};
+use domain::{Attempt, AttemptId, JobId, Waits};
 use futures::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use warp::Reply as _;
@@ -27,13 +27,14 @@ pub(super) fn list(api: &Api, request: &Request) -> Answer {
         return Err(Problem::invalid("state", format!("{text:?} is not one of {}", STATES.join(", "))));
     }
     let state = api.store.state();
+    let waits = Waits::new(&state);
     let newest_first: Box<dyn Iterator<Item = _>> = match wanted.cursor {
         Some(cursor) => Box::new(state.jobs.range(..cursor).rev()),
         None => Box::new(state.jobs.iter().rev()),
     };
     let entries = newest_first
-        .map(|(id, job)| (*id, JobView::of(*id, job)))
-        .filter(|(_, view)| filter.as_deref().is_none_or(|text| view.state == text));
+        .filter(|(_, job)| filter.as_deref().is_none_or(|text| JobView::state(job) == text))
+        .map(|(id, job)| (*id, JobView::of(&state, &waits, *id, job)));
     json(StatusCode::OK, &Page::take(wanted.limit, entries))
 }
 
@@ -42,7 +43,7 @@ pub(super) fn get(api: &Api, text: &str) -> Answer {
     let key: JobId = id("job", text)?;
     let state = api.store.state();
     let job = state.jobs.get(&key).ok_or_else(|| Problem::not_found("job", &key))?;
-    json(StatusCode::OK, &JobView::of(key, job))
+    json(StatusCode::OK, &JobView::of(&state, &Waits::new(&state), key, job))
 }
 
 /// All attempts of a job.

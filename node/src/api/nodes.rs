@@ -1,6 +1,6 @@
 //! Nodes and the cluster.
 
-use domain::{Command, JobId, NodeId, Reply, RunId, Timestamp};
+use domain::{Command, JobId, NodeId, NodeName, Reply, RunId, Timestamp};
 use warp::http::StatusCode;
 
 use super::dto::{ClusterView, Drain, NodeView};
@@ -8,7 +8,7 @@ use super::page::Page;
 use super::problem::Problem;
 use super::request::{self, Request};
 use super::routes::Api;
-use super::{Answer, id, json, unexpected};
+use super::{Answer, json, unexpected};
 
 fn view(api: &Api, id: NodeId) -> Option<NodeView> {
     let state = api.store.state();
@@ -31,8 +31,12 @@ fn find(api: &Api, text: &str) -> Result<NodeId, Problem> {
     if let Some((id, _)) = state.nodes.iter().find(|(_, node)| node.name.as_str() == text) {
         return Ok(*id);
     }
-    let key: NodeId = id("node", text)?;
-    state.nodes.get(&key).map(|_| key).ok_or_else(|| Problem::not_found("node", &key))
+    let missing = || Problem::not_found("node", &text);
+    match text.parse::<NodeId>() {
+        Ok(key) => state.nodes.get(&key).map(|_| key).ok_or_else(missing),
+        Err(_) if text.parse::<NodeName>().is_ok() => Err(missing()),
+        Err(error) => Err(Problem::invalid("node", format!("not a node's name, and {error}"))),
+    }
 }
 
 /// One.

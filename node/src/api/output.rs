@@ -26,10 +26,10 @@ pub enum Error {
         attempt: AttemptId,
     },
     /// The node cannot be reached.
-    #[error("node {node} cannot be reached: {why}")]
+    #[error("{node} cannot be reached: {why}")]
     Unreachable {
-        /// Which node.
-        node: NodeId,
+        /// Which node: its name.
+        node: String,
         /// Why.
         why: String,
     },

@@ -116,7 +116,8 @@ impl Request {
         name: &str,
     ) -> Result<Option<T>, Problem> {
         let Some((_, text)) = self.query.iter().find(|(key, _)| key == name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|error| Problem::invalid(name, error))
+        let shown: String = text.chars().take(100).collect();
+        text.parse().map(Some).map_err(|error| Problem::invalid(name, format!("{shown:?}: {error}")))
     }
 }
 

@@ -10,7 +10,7 @@ use raft_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp::Filter;
-use warp::http::{HeaderMap, HeaderValue, Method, Request as HttpRequest, StatusCode};
+use warp::http::{HeaderMap, HeaderValue, Method, Request as HttpRequest, StatusCode, header};
 use warp::path::FullPath;
 use warp::reply::Response;
 
@@ -115,7 +115,7 @@ async fn route(api: &Arc<Api>, mut request: Request) -> Answer {
     let (get, post) = (method == Method::GET || method == Method::HEAD, method == Method::POST);
     let (put, delete) = (method == Method::PUT, method == Method::DELETE);
     match parts.as_slice() {
-        ["healthz"] if get => Ok(Response::new("ok\n".into())),
+        ["healthz"] if get => Ok(healthy()),
         ["readyz"] if get => ready(api),
         ["v1", "hooks", name @ ..] if post => hooks::receive(api, &name.join("/"), &mut request).await,
         ["v1", rest @ ..] => {
@@ -151,6 +151,10 @@ async fn guarded(
 ) -> Answer {
     let request = &mut request;
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    // Lists and logs know their own parameters.
+    if !matches!((method, parts), ("GET", ["repos" | "runs" | "jobs"] | ["attempts", _, _, "log"])) {
+        request.check_query(&[])?;
+    }
     match (method, parts) {
         ("GET", ["repos"]) => repos::list(api, request),
         ("POST", ["repos", name @ .., "dispatch"]) => {
@@ -188,6 +192,14 @@ async fn guarded(
 
 fn no_method(method: &Method) -> Problem {
     Problem::new(Code::MethodNotAllowed, format!("{method} is not a method of this API"))
+}
+
+/// This process answers.
+fn healthy() -> Response {
+    let mut response = Response::new("ok\n".into());
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
 }
 
 /// Ready: this node knows a leader and belongs to a cluster.

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use domain::{
-    Action, ClusterState, Command, Condition, JobSpec, NewJob, NewRun, Reply, Resources, RunId, Shell,
-    SpecBytes, StepSpec, limits,
+    Action, ClusterState, Command, Condition, JobSpec, NewJob, NewRun, Reply, RepoName, Resources, RunId,
+    Shell, SpecBytes, StepSpec, limits,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -25,7 +25,7 @@ use super::{Answer, id, json, now, unexpected};
 pub(super) fn list(api: &Api, request: &Request) -> Answer {
     request.check_query(&["limit", "cursor", "repo", "outcome"])?;
     let wanted = Wanted::<RunId>::of(request)?;
-    let repo = request.param::<String>("repo")?;
+    let repo = request.param::<RepoName>("repo")?;
     let outcome = request.param::<String>("outcome")?;
     const OUTCOMES: [&str; 7] = ["open", "succeeded", "failed", "cancelled", "timed_out", "skipped", "lost"];
     if let Some(text) = outcome.as_deref().filter(|text| !OUTCOMES.contains(text)) {
@@ -38,7 +38,7 @@ pub(super) fn list(api: &Api, request: &Request) -> Answer {
     };
     let entries = newest_first
         .map(|(id, run)| (*id, RunView::brief(&state, *id, run)))
-        .filter(|(_, view)| repo.is_none() || view.repo == repo)
+        .filter(|(_, view)| repo.is_none() || view.repo.as_deref() == repo.as_ref().map(RepoName::as_str))
         .filter(|(_, view)| {
             outcome.as_deref().is_none_or(|text| view.outcome.as_deref().unwrap_or("open") == text)
         });
@@ -140,6 +140,18 @@ fn check(wanted: &Submit) -> Result<(), Problem> {
     }
     if !(1..=7 * 24 * 3600).contains(&wanted.timeout_seconds) {
         return fail("timeout_seconds", "1 to 604800 (7 days) are allowed");
+    }
+    if !(100..=256_000).contains(&wanted.cpu_millis) {
+        return fail("cpu_millis", "100 to 256000 are allowed");
+    }
+    if !(16..=4 << 20).contains(&wanted.memory_mib) {
+        return fail("memory_mib", "16 to 4194304 (4 TiB) are allowed");
+    }
+    let bad_label = |label: &String| {
+        label.is_empty() || label.len() > 100 || label.contains(|c: char| c.is_control() || c.is_whitespace())
+    };
+    if wanted.labels.iter().any(bad_label) {
+        return fail("labels", "1 to 100 bytes without spaces and control characters are allowed for each");
     }
     if wanted.name.len() > 200 || wanted.name.contains(char::is_control) {
         return fail("name", "at most 200 bytes without control characters are allowed");

@@ -132,6 +132,14 @@ pub enum TokenRight {
     Admin,
 }
 
+impl TokenRight {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Right::from(self).as_str()
+    }
+}
+
 impl From<TokenRight> for Right {
     fn from(right: TokenRight) -> Self {
         match right {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Attempt, AttemptId, ClusterState, Job, JobId, JobState, Run, RunId};
+use domain::{Attempt, AttemptId, ClusterState, Job, JobId, JobState, Outcome, Run, RunId, Waits};
 use serde::{Deserialize, Serialize};
 
 use super::{outcome, time};
@@ -131,8 +131,8 @@ impl RunView {
     /// A run with its jobs.
     #[must_use]
     pub fn full(state: &ClusterState, id: RunId, run: &Run) -> Self {
-        let ids = (0..run.jobs).map(|index| JobId { run: id, index });
-        let jobs = ids.filter_map(|id| Some(JobView::of(id, state.jobs.get(&id)?))).collect();
+        let (ids, waits) = ((0..run.jobs).map(|index| JobId { run: id, index }), Waits::new(state));
+        let jobs = ids.filter_map(|id| Some(JobView::of(state, &waits, id, state.jobs.get(&id)?))).collect();
         Self { jobs, ..Self::brief(state, id, run) }
     }
 }
@@ -152,6 +152,9 @@ pub struct JobView {
     pub attempts: u16,
     /// The node of the present or last attempt.
     pub node: Option<String>,
+    /// Why it waits; once finished, why it did not succeed.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// Someone asked for its end.
     pub cancel_requested: bool,
     /// Higher first.
@@ -169,21 +172,27 @@ pub struct JobView {
 }
 
 impl JobView {
-    /// A job's view.
+    /// The name of a job's state.
     #[must_use]
-    pub fn of(id: JobId, job: &Job) -> Self {
-        let state = match job.state {
+    pub fn state(job: &Job) -> &'static str {
+        match job.state {
             JobState::Waiting(_) => "waiting",
             JobState::Queued => "queued",
             JobState::Held => "held",
             JobState::Placed => "placed",
             JobState::Running => "running",
             JobState::Finished(_) => "finished",
-        };
+        }
+    }
+
+    /// A job's view.
+    #[must_use]
+    pub fn of(state: &ClusterState, waits: &Waits<'_>, id: JobId, job: &Job) -> Self {
         Self {
             id: id.to_string(),
             key: job.key.to_string(),
-            state: state.to_owned(),
+            state: Self::state(job).to_owned(),
+            reason: reason(state, waits, id, job),
             outcome: job.outcome().map(outcome),
             attempts: job.attempts,
             node: (job.attempts > 0).then(|| job.node.to_string()),
@@ -195,6 +204,21 @@ impl JobView {
             started_at: time(job.started_at),
             finished_at: time(job.finished_at),
         }
+    }
+}
+
+fn reason(state: &ClusterState, waits: &Waits<'_>, id: JobId, job: &Job) -> Option<String> {
+    let last = || state.attempts.get(&AttemptId { job: id, number: job.attempts });
+    match job.state {
+        JobState::Waiting(_) => {
+            let needs = job.needs.iter().filter_map(|index| state.jobs.get(&JobId { index: *index, ..id }));
+            let open: Vec<_> = needs.filter(|need| need.outcome().is_none()).map(|need| &*need.key).collect();
+            Some(format!("waits for {}", open.join(", ")))
+        }
+        JobState::Queued => waits.why(job).map(|why| why.to_string()),
+        JobState::Finished(Outcome::Succeeded) => None,
+        JobState::Finished(_) => last().map(|last| last.reason.to_string()).filter(|why| !why.is_empty()),
+        JobState::Held | JobState::Placed | JobState::Running => None,
     }
 }
 
