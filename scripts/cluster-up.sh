@@ -150,7 +150,7 @@ make_certificates() {
     local n
     [[ ! -d $DEMO/pki ]] || return 0
     rm -rf "$DEMO/pki.new"
-    "$TROUPE" ca init --dir "$DEMO/pki.new"
+    "$TROUPE" ca init --dir "$DEMO/pki.new" >/dev/null
     for ((n = 1; n <= NODES; n++)); do
         "$TROUPE" ca issue "node-$n" --ca "$DEMO/pki.new" --out "$DEMO/pki.new" >/dev/null
     done

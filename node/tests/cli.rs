@@ -107,7 +107,8 @@ async fn repositories_tokens_and_nodes_have_their_commands() {
 
     assert_eq!(shell.troupe(&["nodes"]).await.code, 0);
     let drained = shell.troupe(&["drain", "no-such-node"]).await;
-    assert_eq!(drained.code, 2, "neither a name nor an id: {}", drained.stderr);
+    assert_eq!(drained.code, 3, "{}", drained.stderr);
+    assert_eq!(shell.troupe(&["drain", "No_Node!"]).await.code, 2, "neither a name nor an id");
     assert_eq!(shell.json(&["status"]).await["is_me"], true);
     shell.node.stop().await;
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use domain::AttemptId;
 use futures::StreamExt;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
@@ -24,10 +24,10 @@ use crate::api::page::Page;
 /// `troupe artifacts`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A job as RUN.INDEX, or a run with one job.
+    /// A job as RUN.INDEX, or a run: for the list, all its jobs; to download, the one that kept something.
     target: Target,
     /// Those of this attempt; the latest when none is named.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     attempt: Option<u16>,
     /// Brings them into this folder, which is made when it is not there.
     #[arg(long, value_name = "DIR")]
@@ -36,9 +36,12 @@ pub struct Args {
     #[arg(long, requires = "download")]
     force: bool,
     /// Only these paths.
-    #[arg(requires = "download")]
+    #[arg(value_name = "PATH", requires = "download")]
     paths: Vec<String>,
 }
+
+/// An attempt and what it kept.
+type Kept = (AttemptId, Vec<ArtifactView>);
 
 /// Runs the command; the answer is the exit code.
 ///
@@ -46,17 +49,60 @@ pub struct Args {
 /// [`Failure`].
 pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure> {
     let run = runs::fetch(client, args.target.run()).await?;
-    let (id, job) = args.target.job(&run)?;
-    let attempt = target::attempt(id, job, args.attempt)?;
-    let list: Value = client.get(&target::path(attempt, "/artifacts")).await?;
-    let Some(dir) = &args.download else {
-        table::show(&list, &["path", "size", "sha256"], json)?;
-        return Ok(0);
-    };
-    let page: Page<ArtifactView> =
-        serde_json::from_value(list).map_err(|error| client.bad(error.to_string()))?;
-    let wanted = wanted(page.items, &args.paths, attempt)?;
-    std::fs::create_dir_all(dir)?;
+    let jobs = args.target.jobs(&run)?;
+    if args.attempt.is_some() {
+        args.target.job(&run)?;
+    }
+    let mut all = Vec::<Kept>::new();
+    for (id, job) in &jobs {
+        let attempt = match target::attempt(*id, job, args.attempt) {
+            // A job that was never placed is no reason to keep back what the others kept.
+            Err(_) if jobs.len() > 1 => continue,
+            attempt => attempt?,
+        };
+        let page: Page<ArtifactView> = client.get(&target::path(attempt, "/artifacts")).await?;
+        all.push((attempt, page.items));
+    }
+    if all.iter().all(|(_, artifacts)| artifacts.is_empty()) && args.paths.is_empty() {
+        table::say("no artifacts");
+    }
+    let Some(dir) = &args.download else { return list(&all, json) };
+    // Files of several jobs could have the same names.
+    if jobs.len() > 1 {
+        all.retain(|(_, artifacts)| !artifacts.is_empty());
+    }
+    match <[Kept; 1]>::try_from(all) {
+        Ok([(attempt, artifacts)]) => download(client, args, dir, attempt, artifacts, json).await,
+        Err(none) if none.is_empty() && args.paths.is_empty() => Ok(0),
+        Err(_) => Err(Failure::SeveralJobs { run: args.target.run(), count: jobs.len() }),
+    }
+}
+
+fn list(all: &[Kept], json: bool) -> Result<u8, Failure> {
+    let each = || all.iter().flat_map(|(attempt, artifacts)| artifacts.iter().map(move |one| (attempt, one)));
+    if json {
+        let item = |(attempt, one): (&AttemptId, &ArtifactView)| json!({ "attempt": attempt.to_string(), "path": one.path, "size": one.size, "sha256": one.sha256 });
+        table::pretty(&json!({ "items": each().map(item).collect::<Vec<_>>(), "next": null }))?;
+    } else if each().next().is_some() {
+        let row = |(attempt, one): (&AttemptId, &ArtifactView)| {
+            vec![attempt.job.to_string(), one.path.clone(), one.size.to_string(), one.sha256.clone()]
+        };
+        table::table(&["job", "path", "size", "sha256"], each().map(row))?;
+    }
+    Ok(0)
+}
+
+async fn download(
+    client: &Client,
+    args: &Args,
+    dir: &Path,
+    attempt: AttemptId,
+    artifacts: Vec<ArtifactView>,
+    json: bool,
+) -> Result<u8, Failure> {
+    let wanted = wanted(artifacts, &args.paths, attempt)?;
+    let in_dir = |source| Failure::Folder { path: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(in_dir)?;
     let folder = Folder { path: dir, force: args.force };
     // Whatever stops one is found before the first is fetched.
     let places = wanted.iter().map(|artifact| folder.place(&artifact.path)).collect::<Result<Vec<_>, _>>()?;
@@ -66,7 +112,7 @@ pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure
         if json {
             table::line(&json!({ "path": artifact.path, "file": place, "size": artifact.size }))?;
         } else {
-            writeln!(std::io::stdout(), "{}", table::plain(&place.display().to_string()))?;
+            table::print(&place.display().to_string())?;
         }
     }
     Ok(0)
@@ -102,7 +148,8 @@ async fn fetch(
     let mut file = tempfile::Builder::new()
         .prefix(".troupe-")
         .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(dir)?;
+        .tempfile_in(dir)
+        .map_err(|source| Failure::Folder { path: dir.to_owned(), source })?;
     let corrupt = |what: String| Failure::Corrupt { path: artifact.path.clone(), what };
     let (mut digest, mut size, mut stream) = (Sha256::new(), 0_u64, response.bytes_stream());
     while let Some(bytes) = stream.next().await {
@@ -161,7 +208,8 @@ impl Folder<'_> {
         // Looked at again: the last one that was written may have made a folder or a file of this name.
         self.place(artifact)?;
         if let Some(parent) = place.parent() {
-            std::fs::create_dir_all(parent)?;
+            std::fs::create_dir_all(parent)
+                .map_err(|source| Failure::Folder { path: parent.to_owned(), source })?;
         }
         let named = if self.force { file.persist(place) } else { file.persist_noclobber(place) };
         match named {

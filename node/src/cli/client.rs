@@ -11,9 +11,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Failure;
-use crate::api::Problem;
+use super::{Failure, table};
+use crate::api::{Code, Problem};
 
+/// Where a node is when nobody says otherwise.
+const DEFAULT_ADDR: &str = "http://127.0.0.1:7070";
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long nothing may come. The server says something on a silent stream every 15 seconds.
@@ -30,16 +32,24 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for addresses as in `http://127.0.0.1:7070`; at least one.
+    /// A client for addresses as in `http://127.0.0.1:7070` or `127.0.0.1:7070`; for the default one when there is none.
     ///
     /// # Errors
-    /// [`Failure::Http`] when the library does not start.
+    /// [`Failure::Address`], [`Failure::TokenText`], or [`Failure::Http`] when the library does not start.
     pub fn new(addrs: &[String], token: &str) -> Result<Self, Failure> {
+        let given = addrs.iter().map(|addr| addr.trim()).filter(|addr| !addr.is_empty());
+        let mut addrs = given.map(base).collect::<Result<Vec<_>, _>>()?;
+        if addrs.is_empty() {
+            addrs.push(DEFAULT_ADDR.to_owned());
+        }
+        let token = token.trim();
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Failure::TokenText);
+        }
         // An error means that a provider is installed already, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE).build()?;
-        let addrs = addrs.iter().map(|addr| addr.trim_end_matches('/').to_owned()).collect();
-        Ok(Self { http, addrs, at: Arc::default(), token: token.into() })
+        Ok(Self { http, addrs: addrs.into(), at: Arc::default(), token: token.into() })
     }
 
     /// The same client for one of the addresses alone: the `index`th, counted round and round.
@@ -71,17 +81,20 @@ impl Client {
         path: &str,
         with: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Failure> {
-        let mut left = self.addrs.len();
+        let mut tried = Vec::new();
         loop {
             let addr = self.addr().to_owned();
-            let request = self.http.request(method.clone(), format!("{addr}{path}")).bearer_auth(&self.token);
+            let mut request = self.http.request(method.clone(), format!("{addr}{path}"));
+            if !self.token.is_empty() {
+                request = request.bearer_auth(&self.token);
+            }
             let error = match with(request).send().await {
                 Ok(response) => return self.accepted(response).await,
                 Err(error) => error,
             };
-            left -= 1;
-            if left == 0 || !error.is_connect() {
-                return Err(Failure::Unreachable { addr, why: innermost(&error) });
+            tried.push(format!("{addr} ({})", innermost(&error)));
+            if tried.len() == self.addrs.len() || !error.is_connect() {
+                return Err(Failure::Unreachable { tried: tried.join(", ") });
             }
             self.elsewhere();
         }
@@ -93,6 +106,9 @@ impl Client {
             return Ok(response);
         }
         match response.json::<Problem>().await {
+            Ok(problem) if problem.code == Code::Unauthorized && self.token.is_empty() => {
+                Err(Failure::NoToken)
+            }
             Ok(problem) => Err(problem.into()),
             Err(_) => Err(self.bad(format!("status {status} without a problem"))),
         }
@@ -123,6 +139,22 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|error| self.bad(error.to_string()))
     }
 
+    /// An answer's JSON as what it should be.
+    ///
+    /// # Errors
+    /// [`Failure::BadAnswer`].
+    pub fn take<T: DeserializeOwned>(&self, answer: Value) -> Result<T, Failure> {
+        serde_json::from_value(answer).map_err(|error| self.bad(error.to_string()))
+    }
+
+    /// Shows that something was done: the answer as JSON, or a sentence.
+    ///
+    /// # Errors
+    /// [`Failure::Output`].
+    pub fn told(&self, answer: &Value, words: &str, json: bool) -> Result<(), Failure> {
+        if json { table::pretty(answer) } else { table::print(words) }
+    }
+
     /// An answer that makes no sense.
     #[must_use]
     pub fn bad(&self, why: String) -> Failure {
@@ -134,6 +166,20 @@ impl Client {
     pub fn broken(&self, error: &reqwest::Error) -> Failure {
         Failure::Broken { addr: self.addr().to_owned(), why: innermost(error) }
     }
+}
+
+/// What requests to an address begin with.
+fn base(addr: &str) -> Result<String, Failure> {
+    let whole = if addr.contains("://") { addr.to_owned() } else { format!("http://{addr}") };
+    let bad = |why: String| Failure::Address { addr: addr.to_owned(), why };
+    let url = url::Url::parse(&whole).map_err(|error| bad(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(bad(format!("http or https is expected, not {}", url.scheme())));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(bad("nothing may follow its path".to_owned()));
+    }
+    Ok(whole.trim_end_matches('/').to_owned())
 }
 
 /// The words of the error behind an error, which say most: the library's own do not tell "refused" from "timed out".
@@ -157,4 +203,23 @@ pub fn escaped(part: &str) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_needs_no_scheme_and_is_checked_before_it_is_asked() {
+        let client = |addrs: &[&str]| {
+            let addrs: Vec<_> = addrs.iter().map(|addr| (*addr).to_owned()).collect();
+            Client::new(&addrs, "token").map(|client| client.addrs.to_vec())
+        };
+        assert_eq!(client(&["a:7070", " https://b/x/ "]).unwrap(), ["http://a:7070", "https://b/x"]);
+        assert_eq!(client(&[""]).unwrap(), [DEFAULT_ADDR]);
+        for bad in ["ftp://a", "http://", "http://a:99999", "a b", "http://a/?x=1"] {
+            assert!(matches!(client(&[bad]), Err(Failure::Address { .. })), "{bad}");
+        }
+        assert!(matches!(Client::new(&[], "two\nlines"), Err(Failure::TokenText)));
+    }
 }

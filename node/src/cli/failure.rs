@@ -18,13 +18,27 @@ pub enum Failure {
     #[error("{0}")]
     Problem(#[from] crate::api::Problem),
     /// No answer.
-    #[error("cannot reach {addr}: {why}; is the node running? (--addr, TROUPE_ADDR)")]
+    #[error("cannot reach {tried}; does a node run there? (--addr, TROUPE_ADDR)")]
     Unreachable {
-        /// Which address.
+        /// Which addresses, each with the library's words.
+        tried: String,
+    },
+    /// An address that cannot be asked.
+    #[error(
+        "the address {addr:?} is not acceptable: {why}; http://HOST:PORT is expected (--addr, TROUPE_ADDR)"
+    )]
+    Address {
+        /// As given.
         addr: String,
-        /// The library's words.
+        /// What is wrong with it.
         why: String,
     },
+    /// A token that cannot be sent.
+    #[error("the token is not acceptable: visible ASCII characters are expected (--token, TROUPE_TOKEN)")]
+    TokenText,
+    /// The API wants a token, and none was given.
+    #[error("no token: set TROUPE_TOKEN, or give --token")]
+    NoToken,
     /// An answer that makes no sense.
     #[error("{addr} answered something that is not Troupe's API: {why}")]
     BadAnswer {
@@ -52,6 +66,14 @@ pub enum Failure {
         /// The system's words.
         source: std::io::Error,
     },
+    /// A folder that was named cannot be made or written in.
+    #[error("cannot write in {}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
     /// The run has no job of that index.
     #[error("run {} has no job {}", job.run, job.index)]
     NoJob {
@@ -59,12 +81,14 @@ pub enum Failure {
         job: JobId,
     },
     /// The job was never placed.
-    #[error("job {job} has no attempt, it is {state}; `troupe logs --follow` waits for one")]
+    #[error("job {job} has no attempt, it is {state}{}", if *finished { "" } else { "; `troupe logs --follow` waits for one" })]
     NoAttempt {
         /// Which.
         job: JobId,
         /// Its state, or how it ended.
         state: String,
+        /// There will be none.
+        finished: bool,
     },
     /// What is about one job was asked of a run with several.
     #[error("run {run} has {count} jobs: name one as {run}.INDEX")]
@@ -128,9 +152,14 @@ impl Failure {
         match self {
             Self::Problem(problem) => problem.code.exit_code(),
             Self::Unreachable { .. } | Self::BadAnswer { .. } | Self::Broken { .. } => UNAVAILABLE,
-            Self::Config(_) | Self::Input { .. } | Self::SeveralJobs { .. } => 2,
+            Self::Config(_)
+            | Self::Address { .. }
+            | Self::TokenText
+            | Self::Input { .. }
+            | Self::Folder { .. }
+            | Self::SeveralJobs { .. } => 2,
             Self::NoJob { .. } | Self::NoAttempt { .. } | Self::NoArtifact { .. } => 3,
-            Self::Exists { .. } => 4,
+            Self::Exists { .. } | Self::NoToken | Self::Links(links::Error::Exists { .. }) => 4,
             Self::Telemetry(_)
             | Self::Server(_)
             | Self::Links(_)
@@ -145,6 +174,15 @@ impl Failure {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         self.exit_code() == UNAVAILABLE
+    }
+
+    /// True when output is on a node that is away, or was cut off on its way.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Problem(problem) => problem.code == Code::OutputUnavailable,
+            other => matches!(other, Self::Broken { .. }),
+        }
     }
 
     /// True when there is no such thing, or not yet.

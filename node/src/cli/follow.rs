@@ -44,6 +44,7 @@ impl Default for Patience {
 pub struct Backoff {
     patience: Patience,
     failures: u32,
+    said: String,
     say: Say,
 }
 
@@ -51,15 +52,16 @@ impl Backoff {
     /// None so far.
     #[must_use]
     pub fn new(patience: Patience, say: Say) -> Self {
-        Self { patience, failures: 0, say }
+        Self { patience, failures: 0, said: String::new(), say }
     }
 
     /// Something went well.
     pub fn good(&mut self) {
         self.failures = 0;
+        self.said.clear();
     }
 
-    /// Waits, and says so.
+    /// Waits, and says so once for the same words.
     ///
     /// # Errors
     /// The failure itself, when it is one too many.
@@ -69,7 +71,11 @@ impl Backoff {
         }
         let wait = self.patience.first.saturating_mul(1 << self.failures.min(20)).min(self.patience.most);
         self.failures += 1;
-        (self.say)(&format!("{failure}; trying again in {:.1} s", wait.as_secs_f64()));
+        let words = format!("{failure}; trying again");
+        if self.said != words {
+            (self.say)(&words);
+            self.said = words;
+        }
         tokio::time::sleep(wait).await;
         Ok(())
     }
@@ -186,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_pass_in_time_is_final_and_each_wait_is_said() {
+    async fn what_does_not_pass_in_time_is_final_and_each_reason_is_said_once() {
         let said = Arc::new(Mutex::new(0));
         let count = said.clone();
         let say: Say = Arc::new(move |_| *count.lock().unwrap() += 1);
@@ -198,7 +204,9 @@ mod tests {
         assert!(backoff.wait(busy()).await.is_err());
         backoff.good();
         assert!(backoff.wait(busy()).await.is_ok(), "something went well in between");
-        assert_eq!(*said.lock().unwrap(), 4);
+        assert_eq!(*said.lock().unwrap(), 2);
+        backoff.wait(Problem::new(Code::Unavailable, "no leader").into()).await.unwrap();
+        assert_eq!(*said.lock().unwrap(), 3);
     }
 
     #[tokio::test]

@@ -1,13 +1,13 @@
-//! `troupe jobs`.
-
-use serde_json::Value;
+//! `troupe jobs`, and how jobs are shown elsewhere.
 
 use super::nodes::Names;
-use super::pages::{self, Limit};
-use super::{Client, Failure};
+use super::pages::{self, Limit, Show};
+use super::target::standing;
+use super::{Client, Failure, table};
+use crate::api::dto::JobView;
 
 /// Columns of a table of jobs.
-pub const COLUMNS: [&str; 6] = ["id", "key", "state", "outcome", "node", "attempts"];
+pub const COLUMNS: [&str; 7] = ["id", "key", "state", "node", "attempts", "took", "reason"];
 
 /// What of jobs is listed.
 #[derive(Debug, clap::Args)]
@@ -25,18 +25,35 @@ pub struct List {
 /// [`Failure`].
 pub async fn list(client: &Client, what: &List, json: bool) -> Result<u8, Failure> {
     let filters = [("state", what.state.as_deref())];
-    let mut list = pages::fetch(client, "/v1/jobs", &filters, what.limit).await?;
-    if !json {
-        let names = Names::fetch(client).await?;
-        name_nodes(&mut list["items"], &names);
-    }
-    pages::show(&list, &COLUMNS, json)?;
+    let list = pages::fetch(client, "/v1/jobs", &filters, what.limit).await?;
+    let names = if json { Names::default() } else { Names::fetch(client).await? };
+    let row = |job: JobView| row(&job, &names);
+    Show { noun: "jobs", columns: &COLUMNS, row: &row }.list(client, list, json)?;
     Ok(0)
 }
 
-/// Writes names of nodes for their ids.
-pub fn name_nodes(jobs: &mut Value, names: &Names) {
-    for job in jobs.as_array_mut().into_iter().flatten() {
-        job["node"] = names.of(job["node"].as_str()).into();
-    }
+/// A job's cells.
+#[must_use]
+pub fn row(job: &JobView, names: &Names) -> Vec<String> {
+    vec![
+        job.id.clone(),
+        job.key.clone(),
+        state(job),
+        names.of(node(job)).to_owned(),
+        job.attempts.to_string(),
+        table::took(job.started_at.filter(|_| node(job).is_some()), job.finished_at),
+        table::or_dash(job.reason.as_deref()),
+    ]
+}
+
+/// Its state or how it ended, and that someone asked for its end.
+fn state(job: &JobView) -> String {
+    let cancelling = job.cancel_requested && job.outcome.is_none();
+    format!("{}{}", standing(job), if cancelling { ", cancelling" } else { "" })
+}
+
+/// The node that has the job, or had it at its end: one that waits again is on none.
+#[must_use]
+pub fn node(job: &JobView) -> Option<&str> {
+    job.node.as_deref().filter(|_| matches!(job.state.as_str(), "placed" | "running" | "finished"))
 }

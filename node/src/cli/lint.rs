@@ -15,7 +15,7 @@ pub enum Command {
     /// Prints `file:line:column: message` for everything that is wrong; the exit code is 2 when anything is.
     Lint {
         /// Workflow files; `-` is the standard input.
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use domain::RunId;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,9 +13,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::events::Events;
 use super::follow::{Patience, Say};
 use super::nodes::Names;
-use super::table::{duration, plain};
+use super::table::{duration, now, plain};
 use super::target::standing;
-use super::{Client, Failure};
+use super::{Client, Failure, jobs};
 use crate::api::dto::{JobView, RunView};
 
 /// How often the lines are drawn while nothing changes.
@@ -63,6 +63,8 @@ impl Live {
             }
             self.draw(&now);
             if now.outcome.is_some() {
+                // The last line is left without its end.
+                eprintln!();
                 return Ok(now);
             }
             run = Some(now);
@@ -96,12 +98,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-/// Milliseconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
-}
-
-/// Key, state, node, and how long it has been in that state; once finished, how long it ran.
+/// Key, state, node, how long it has been in that state (once finished, how long it ran), and why it waits or failed.
 fn text(job: &JobView, names: &Names, width: usize, now: u64) -> String {
     let since = match job.state.as_str() {
         "running" | "finished" => job.started_at,
@@ -111,8 +108,9 @@ fn text(job: &JobView, names: &Names, width: usize, now: u64) -> String {
     let until = job.finished_at.unwrap_or(now);
     let elapsed = since.map_or_else(|| "-".to_owned(), |since| duration(until.saturating_sub(since)));
     let again = if job.attempts > 1 { format!("  attempt {}", job.attempts) } else { String::new() };
-    let (key, node) = (plain(&job.key), plain(names.of(job.node.as_deref())));
-    format!("{key:width$}  {:<9}  {node:<12}  {elapsed}{again}", plain(standing(job)))
+    let why = job.reason.as_deref().map(|why| format!("  {}", plain(why))).unwrap_or_default();
+    let (key, node) = (plain(&job.key), plain(names.of(jobs::node(job))));
+    format!("{key:width$}  {:<9}  {node:<12}  {elapsed:<6}{again}{why}", plain(standing(job)))
 }
 
 #[cfg(test)]
@@ -127,6 +125,7 @@ mod tests {
             outcome: outcome.map(str::to_owned),
             attempts: 2,
             node: Some("0000000000000001".to_owned()),
+            reason: (state == "queued").then(|| "no room\u{7}".to_owned()),
             cancel_requested: false,
             priority: 0,
             labels: Vec::new(),
@@ -140,7 +139,8 @@ mod tests {
     #[test]
     fn a_line_says_key_state_node_and_time() {
         let line = |job: &JobView| text(job, &Names::default(), 6, 5_000);
-        assert_eq!(line(&job("queued", None)), "te\u{fffd}st   queued     0000000000000001  4.0s  attempt 2");
+        let queued = "te\u{fffd}st   queued     -             4.0s    attempt 2  no room\u{fffd}";
+        assert_eq!(line(&job("queued", None)), queued, "the node that lost it is not where it is");
         assert!(line(&job("running", None)).contains("running    0000000000000001  2.0s"));
         assert!(line(&job("finished", Some("failed"))).contains("failed     0000000000000001  3.5s"));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Failure;
+use super::{Failure, table};
 use crate::config::{Config, reference};
 use crate::server::Server;
 use crate::telemetry;
@@ -18,8 +18,8 @@ use crate::telemetry;
 pub enum ConfigCommand {
     /// The configuration as a node would take it, environment included.
     Print {
-        /// The file.
-        #[arg(long)]
+        /// The file; without one, defaults and environment alone.
+        #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
     /// Every setting with its meaning and default.
@@ -31,22 +31,23 @@ pub enum ConfigCommand {
 pub enum CaCommand {
     /// Makes the CA: ca.pem and ca-key.pem.
     Init {
-        /// Where.
-        #[arg(long, default_value = ".")]
+        /// Where the files go.
+        #[arg(long, value_name = "DIR", default_value = ".")]
         dir: PathBuf,
     },
     /// Makes a node's certificate and key.
     Issue {
-        /// The node's name.
-        name: String,
+        /// The node's name, as in its configuration's node.name.
+        #[arg(value_parser = peer_name)]
+        name: links::PeerName,
         /// Where the CA is.
-        #[arg(long, default_value = ".")]
+        #[arg(long, value_name = "DIR", default_value = ".")]
         ca: PathBuf,
         /// Where the files go.
-        #[arg(long, default_value = ".")]
+        #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
-        /// Days until it expires.
-        #[arg(long, default_value_t = 825, value_parser = clap::value_parser!(i64).range(1..=3650))]
+        /// Days until it expires, 1 to 3650.
+        #[arg(long, value_name = "N", default_value_t = 825, value_parser = clap::value_parser!(i64).range(1..=3650))]
         days: i64,
     },
 }
@@ -74,10 +75,14 @@ pub async fn node(path: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// Prints the configuration or its reference.
-pub fn config(command: &ConfigCommand) -> Result<(), Failure> {
+pub fn config(command: &ConfigCommand, json: bool) -> Result<(), Failure> {
     let text = match command {
         ConfigCommand::Print { config } => {
-            toml::to_string(&Config::load(config.as_deref())?).map_err(std::io::Error::other)?
+            let config = Config::load(config.as_deref())?;
+            if json {
+                return table::pretty(&config);
+            }
+            toml::to_string(&config).map_err(std::io::Error::other)?
         }
         ConfigCommand::Reference => reference(),
     };
@@ -85,15 +90,25 @@ pub fn config(command: &ConfigCommand) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes a CA or a certificate.
-pub fn ca(command: &CaCommand) -> Result<(), Failure> {
-    match command {
-        CaCommand::Init { dir } => links::ca::init(dir)?,
-        CaCommand::Issue { name, ca, out, days } => {
-            let name = name.parse().map_err(links::Error::from)?;
-            let files = links::ca::issue(ca, out, &name, *days)?;
-            writeln!(std::io::stdout(), "{}\n{}", files.cert.display(), files.key.display())?;
+fn peer_name(text: &str) -> Result<links::PeerName, links::InvalidPeerName> {
+    text.parse()
+}
+
+/// Makes a CA or a certificate; prints where.
+pub fn ca(command: &CaCommand, json: bool) -> Result<(), Failure> {
+    let (cert, key) = match command {
+        CaCommand::Init { dir } => {
+            links::ca::init(dir)?;
+            (dir.join("ca.pem"), dir.join("ca-key.pem"))
         }
+        CaCommand::Issue { name, ca, out, days } => {
+            let files = links::ca::issue(ca, out, name, *days)?;
+            (files.cert, files.key)
+        }
+    };
+    if json {
+        return table::pretty(&serde_json::json!({ "cert": cert, "key": key }));
     }
+    writeln!(std::io::stdout(), "{}\n{}", cert.display(), key.display())?;
     Ok(())
 }

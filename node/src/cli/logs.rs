@@ -8,9 +8,10 @@ use super::events::Events;
 use super::follow::{Patience, aloud};
 use super::target::{self, Target, standing};
 use super::{Client, Failure, runs, table};
-use crate::api::dto::{JobView, RunView};
+use crate::api::dto::{AttemptView, JobView, RunView};
 
 mod attempt;
+mod screen;
 
 use attempt::Reader;
 
@@ -20,15 +21,18 @@ pub struct Args {
     /// A job as RUN.INDEX, or a run for all its jobs in order.
     target: Target,
     /// Only this attempt; the latest when none is named.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     attempt: Option<u16>,
     /// Waits for an attempt and for its output, goes on with later attempts, and ends when the job has; the exit code
     /// is 1 when it did not succeed.
     #[arg(long, short)]
     follow: bool,
     /// Begins at this byte.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "BYTE", default_value_t = 0)]
     from: u64,
+    /// Writes every byte as it is to a terminal, too: it may clear the screen, or worse.
+    #[arg(long)]
+    raw: bool,
 }
 
 /// Runs the command; the answer is the exit code.
@@ -41,17 +45,19 @@ pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure
     if args.attempt.is_some() || args.from > 0 {
         args.target.job(&run)?;
     }
-    let reader = Reader::new(client, json);
+    let reader = Reader::new(client, json, args.raw);
     if args.follow && matches!(args.target, Target::Run(_)) && args.attempt.is_none() {
         return follow_jobs(client, &reader, args.target.run(), &run, args.from).await;
     }
     let several = jobs.len() > 1;
     let mut code = 0;
     for (id, job) in jobs {
-        header(several, job);
+        if several {
+            header(job, Some(standing(job)));
+        }
         code = if args.follow {
-            let outcome = follow_job(client, &reader, id, args.attempt, args.from).await?;
-            runs::exit_code(outcome.as_deref())
+            let ended = follow_job(client, &reader, id, args.attempt, args.from).await?;
+            runs::exit_code(ended.outcome.as_deref())
         } else {
             match target::attempt(id, job, args.attempt) {
                 Ok(attempt) => reader.print(attempt, args.from).await?,
@@ -59,8 +65,12 @@ pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure
                 Err(failure) if several => table::say(&failure.to_string()),
                 Err(failure) => return Err(failure),
             }
+            reader.end()?;
             0
         };
+    }
+    if let Some(error) = &run.error {
+        table::say(error);
     }
     Ok(code)
 }
@@ -70,7 +80,7 @@ pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure
 /// # Errors
 /// [`Failure`].
 pub async fn follow_run(client: &Client, id: RunId, run: &RunView, json: bool) -> Result<u8, Failure> {
-    follow_jobs(client, &Reader::new(client, json), id, run, 0).await
+    follow_jobs(client, &Reader::new(client, json, false), id, run, 0).await
 }
 
 async fn follow_jobs(
@@ -81,7 +91,9 @@ async fn follow_jobs(
     from: u64,
 ) -> Result<u8, Failure> {
     for (job, view) in Target::Run(id).jobs(run)? {
-        header(run.jobs.len() > 1, view);
+        if run.jobs.len() > 1 {
+            header(view, None);
+        }
         follow_job(client, reader, job, None, from).await?;
     }
     let run = Events::of(client, id, Patience::default(), aloud()).finished().await?;
@@ -91,14 +103,32 @@ async fn follow_jobs(
     Ok(runs::exit_code(run.outcome.as_deref()))
 }
 
-fn header(several: bool, job: &JobView) {
-    if several {
-        eprintln!(
-            "==> {} {} ({})",
-            table::plain(&job.id),
-            table::plain(&job.key),
-            table::plain(standing(job))
-        );
+/// Says whose output comes, and, when it is not followed, how far the job is.
+fn header(job: &JobView, standing: Option<&str>) {
+    let standing = standing.map(|standing| format!(" ({standing})")).unwrap_or_default();
+    eprintln!("{}", table::plain(&format!("==> {} {}{standing}", job.id, job.key)));
+}
+
+/// How a job ended, and why.
+struct Ended {
+    outcome: Option<String>,
+    reason: String,
+}
+
+impl From<AttemptView> for Ended {
+    fn from(attempt: AttemptView) -> Self {
+        Self { outcome: attempt.outcome, reason: attempt.reason }
+    }
+}
+
+impl Ended {
+    /// Output alone does not tell how it ended.
+    fn say(self, what: impl std::fmt::Display) -> Self {
+        if let Some(outcome) = self.outcome.as_deref().filter(|outcome| *outcome != "succeeded") {
+            let colon = if self.reason.is_empty() { "" } else { ": " };
+            table::say(&format!("{what} {}{colon}{}", outcome.replace('_', " "), self.reason));
+        }
+        self
     }
 }
 
@@ -107,12 +137,13 @@ enum Next {
     /// There is an attempt of this number.
     Attempt(AttemptId),
     /// It is finished.
-    Finished(Option<String>),
+    Finished(Ended),
 }
 
-/// Waits until a job has another attempt than those seen, or is finished.
+/// Waits until a job has another attempt than those seen, or is finished; says why it waits.
 async fn next(client: &Client, job: JobId, seen: u16) -> Result<Next, Failure> {
     let mut events = Events::of(client, job.run, Patience::default(), aloud());
+    let mut said = None;
     loop {
         let run = events.next().await?;
         let (_, view) = Target::Job(job).job(&run)?;
@@ -122,31 +153,40 @@ async fn next(client: &Client, job: JobId, seen: u16) -> Result<Next, Failure> {
             return Ok(Next::Attempt(AttemptId { job, number }));
         }
         if view.outcome.is_some() {
-            return Ok(Next::Finished(view.outcome.clone()));
+            let reason = view.reason.clone().unwrap_or_default();
+            return Ok(Next::Finished(Ended { outcome: view.outcome.clone(), reason }));
+        }
+        if let Some(why) = view.reason.as_ref().filter(|_| view.reason != said) {
+            table::say(&format!("job {job} is {}: {why}", view.state));
+            said = view.reason.clone();
         }
     }
 }
 
-/// Follows a job's attempts to its end, or one attempt to that one's; the answer is the outcome.
+/// Follows a job's attempts to its end, or one attempt to that one's.
 async fn follow_job(
     client: &Client,
     reader: &Reader,
     job: JobId,
     only: Option<u16>,
     from: u64,
-) -> Result<Option<String>, Failure> {
+) -> Result<Ended, Failure> {
     if let Some(number) = only {
-        return Ok(reader.follow(AttemptId { job, number }, from).await?.outcome);
+        let attempt = AttemptId { job, number };
+        let ended = reader.follow(attempt, from).await?;
+        reader.end()?;
+        return Ok(Ended::from(ended).say(format!("attempt {attempt}")));
     }
     let (mut seen, mut from) = (0, from);
     loop {
         match next(client, job, seen).await? {
-            Next::Finished(outcome) => return Ok(outcome),
+            Next::Finished(ended) => return Ok(ended.say(format!("job {job}"))),
             Next::Attempt(attempt) => {
                 if seen > 0 {
                     table::say(&format!("job {job} goes on with attempt {}", attempt.number));
                 }
                 let ended = reader.follow(attempt, from).await?;
+                reader.end()?;
                 if ended.outcome.as_deref() == Some("lost") {
                     table::say(&format!("attempt {attempt} was lost: {}", ended.reason));
                 }

@@ -16,6 +16,7 @@ mod nodes;
 mod pages;
 mod repos;
 mod runs;
+mod span;
 mod sse;
 mod submit;
 mod table;
@@ -23,6 +24,7 @@ mod target;
 mod tokens;
 mod watch;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,24 +35,40 @@ pub use failure::Failure;
 
 use crate::api::dto::Dispatch;
 
+/// Where options of every command stand in the help: after the command's own.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Runs builds on a cluster of identical nodes.
 #[derive(Debug, Parser)]
-#[command(name = "troupe", version, arg_required_else_help = true)]
+#[command(name = "troupe", bin_name = "troupe", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// The API of any node; when several are given, the next is asked when one cannot be reached.
+    /// Addresses of nodes, divided by commas: the next is asked when one cannot be reached [default:
+    /// http://127.0.0.1:7070].
     #[arg(
         long,
+        value_name = "URL",
         env = "TROUPE_ADDR",
-        default_value = "http://127.0.0.1:7070",
+        hide_env_values = true,
         value_delimiter = ',',
-        global = true
+        global = true,
+        help_heading = EVERYWHERE,
+        display_order = 900
     )]
     addr: Vec<String>,
-    /// An API token.
-    #[arg(long, env = "TROUPE_TOKEN", default_value = "", hide_env_values = true, global = true)]
+    /// An API token; as a variable, it does not show in the list of processes.
+    #[arg(
+        long,
+        env = "TROUPE_TOKEN",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true,
+        global = true,
+        help_heading = EVERYWHERE,
+        display_order = 901
+    )]
     token: String,
-    /// JSON instead of tables.
-    #[arg(long, global = true)]
+    /// JSON instead of tables and sentences.
+    #[arg(long, global = true, help_heading = EVERYWHERE, display_order = 902)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -60,8 +78,8 @@ pub struct Cli {
 enum Command {
     /// Runs a node until SIGTERM or SIGINT.
     Node {
-        /// Its configuration.
-        #[arg(long)]
+        /// Its configuration; without one, defaults and environment alone.
+        #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
     /// The node's configuration.
@@ -70,7 +88,7 @@ enum Command {
     /// The cluster's certificate authority.
     #[command(subcommand)]
     Ca(local::CaCommand),
-    /// Completions for a shell.
+    /// Prints completions for a shell.
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -98,7 +116,7 @@ enum Remote {
     Logs(logs::Args),
     /// Files that an attempt kept.
     Artifacts(artifacts::Args),
-    /// Nodes.
+    /// Nodes, and what each does.
     Nodes,
     /// Stops (or with --off allows) new placements on a node.
     Drain {
@@ -111,14 +129,14 @@ enum Remote {
     /// Repositories.
     #[command(subcommand)]
     Repo(repos::Command),
-    /// Runs a workflow by hand.
+    /// Runs a workflow by hand, and prints the delivery's id.
     Dispatch {
         /// The repository's name.
         repo: domain::RepoName,
-        /// The workflow's path.
+        /// The workflow's path in the repository, or its file's name.
         workflow: String,
         /// Branch or full ref.
-        #[arg(long, default_value = "main")]
+        #[arg(long, value_name = "REF", default_value = "main")]
         git_ref: String,
     },
     /// Where a delivery stands, and the runs it became.
@@ -129,7 +147,7 @@ enum Remote {
     /// API tokens.
     #[command(subcommand)]
     Token(tokens::Command),
-    /// The cluster as the node sees it.
+    /// The cluster as the node that is asked sees it.
     #[command(alias = "cluster")]
     Status,
 }
@@ -160,10 +178,13 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Node { config } => local::node(config.as_deref()).await?,
-        Command::Config(command) => local::config(&command)?,
-        Command::Ca(command) => local::ca(&command)?,
+        Command::Config(command) => local::config(&command, cli.json)?,
+        Command::Ca(command) => local::ca(&command, cli.json)?,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "troupe", &mut std::io::stdout());
+            // The library panics when nobody reads; writing a text does not.
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "troupe", &mut text);
+            std::io::stdout().write_all(&text)?;
         }
         Command::Workflow(command) => return lint::run(&command, cli.json),
         Command::Remote(command) => {

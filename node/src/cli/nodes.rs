@@ -7,8 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::escaped;
+use super::pages::Show;
 use super::{Client, Failure, table};
-use crate::api::dto::NodeView;
+use crate::api::dto::{ClusterView, NodeView};
 use crate::api::page::Page;
 
 /// All nodes.
@@ -17,8 +18,32 @@ use crate::api::page::Page;
 /// [`Failure`].
 pub async fn list(client: &Client, json: bool) -> Result<u8, Failure> {
     let nodes: Value = client.get("/v1/nodes").await?;
-    table::show(&nodes, &["id", "name", "http_addr", "labels", "busy", "slots", "drain", "lost"], json)?;
+    let columns = ["name", "id", "state", "jobs", "cpus", "memory", "labels", "address", "version"];
+    Show { noun: "nodes", columns: &columns, row: &row }.list(client, nodes, json)?;
     Ok(0)
+}
+
+fn row(node: NodeView) -> Vec<String> {
+    vec![
+        node.name.clone(),
+        node.id.clone(),
+        state(&node).to_owned(),
+        format!("{}/{}", node.busy, node.slots),
+        (f64::from(node.cpu_millis) / 1000.0).to_string(),
+        format!("{}Mi", node.memory_mib),
+        table::or_dash(Some(&node.labels.join(","))),
+        node.http_addr.clone(),
+        node.version.clone(),
+    ]
+}
+
+fn state(node: &NodeView) -> &'static str {
+    match (node.lost, node.drain, node.busy) {
+        (true, ..) => "lost",
+        (false, true, 0) => "drained",
+        (false, true, _) => "draining",
+        (false, false, _) => "ready",
+    }
 }
 
 /// Stops placements on a node, or allows them again.
@@ -28,7 +53,8 @@ pub async fn list(client: &Client, json: bool) -> Result<u8, Failure> {
 pub async fn drain(client: &Client, node: &str, off: bool, json: bool) -> Result<u8, Failure> {
     let path = format!("/v1/nodes/{}/drain", escaped(node));
     let answer = client.call(Method::POST, &path, &json!({ "drain": !off })).await?;
-    table::show(&answer, &["drain"], json)?;
+    let words = if off { "takes jobs" } else { "takes no more jobs; those that it has go on" };
+    client.told(&answer, &format!("{node} {words}"), json)?;
     Ok(0)
 }
 
@@ -37,9 +63,46 @@ pub async fn drain(client: &Client, node: &str, off: bool, json: bool) -> Result
 /// # Errors
 /// [`Failure`].
 pub async fn status(client: &Client, json: bool) -> Result<u8, Failure> {
-    let cluster: Value = client.get("/v1/cluster").await?;
-    table::show(&cluster, &["id", "leader", "term", "applied", "last_log", "voters"], json)?;
+    let answer: Value = client.get("/v1/cluster").await?;
+    if json {
+        table::pretty(&answer)?;
+        return Ok(0);
+    }
+    let cluster: ClusterView = client.take(answer)?;
+    let nodes: Page<NodeView> = client.get("/v1/nodes").await?;
+    let names = Names::of_nodes(&nodes.items);
+    let leader = cluster.leader.as_deref().map(|id| names.of(Some(id)).to_owned());
+    table::fields(&[
+        ("cluster", cluster.id.clone().unwrap_or_else(|| "not begun yet".to_owned())),
+        ("leader", leader.unwrap_or_else(|| "none: an election goes on, or there is no quorum".to_owned())),
+        ("term", cluster.term.to_string()),
+        ("log", format!("{} entries, {} applied by {}", cluster.last_log, cluster.applied, client.addr())),
+    ])?;
+    table::table(
+        &["node", "id", "role", "state", "behind"],
+        members(&cluster, &nodes.items, &names).into_iter(),
+    )?;
     Ok(0)
+}
+
+/// One row per member of the cluster, voters first.
+fn members(cluster: &ClusterView, nodes: &[NodeView], names: &Names) -> Vec<Vec<String>> {
+    let voters = cluster.voters.iter().map(|id| (id, "voter"));
+    let all = voters.chain(cluster.learners.iter().map(|id| (id, "learner")));
+    let row = |(id, role): (&String, &str)| {
+        let role = if cluster.leader.as_ref() == Some(id) { "leader" } else { role };
+        let node = nodes.iter().find(|node| node.id == *id);
+        // Only the leader knows how far others are.
+        let lag = cluster.lag.iter().find(|lag| lag.node == *id).map(|lag| lag.entries.to_string());
+        vec![
+            names.of(Some(id)).to_owned(),
+            id.clone(),
+            role.to_owned(),
+            node.map_or("unknown", state).to_owned(),
+            table::or_dash(lag.as_deref()),
+        ]
+    };
+    all.map(row).collect()
 }
 
 /// Names of nodes, by id as the API writes it: what people know them by.
@@ -53,7 +116,11 @@ impl Names {
     /// [`Failure`].
     pub async fn fetch(client: &Client) -> Result<Self, Failure> {
         let nodes: Page<NodeView> = client.get("/v1/nodes").await?;
-        Ok(Self(nodes.items.into_iter().map(|node| (node.id, node.name)).collect()))
+        Ok(Self::of_nodes(&nodes.items))
+    }
+
+    fn of_nodes(nodes: &[NodeView]) -> Self {
+        Self(nodes.iter().map(|node| (node.id.clone(), node.name.clone())).collect())
     }
 
     /// A node's name, or its id when it joined later; `-` for no node.

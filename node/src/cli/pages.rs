@@ -3,6 +3,7 @@
 //! Must not know what is listed.
 
 use reqwest::Method;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Client, Failure, table};
@@ -15,7 +16,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Limit {
     /// Entries at most.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 
@@ -48,15 +49,39 @@ pub async fn fetch(
     }
 }
 
-/// Shows a list, and says beside it when there is more.
-///
-/// # Errors
-/// [`Failure::Output`].
-pub fn show(list: &Value, columns: &[&str], json: bool) -> Result<(), Failure> {
-    table::show(list, columns, json)?;
-    if !list["next"].is_null() {
+/// What a list shows of each entry.
+pub struct Show<'a, T> {
+    /// What the entries are, as in "no runs".
+    pub noun: &'a str,
+    /// Headings.
+    pub columns: &'a [&'a str],
+    /// An entry's cells.
+    pub row: &'a dyn Fn(T) -> Vec<String>,
+}
+
+impl<T: DeserializeOwned> Show<'_, T> {
+    /// Shows a list, and says beside it when there is none, or more.
+    ///
+    /// # Errors
+    /// [`Failure::Output`], or [`Failure::BadAnswer`].
+    pub fn list(&self, client: &Client, list: Value, json: bool) -> Result<(), Failure> {
+        if json {
+            table::pretty(&list)?;
+        }
+        let more = !list["next"].is_null();
         let count = list["items"].as_array().map_or(0, Vec::len);
-        table::say(&format!("there are more than these {count}; --limit N shows N"));
+        if !json {
+            let page: Page<T> =
+                serde_json::from_value(list).map_err(|error| client.bad(error.to_string()))?;
+            if page.items.is_empty() {
+                table::say(&format!("no {}", self.noun));
+            } else {
+                table::table(self.columns, page.items.into_iter().map(self.row))?;
+            }
+        }
+        if more {
+            table::say(&format!("there are more than these {count}; --limit N shows N"));
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -5,23 +5,23 @@ use domain::{DeliveryId, RepoName};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::pages::{self, Limit};
+use super::pages::{self, Limit, Show};
 use super::{Client, Failure, table};
-use crate::api::dto::{Dispatch, PutRepo};
+use crate::api::dto::{Accepted, DeliveryView, Dispatch, PutRepo, RepoView};
 
 /// `troupe repo`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Registers one, or changes it.
     Add {
-        /// Its name.
+        /// Its name: parts of letters, digits, . _ and -, divided by /.
         name: RepoName,
-        /// Where it is cloned from.
+        /// Where it is cloned from: https, http, ssh or git.
         clone_url: String,
-        /// Key of its webhooks, 8 to 256 bytes.
+        /// Key of its webhooks, 8 to 256 bytes; as a variable, it does not show in the list of processes.
         #[arg(long, env = "TROUPE_WEBHOOK_SECRET", hide_env_values = true)]
         secret: String,
-        /// Labels added to each of its jobs.
+        /// A label added to each of its jobs; may be given several times.
         #[arg(long)]
         label: Vec<String>,
     },
@@ -46,27 +46,39 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
         Command::Add { name, clone_url, secret, label } => {
             let body = PutRepo { clone_url, webhook_secret: secret, labels: label };
             let answer = client.call(Method::PUT, &format!("/v1/repos/{name}"), &body).await?;
-            table::show(&answer, &["name", "existed"], json)?;
+            let done = if answer["existed"] == true { "changed" } else { "added" };
+            let hooks = format!("its webhooks go to /v1/hooks/{name} of any node");
+            client.told(&answer, &format!("repository {name} is {done}; {hooks}"), json)?;
         }
         Command::List { limit } => {
             let list = pages::fetch(client, "/v1/repos", &[], limit).await?;
-            pages::show(&list, &["name", "clone_url", "labels"], json)?;
+            let columns = ["name", "clone_url", "labels", "age"];
+            let row = |repo: RepoView| {
+                let labels = table::or_dash(Some(&repo.labels.join(",")));
+                vec![repo.name, repo.clone_url, labels, table::age(Some(repo.created_at))]
+            };
+            Show { noun: "repositories", columns: &columns, row: &row }.list(client, list, json)?;
         }
         Command::Remove { name } => {
-            let path = format!("/v1/repos/{name}");
-            table::show(&client.call(Method::DELETE, &path, &json!({})).await?, &["removed"], json)?;
+            let answer = client.call(Method::DELETE, &format!("/v1/repos/{name}"), &json!({})).await?;
+            client.told(&answer, &format!("repository {name} is removed; its runs stay"), json)?;
         }
     }
     Ok(0)
 }
 
-/// Runs a workflow by hand.
+/// Runs a workflow by hand; prints the delivery's id.
 ///
 /// # Errors
 /// [`Failure`].
 pub async fn dispatch(client: &Client, repo: &RepoName, body: &Dispatch, json: bool) -> Result<u8, Failure> {
     let answer = client.call(Method::POST, &format!("/v1/repos/{repo}/dispatch"), body).await?;
-    table::show(&answer, &["delivery", "duplicate"], json)?;
+    if json {
+        table::pretty(&answer)?;
+    } else {
+        let accepted: Accepted = client.take(answer)?;
+        table::print(&accepted.delivery.unwrap_or_default())?;
+    }
     Ok(0)
 }
 
@@ -76,6 +88,19 @@ pub async fn dispatch(client: &Client, repo: &RepoName, body: &Dispatch, json: b
 /// [`Failure`].
 pub async fn delivery(client: &Client, id: DeliveryId, json: bool) -> Result<u8, Failure> {
     let answer: Value = client.get(&format!("/v1/deliveries/{id}")).await?;
-    table::show(&answer, &["id", "state", "tries", "reason", "runs"], json)?;
+    if json {
+        table::pretty(&answer)?;
+        return Ok(0);
+    }
+    let delivery: DeliveryView = client.take(answer)?;
+    let none = delivery.state == "expanded" && delivery.runs.is_empty();
+    table::fields(&[
+        ("delivery", delivery.id),
+        ("state", delivery.state),
+        ("age", table::age(Some(delivery.accepted_at))),
+        ("tries", delivery.tries.to_string()),
+        ("reason", delivery.reason),
+        ("runs", if none { "none: no workflow wants it".to_owned() } else { delivery.runs.join("\n") }),
+    ])?;
     Ok(0)
 }

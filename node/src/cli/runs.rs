@@ -6,9 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::nodes::Names;
-use super::pages::{self, Limit};
+use super::pages::{self, Limit, Show};
 use super::{Client, Failure, jobs, table, watch};
-use crate::api::dto::{AttemptView, RunView};
+use crate::api::dto::{AttemptView, RunMade, RunView};
 use crate::api::page::Page;
 
 /// What of runs is listed.
@@ -27,11 +27,11 @@ pub struct List {
 /// `troupe run`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Shows it with its jobs; the exit code is 1 when it did not succeed.
+    /// Shows it with its jobs, and why they wait or failed; the exit code is 1 when it did not succeed.
     Show {
         /// Its id.
         id: RunId,
-        /// Also every attempt's steps.
+        /// Also every attempt and its steps.
         #[arg(long)]
         steps: bool,
     },
@@ -41,12 +41,12 @@ pub enum Command {
         /// Its id.
         id: RunId,
     },
-    /// Ends it.
+    /// Cancels what of it is not finished.
     Cancel {
         /// Its id.
         id: RunId,
     },
-    /// Repeats it as a new run.
+    /// Repeats it as a new run, and prints that one's id.
     Rerun {
         /// Its id.
         id: RunId,
@@ -60,8 +60,16 @@ pub enum Command {
 pub async fn list(client: &Client, what: &List, json: bool) -> Result<u8, Failure> {
     let filters = [("repo", what.repo.as_deref()), ("outcome", what.outcome.as_deref())];
     let list = pages::fetch(client, "/v1/runs", &filters, what.limit).await?;
-    pages::show(&list, &["id", "repo", "number", "name", "event", "outcome", "title"], json)?;
+    let columns = ["id", "repo", "number", "workflow", "event", "outcome", "age", "took", "title"];
+    Show { noun: "runs", columns: &columns, row: &row }.list(client, list, json)?;
     Ok(0)
+}
+
+fn row(run: RunView) -> Vec<String> {
+    let (age, took) = (table::age(run.created_at), table::took(run.created_at, run.finished_at));
+    let outcome = run.outcome.unwrap_or_else(|| "open".to_owned());
+    let (repo, title) = (table::or_dash(run.repo.as_deref()), table::or_dash(Some(&run.title)));
+    vec![run.id, repo, run.number.to_string(), run.name, run.event, outcome, age, took, title]
 }
 
 /// Runs a command; the answer is the exit code.
@@ -73,15 +81,30 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
         Command::Show { id, steps } => return show(client, id, steps, json).await,
         Command::Watch { id } => return watch::run(client, id, json).await,
         Command::Cancel { id } => {
-            let path = format!("/v1/runs/{id}/cancel");
-            table::show(&client.call(Method::POST, &path, &json!({})).await?, &["cancelling"], json)?;
+            let answer = client.call(Method::POST, &format!("/v1/runs/{id}/cancel"), &json!({})).await?;
+            client.told(&answer, &format!("run {id} is being cancelled"), json)?;
         }
         Command::Rerun { id } => {
-            let path = format!("/v1/runs/{id}/rerun");
-            table::show(&client.call(Method::POST, &path, &json!({})).await?, &["id", "number"], json)?;
+            let answer = client.call(Method::POST, &format!("/v1/runs/{id}/rerun"), &json!({})).await?;
+            made(client, answer, json)?;
         }
     }
     Ok(0)
+}
+
+/// Prints the id of a run that was made.
+///
+/// # Errors
+/// [`Failure`].
+pub fn made(client: &Client, answer: Value, json: bool) -> Result<(), Failure> {
+    if json {
+        return table::pretty(&answer);
+    }
+    let made: RunMade = client.take(answer)?;
+    if made.duplicate {
+        table::say("the key was used before; this is the run of then");
+    }
+    table::print(&made.id)
 }
 
 /// A run with its jobs.
@@ -99,45 +122,89 @@ pub fn exit_code(outcome: Option<&str>) -> u8 {
 }
 
 async fn show(client: &Client, id: RunId, steps: bool, json: bool) -> Result<u8, Failure> {
-    let mut run: Value = client.get(&format!("/v1/runs/{id}")).await?;
+    let mut answer: Value = client.get(&format!("/v1/runs/{id}")).await?;
+    let run: RunView = client.take(answer.clone())?;
     let mut all = Vec::new();
-    let count = run["jobs"].as_array().map_or(0, Vec::len);
-    for index in 0..if steps { count } else { 0 } {
+    for index in 0..if steps { run.jobs.len() } else { 0 } {
         let job = JobId { run: id, index: index as u16 };
         let attempts: Page<AttemptView> = client.get(&format!("/v1/jobs/{job}/attempts")).await?;
-        run["jobs"][index]["history"] = json!(attempts.items);
+        answer["jobs"][index]["history"] = json!(attempts.items);
         all.extend(attempts.items);
     }
-    table::show(&run, &["id", "number", "name", "outcome", "error"], json)?;
-    if !json {
-        let names = Names::fetch(client).await?;
-        jobs::name_nodes(&mut run["jobs"], &names);
-        table::show(&run["jobs"], &jobs::COLUMNS, json)?;
+    if json {
+        table::pretty(&answer)?;
+        return Ok(exit_code(run.outcome.as_deref()));
     }
-    if steps && !json {
-        table::table(&["attempt", "step", "outcome", "exit", "signal", "duration"], rows(&all).into_iter())?;
+    describe(&run)?;
+    let names = if run.jobs.is_empty() { Names::default() } else { Names::fetch(client).await? };
+    if !run.jobs.is_empty() {
+        table::print("")?;
+        table::table(&jobs::COLUMNS, run.jobs.iter().map(|job| jobs::row(job, &names)))?;
     }
-    Ok(exit_code(run["outcome"].as_str()))
+    if !all.is_empty() {
+        table::print("")?;
+        let columns = ["attempt", "step", "outcome", "exit", "signal", "node", "took", "reason"];
+        table::table(&columns, all.iter().flat_map(|attempt| attempt_rows(attempt, &names)))?;
+    }
+    Ok(exit_code(run.outcome.as_deref()))
 }
 
-/// One row per step.
-fn rows(attempts: &[AttemptView]) -> Vec<Vec<String>> {
+/// What is known of a run beside its jobs.
+fn describe(run: &RunView) -> Result<(), Failure> {
+    let joined = |parts: &[(&str, &str)]| {
+        let shown = parts.iter().filter(|(_, text)| !text.is_empty());
+        shown.map(|(before, text)| format!("{before}{text}")).collect::<String>()
+    };
+    let commit: String = run.commit.chars().take(12).collect();
+    table::fields(&[
+        ("run", run.id.clone()),
+        ("repo", run.repo.clone().unwrap_or_default()),
+        ("number", run.number.to_string()),
+        (
+            "workflow",
+            if run.name == run.path {
+                run.path.clone()
+            } else {
+                joined(&[("", &run.name), (", ", &run.path)])
+            },
+        ),
+        ("event", joined(&[("", &run.event), (" of ", &run.git_ref), (" by ", &run.sender)])),
+        ("commit", joined(&[("", &commit), (" ", &run.title)])),
+        ("delivery", run.delivery.clone().unwrap_or_default()),
+        ("rerun of", run.rerun_of.clone().unwrap_or_default()),
+        ("outcome", run.outcome.clone().unwrap_or_else(|| "open".to_owned())),
+        ("age", table::age(run.created_at)),
+        ("took", table::took(run.created_at, run.finished_at)),
+        ("error", run.error.clone().unwrap_or_default()),
+    ])
+}
+
+/// A row for the attempt, and one for each of its steps.
+fn attempt_rows(attempt: &AttemptView, names: &Names) -> Vec<Vec<String>> {
     fn shown(value: Option<impl ToString>) -> String {
         value.map_or_else(|| "-".to_owned(), |value| value.to_string())
     }
-    let mut rows = Vec::new();
-    for attempt in attempts {
-        for (index, step) in attempt.steps.iter().enumerate() {
-            let times = step.started_at.zip(step.finished_at);
-            rows.push(vec![
-                attempt.id.clone(),
-                index.to_string(),
-                shown(step.outcome.as_ref()),
-                shown(step.exit_code),
-                shown(step.signal),
-                shown(times.map(|(from, to)| table::duration(to.saturating_sub(from)))),
-            ]);
-        }
+    let dash = || "-".to_owned();
+    let node = names.of(Some(&attempt.node)).to_owned();
+    let took = table::took(attempt.started_at, attempt.finished_at);
+    let reason = table::or_dash(Some(&attempt.reason));
+    let whole =
+        [attempt.id.clone(), dash(), shown(attempt.outcome.as_ref()), dash(), dash(), node, took, reason];
+    let mut rows = vec![whole.to_vec()];
+    // A step that was under way when the attempt was lost has no end of its own.
+    let end = attempt.finished_at;
+    for (index, step) in attempt.steps.iter().enumerate() {
+        rows.push(vec![
+            attempt.id.clone(),
+            // As reasons count them.
+            (index + 1).to_string(),
+            shown(step.outcome.as_ref()),
+            shown(step.exit_code),
+            shown(step.signal),
+            dash(),
+            table::took(step.started_at, step.finished_at.or(end)),
+            dash(),
+        ]);
     }
     rows
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::events::Events;
 use super::follow::{Patience, aloud};
-use super::{Client, Failure, logs, table};
+use super::span::short_seconds;
+use super::{Client, Failure, logs, runs, table};
 use crate::api::dto::{RunMade, Submit};
 
 /// `troupe submit`.
@@ -18,36 +19,37 @@ pub struct Args {
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     script: Option<String>,
     /// Reads the script from a file; `-` is the standard input.
-    #[arg(long, short)]
+    #[arg(long, short, value_name = "PATH")]
     file: Option<PathBuf>,
     /// Name, for people.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "ad hoc")]
     name: String,
-    /// Container image.
-    #[arg(long, default_value = "")]
+    /// Container image; the node's default, unless given.
+    #[arg(long, default_value = "", hide_default_value = true)]
     image: String,
-    /// NAME=VALUE.
-    #[arg(long, value_parser = pair)]
+    /// A variable of the script's environment; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
-    /// Labels that a node must have.
+    /// A label that the node must have; may be given several times.
     #[arg(long)]
     label: Vec<String>,
-    /// Thousandths of a cpu.
-    #[arg(long, default_value_t = 1000)]
+    /// Thousandths of a cpu, 100 to 256000.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     cpu_millis: u32,
-    /// MiB of memory.
-    #[arg(long, default_value_t = 512)]
+    /// MiB of memory, from 16.
+    #[arg(long, value_name = "N", default_value_t = 512)]
     memory_mib: u32,
     /// -100 to 100, higher first.
-    #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_hyphen_values = true,
+        value_parser = clap::value_parser!(i8).range(-100..=100))]
     priority: i8,
-    /// Limit in seconds.
-    #[arg(long, default_value_t = 3600)]
+    /// How long it may run, in seconds or as in 90s, 30m, 12h, 7d.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = short_seconds)]
     timeout: u32,
-    /// Globs of files to keep.
-    #[arg(long)]
+    /// A pattern of files to keep; may be given several times.
+    #[arg(long, value_name = "GLOB")]
     artifact: Vec<String>,
-    /// The same key again gives the same run.
+    /// The same key again within 24 hours gives the same run.
     #[arg(long)]
     key: Option<String>,
     /// Writes the job's output as it comes; the exit code is 1 when the job did not succeed.
@@ -88,10 +90,10 @@ pub async fn run(client: &Client, args: Args, json: bool) -> Result<u8, Failure>
     };
     let answer: Value = client.read(client.send(Method::POST, "/v1/runs", with).await?).await?;
     if !args.follow {
-        table::show(&answer, &["id", "number", "duplicate"], json)?;
+        runs::made(client, answer, json)?;
         return Ok(0);
     }
-    let made: RunMade = serde_json::from_value(answer).map_err(|error| client.bad(error.to_string()))?;
+    let made: RunMade = client.take(answer)?;
     let id = made.id.parse().map_err(|error: domain::ParseIdError| client.bad(error.to_string()))?;
     table::say(&format!("run {id}"));
     let view = Events::of_new(client, id, Patience::default(), aloud()).next().await?;

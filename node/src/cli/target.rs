@@ -70,7 +70,10 @@ impl Target {
 /// [`Failure::NoAttempt`] when there was none yet.
 pub fn attempt(job: JobId, view: &JobView, number: Option<u16>) -> Result<AttemptId, Failure> {
     match number.unwrap_or(view.attempts) {
-        0 => Err(Failure::NoAttempt { job, state: standing(view).to_owned() }),
+        0 => {
+            let (state, finished) = (standing(view).to_owned(), view.outcome.is_some());
+            Err(Failure::NoAttempt { job, state, finished })
+        }
         number => Ok(AttemptId { job, number }),
     }
 }

@@ -5,21 +5,23 @@ use domain::TokenId;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::pages::Show;
+use super::span::seconds;
 use super::{Client, Failure, table};
-use crate::api::dto::{NewToken, TokenRight};
+use crate::api::dto::{NewToken, TokenMade, TokenRight, TokenView};
 
 /// `troupe token`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Makes one and shows its secret, this once.
+    /// Makes one and prints its secret, this once.
     Create {
         /// What it is for.
         name: String,
         /// What it may do.
         #[arg(long, value_enum, default_value = "read")]
         right: TokenRight,
-        /// Seconds until it stops working.
-        #[arg(long)]
+        /// When it stops working: in so many seconds, or as in 30m, 12h, 90d; never, unless given.
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
         expires_in: Option<u64>,
     },
     /// All, without secrets.
@@ -40,16 +42,34 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
         Command::Create { name, right, expires_in } => {
             let body = NewToken { name, right, expires_in_seconds: expires_in };
             let answer = client.call(Method::POST, "/v1/tokens", &body).await?;
-            table::show(&answer, &["id", "token"], json)?;
+            if json {
+                table::pretty(&answer)?;
+            } else {
+                let made: TokenMade = client.take(answer)?;
+                table::say(&format!("token {}; its secret is shown only now:", made.id));
+                table::print(&made.token)?;
+            }
         }
         Command::List => {
             let list: Value = client.get("/v1/tokens").await?;
-            table::show(&list, &["id", "name", "right"], json)?;
+            let columns = ["id", "name", "right", "age", "expires"];
+            Show { noun: "tokens", columns: &columns, row: &row }.list(client, list, json)?;
         }
         Command::Revoke { id } => {
-            let path = format!("/v1/tokens/{id}");
-            table::show(&client.call(Method::DELETE, &path, &json!({})).await?, &["revoked"], json)?;
+            let answer = client.call(Method::DELETE, &format!("/v1/tokens/{id}"), &json!({})).await?;
+            client.told(&answer, &format!("token {id} is revoked"), json)?;
         }
     }
     Ok(0)
+}
+
+fn row(token: TokenView) -> Vec<String> {
+    let now = table::now();
+    let expires = match token.expires_at {
+        None => "never".to_owned(),
+        Some(end) if end <= now => format!("{} ago", table::duration(now - end)),
+        Some(end) => format!("in {}", table::duration(end - now)),
+    };
+    let right = token.right.as_str().to_owned();
+    vec![token.id, token.name, right, table::age(Some(token.created_at)), expires]
 }

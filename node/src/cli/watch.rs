@@ -29,6 +29,9 @@ pub async fn run(client: &Client, id: RunId, json: bool) -> Result<u8, Failure> 
     };
     if !json {
         let outcome = run.outcome.as_deref().unwrap_or_default();
+        if let Some(error) = &run.error {
+            table::say(error);
+        }
         writeln!(std::io::stdout(), "run {} {}", plain(&run.id), plain(outcome))?;
     }
     Ok(runs::exit_code(run.outcome.as_deref()))
@@ -55,7 +58,9 @@ async fn lines(client: &Client, id: RunId, json: bool) -> Result<RunView, Failur
 fn changes(run: &RunView, shown: &mut BTreeMap<String, String>) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     for job in &run.jobs {
-        let now = standing(job).to_owned();
+        // Why a job waits changes often, with whatever else there is to do; why it failed does not.
+        let why = job.reason.as_deref().filter(|_| job.outcome.is_some());
+        let now = format!("{}{}", standing(job), why.map(|why| format!(": {why}")).unwrap_or_default());
         if shown.insert(job.id.clone(), now.clone()).as_ref() != Some(&now) {
             writeln!(out, "{} {} {}", plain(&job.id), plain(&job.key), plain(&now))?;
         }

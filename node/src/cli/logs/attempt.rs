@@ -2,7 +2,8 @@
 //!
 //! Must not know jobs: what comes after an attempt is another's to say.
 
-use std::io::Write as _;
+use std::cell::RefCell;
+use std::io::{IsTerminal as _, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,27 +16,42 @@ use super::super::events::Events;
 use super::super::follow::{Backoff, Follow, Patience, aloud};
 use super::super::sse::Event;
 use super::super::{Client, Failure, table, target};
+use super::screen::Screen;
 use crate::api::dto::AttemptView;
 
 /// Writes output of attempts to the standard output.
 pub struct Reader {
     client: Client,
     json: bool,
+    /// Where a terminal shows it, which takes no bytes as they are.
+    screen: Option<RefCell<Screen>>,
 }
 
 /// How one connection's stream of output ended.
 enum Pass {
     /// As the server says: all is here, or the attempt goes on and the server does not.
     Ended,
-    /// There is nothing of it on its node.
+    /// There is nothing of it on its node, or its node is away.
     Nothing,
 }
 
 impl Reader {
-    /// Writes bytes as they are, or with `json` one object per piece.
+    /// Writes bytes as they are (but to a terminal, unless `raw`, only what does not steer it), or with `json` one
+    /// object per piece.
     #[must_use]
-    pub fn new(client: &Client, json: bool) -> Self {
-        Self { client: client.clone(), json }
+    pub fn new(client: &Client, json: bool, raw: bool) -> Self {
+        let screen = (!json && !raw && std::io::stdout().is_terminal()).then(RefCell::default);
+        Self { client: client.clone(), json, screen }
+    }
+
+    /// Ends what is on the terminal, before something else comes there.
+    ///
+    /// # Errors
+    /// [`Failure::Output`].
+    pub fn end(&self) -> Result<(), Failure> {
+        let Some(screen) = &self.screen else { return Ok(()) };
+        let rest = screen.borrow_mut().end();
+        Ok(std::io::stdout().write_all(rest.as_bytes())?)
     }
 
     fn put(&self, attempt: AttemptId, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
@@ -48,7 +64,10 @@ impl Reader {
             return table::line(&piece);
         }
         let mut out = std::io::stdout().lock();
-        out.write_all(bytes)?;
+        match &self.screen {
+            Some(screen) => out.write_all(screen.borrow_mut().push(bytes).as_bytes())?,
+            None => out.write_all(bytes)?,
+        }
         out.flush()?;
         Ok(())
     }
@@ -87,6 +106,9 @@ impl Reader {
 
     /// Writes what there is and what comes, until the attempt is finished; the answer is the attempt then.
     ///
+    /// An attempt whose node is away is waited for as long as it is not finished: whether it goes on there or is lost
+    /// is the cluster's to say.
+    ///
     /// # Errors
     /// [`Failure`].
     pub async fn follow(&self, attempt: AttemptId, from: u64) -> Result<AttemptView, Failure> {
@@ -95,7 +117,17 @@ impl Reader {
         loop {
             // What is asked for after the attempt's end is all that there will ever be.
             let was_finished = view.outcome.is_some();
-            let pass = self.pass(attempt, &mut offset).await?;
+            let pass = match self.pass(attempt, &mut offset).await {
+                Err(failure) if failure.is_away() => {
+                    view = self.view(attempt).await?;
+                    match view.outcome.as_deref() {
+                        None => continue,
+                        Some("lost") => Pass::Nothing,
+                        Some(_) => return Err(failure),
+                    }
+                }
+                pass => pass?,
+            };
             if !was_finished {
                 view = self.view(attempt).await?;
             }
