@@ -18,7 +18,7 @@ const END: &str = "event:end\ndata:\n\n";
 
 /// A job that is queued at first, whose first attempt is lost, and whose second fails.
 fn two_attempts(line: &str, nth: usize) -> Vec<u8> {
-    let log = |number: u16| format!("GET /v1/attempts/{JOB}/{number}/log?follow=true&from=0");
+    let log = |number: u16, from: u16| format!("GET /v1/attempts/{JOB}/{number}/log?follow=true&from={from}");
     if line == format!("GET /v1/runs/{RUN}") {
         ok(&run(&[("queued", 0)]))
     } else if line == format!("GET /v1/runs/{RUN}/events") {
@@ -27,21 +27,23 @@ fn two_attempts(line: &str, nth: usize) -> Vec<u8> {
             1 => run_events(&[run(&[("queued", 1)]), run(&[("running", 2)])]),
             _ => run_events(&[run(&[("failed", 2)])]),
         }
-    } else if line == log(1) {
-        let first = output(0, b"hello ") + "event:output\ndata:aGFsZiBh";
+    } else if line == log(1, 0) {
+        stream((output(0, b"hello ") + "event:output\ndata:aGFsZiBh").as_bytes(), false)
+    } else if line == log(1, 6) {
         // Begins before what was asked for, as a server may that keeps pieces whole.
-        let second = output(3, b"lo wor") + ": still here\n\n" + &output(9, b"ld\n\0\xff");
+        let pieces = output(3, b"lo wor") + ": still here\n\n" + &output(9, b"ld\n\0\xff");
+        stream((pieces + "event:error\ndata:the node is gone\n\n" + END).as_bytes(), true)
+    } else if line == log(1, 14) {
         match nth {
-            0 => stream(first.as_bytes(), false),
-            1 => stream((second + "event:error\ndata:the node is gone\n\n" + END).as_bytes(), true),
-            2 => problem(503, "output_unavailable", "the node is not back yet"),
+            0 => problem(503, "output_unavailable", "the node is not back yet"),
             _ => stream(END.as_bytes(), true),
         }
-    } else if line == log(2) {
+    } else if line == log(2, 0) {
         stream((output(0, b"again\n") + END).as_bytes(), true)
     } else if line == format!("GET /v1/attempts/{JOB}/1") {
-        let outcome = (nth > 0).then_some("lost");
-        ok(&attempt(1, outcome, if nth > 0 { 14 } else { 0 }))
+        // Looked at before the first connection, and after each.
+        let outcome = (nth > 3).then_some("lost");
+        ok(&attempt(1, outcome, if nth > 3 { 14 } else { 0 }))
     } else if line == format!("GET /v1/attempts/{JOB}/2") {
         ok(&attempt(2, Some("failed"), 6))
     } else {

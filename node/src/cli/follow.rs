@@ -61,21 +61,36 @@ impl Backoff {
         self.said.clear();
     }
 
+    /// What failed so far does not count, for how long it may go on is another's to say; waits get no shorter.
+    pub fn endless(&mut self) {
+        self.failures = self.failures.min(self.patience.tries.saturating_sub(1));
+    }
+
     /// Waits, and says so once for the same words.
     ///
     /// # Errors
     /// The failure itself, when it is one too many.
     pub async fn wait(&mut self, failure: Failure) -> Result<(), Failure> {
+        if self.failures < self.patience.tries {
+            let words = format!("{failure}; trying again");
+            if self.said != words {
+                (self.say)(&words);
+                self.said = words;
+            }
+        }
+        self.wait_silently(failure).await
+    }
+
+    /// Waits.
+    ///
+    /// # Errors
+    /// The failure itself, when it is one too many.
+    pub async fn wait_silently(&mut self, failure: Failure) -> Result<(), Failure> {
         if self.failures >= self.patience.tries {
             return Err(failure);
         }
         let wait = self.patience.first.saturating_mul(1 << self.failures.min(20)).min(self.patience.most);
         self.failures += 1;
-        let words = format!("{failure}; trying again");
-        if self.said != words {
-            (self.say)(&words);
-            self.said = words;
-        }
         tokio::time::sleep(wait).await;
         Ok(())
     }
@@ -89,6 +104,7 @@ pub struct Follow {
     open: Option<(BoxStream<'static, reqwest::Result<Bytes>>, Parser)>,
     backoff: Backoff,
     may_be_absent: bool,
+    away_is_final: bool,
 }
 
 impl Follow {
@@ -96,7 +112,15 @@ impl Follow {
     #[must_use]
     pub fn new(client: &Client, path: String, patience: Patience, say: Say) -> Self {
         let backoff = Backoff::new(patience, say);
-        Self { client: client.clone(), path, last: None, open: None, backoff, may_be_absent: false }
+        Self {
+            client: client.clone(),
+            path,
+            last: None,
+            open: None,
+            backoff,
+            may_be_absent: false,
+            away_is_final: false,
+        }
     }
 
     /// Only what follows the event of this id.
@@ -110,6 +134,13 @@ impl Follow {
     #[must_use]
     pub fn may_be_absent(mut self) -> Self {
         self.may_be_absent = true;
+        self
+    }
+
+    /// A failure because what is read is away (or was cut off) is the caller's to wait for.
+    #[must_use]
+    pub fn away_is_final(mut self) -> Self {
+        self.away_is_final = true;
         self
     }
 
@@ -145,7 +176,13 @@ impl Follow {
         self.open = None;
         if failure.may_pass() {
             self.client.elsewhere();
-        } else if !(self.may_be_absent && failure.is_absent()) {
+            if self.away_is_final && failure.is_away() {
+                return Err(failure);
+            }
+        } else if self.may_be_absent && failure.is_absent() {
+            // A node that is a moment behind is nothing to tell people of.
+            return self.backoff.wait_silently(failure).await;
+        } else {
             return Err(failure);
         }
         self.backoff.wait(failure).await

@@ -64,7 +64,7 @@ impl Live {
             self.draw(&now);
             if now.outcome.is_some() {
                 // The last line is left without its end.
-                eprintln!();
+                println!();
                 return Ok(now);
             }
             run = Some(now);

@@ -31,7 +31,7 @@ pub struct Reader {
 enum Pass {
     /// As the server says: all is here, or the attempt goes on and the server does not.
     Ended,
-    /// There is nothing of it on its node, or its node is away.
+    /// There is nothing of it on its node, or its node has gone.
     Nothing,
 }
 
@@ -114,16 +114,29 @@ impl Reader {
     pub async fn follow(&self, attempt: AttemptId, from: u64) -> Result<AttemptView, Failure> {
         let mut offset = from;
         let mut view = self.view(attempt).await?;
+        let mut backoff = Backoff::new(Patience::default(), aloud());
         loop {
+            let before = offset;
             // What is asked for after the attempt's end is all that there will ever be.
             let was_finished = view.outcome.is_some();
-            let pass = match self.pass(attempt, &mut offset).await {
+            let pass = self.pass(attempt, &mut offset).await;
+            if offset > before {
+                backoff.good();
+            }
+            let pass = match pass {
                 Err(failure) if failure.is_away() => {
                     view = self.view(attempt).await?;
                     match view.outcome.as_deref() {
-                        None => continue,
-                        Some("lost") => Pass::Nothing,
-                        Some(_) => return Err(failure),
+                        // Its node has gone for good, or does not tell.
+                        Some("lost") if was_finished => Pass::Nothing,
+                        Some("lost") => continue,
+                        outcome => {
+                            if outcome.is_none() {
+                                backoff.endless();
+                            }
+                            backoff.wait(failure).await?;
+                            continue;
+                        }
                     }
                 }
                 pass => pass?,
@@ -161,10 +174,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Writes what one stream brings, over as many connections as it takes.
+    /// Writes what one stream brings.
     async fn pass(&self, attempt: AttemptId, offset: &mut u64) -> Result<Pass, Failure> {
         let path = target::path(attempt, &format!("/log?follow=true&from={offset}"));
-        let mut follow = Follow::new(&self.client, path, Patience::default(), aloud());
+        let mut follow = Follow::new(&self.client, path, Patience::default(), aloud()).away_is_final();
         if *offset > 0 {
             follow = follow.after(*offset);
         }
