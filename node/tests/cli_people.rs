@@ -223,3 +223,23 @@ async fn addresses_tokens_and_pipes_that_are_wrong_are_told_in_words() {
     let done = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(done.stderr).unwrap(), "");
 }
+
+#[tokio::test]
+async fn what_may_be_asked_twice_is_asked_of_the_next_node_when_one_gives_no_answer() {
+    let silent = StandIn::start(|_, _| Vec::new()).await;
+    let server = StandIn::start(|line, _| match line {
+        "POST /v1/runs" => ok(&json!({ "id": RUN, "number": 1, "duplicate": false })),
+        line if line.starts_with("GET /v1/runs") => ok(&json!({ "items": [], "next": null })),
+        _ => ok(&json!({ "cancelling": RUN })),
+    })
+    .await;
+    let addrs = [silent.addr.as_str(), server.addr.as_str()];
+    for args in [&["runs"][..], &["submit", "true"]] {
+        let done = troupe(&addrs, "t", args).await;
+        assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+    }
+    // A change without a key is asked for once: it may have been made.
+    let done = troupe(&addrs, "t", &["run", "cancel", RUN]).await;
+    assert_eq!((done.code, server.asked("cancel").len()), (5, 0), "{}", done.stderr);
+    assert!(done.stderr.contains("may or may not have been made"), "{}", done.stderr);
+}

@@ -71,12 +71,36 @@ impl Client {
     }
 
     /// Sends a request, which `with` may add to; an error of the API becomes a [`Failure::Problem`]. What could not
-    /// even be sent is sent to the next address.
+    /// even be sent is sent to the next address, and so is a GET whose connection broke.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn send(
         &self,
+        method: Method,
+        path: &str,
+        with: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Failure> {
+        let again = method == Method::GET;
+        self.ask(again, method, path, with).await
+    }
+
+    /// As [`Client::send`], for a POST with a key: whoever gets it a second time does nothing a second time.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn post_once(
+        &self,
+        path: &str,
+        key: &str,
+        with: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Failure> {
+        self.ask(true, Method::POST, path, |request| with(request).header("idempotency-key", key)).await
+    }
+
+    async fn ask(
+        &self,
+        again: bool,
         method: Method,
         path: &str,
         with: impl Fn(RequestBuilder) -> RequestBuilder,
@@ -92,8 +116,12 @@ impl Client {
                 Ok(response) => return self.accepted(response).await,
                 Err(error) => error,
             };
-            tried.push(format!("{addr} ({})", innermost(&error)));
-            if tried.len() == self.addrs.len() || !error.is_connect() {
+            let why = innermost(&error);
+            if !again && !error.is_connect() {
+                return Err(Failure::Unanswered { addr, why });
+            }
+            tried.push(format!("{addr} ({why})"));
+            if tried.len() == self.addrs.len() {
                 return Err(Failure::Unreachable { tried: tried.join(", ") });
             }
             self.elsewhere();

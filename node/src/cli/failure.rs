@@ -39,6 +39,14 @@ pub enum Failure {
     /// The API wants a token, and none was given.
     #[error("no token: set TROUPE_TOKEN, or give --token")]
     NoToken,
+    /// A change that was asked for, and no answer came.
+    #[error("{addr} gave no answer: {why}; the change may or may not have been made")]
+    Unanswered {
+        /// Which address.
+        addr: String,
+        /// The library's words.
+        why: String,
+    },
     /// An answer that makes no sense.
     #[error("{addr} answered something that is not Troupe's API: {why}")]
     BadAnswer {
@@ -151,7 +159,10 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Problem(problem) => problem.code.exit_code(),
-            Self::Unreachable { .. } | Self::BadAnswer { .. } | Self::Broken { .. } => UNAVAILABLE,
+            Self::Unreachable { .. }
+            | Self::Unanswered { .. }
+            | Self::BadAnswer { .. }
+            | Self::Broken { .. } => UNAVAILABLE,
             Self::Config(_)
             | Self::Address { .. }
             | Self::TokenText

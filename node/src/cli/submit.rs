@@ -3,7 +3,6 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use reqwest::Method;
 use serde_json::Value;
 
 use super::events::Events;
@@ -83,12 +82,10 @@ pub async fn run(client: &Client, args: Args, json: bool) -> Result<u8, Failure>
         timeout_seconds: args.timeout,
         artifacts: args.artifact,
     };
-    let key = args.key.as_deref();
-    let with = |request: reqwest::RequestBuilder| match key {
-        Some(key) => request.json(&body).header("idempotency-key", key),
-        None => request.json(&body),
-    };
-    let answer: Value = client.read(client.send(Method::POST, "/v1/runs", with).await?).await?;
+    // A key of our own makes it safe to ask the next node when one does not answer.
+    let key = args.key.unwrap_or_else(|| format!("troupe-{:032x}", rand::random::<u128>()));
+    let response = client.post_once("/v1/runs", &key, |request| request.json(&body)).await?;
+    let answer: Value = client.read(response).await?;
     if !args.follow {
         runs::made(client, answer, json)?;
         return Ok(0);

@@ -160,7 +160,13 @@ impl Reader {
     }
 
     async fn view(&self, attempt: AttemptId) -> Result<AttemptView, Failure> {
-        self.client.get(&target::path(attempt, "")).await
+        let mut backoff = Backoff::new(Patience::default(), aloud());
+        loop {
+            match self.client.get(&target::path(attempt, "")).await {
+                Err(failure) if failure.may_pass() => backoff.wait(failure).await?,
+                answer => return answer,
+            }
+        }
     }
 
     /// Waits until the run changes, unless the attempt is finished by now.
