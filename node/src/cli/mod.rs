@@ -214,3 +214,39 @@ async fn remote(client: &Client, command: Remote, json: bool) -> Result<u8, Fail
         Remote::Status => nodes::status(client, json).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/cli.md");
+
+    /// Every command and its own options, as in `run show` and `--steps`.
+    fn walk(path: &str, command: &clap::Command, missing: &mut Vec<String>) {
+        for option in command.get_arguments().filter(|option| !option.is_global_set()) {
+            let long = option.get_long().map(|long| format!("--{long}"));
+            missing.extend(long.filter(|long| !PAGE.contains(long)).map(|long| format!("{path} {long}")));
+        }
+        for child in command.get_subcommands() {
+            let path = format!("{path} {}", child.get_name());
+            let path = path.trim_start();
+            let known = PAGE.contains(&format!("`{path}`")) || PAGE.contains(&format!("`{path} "));
+            if !known && !child.has_subcommands() {
+                missing.push(path.to_owned());
+            }
+            walk(path, child, missing);
+        }
+    }
+
+    #[test]
+    fn the_page_about_the_command_line_has_every_command_and_option() {
+        let mut missing = Vec::new();
+        walk("", &Cli::command(), &mut missing);
+        assert_eq!(missing, Vec::<String>::new(), "docs/cli.md does not tell of these");
+    }
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}
