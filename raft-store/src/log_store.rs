@@ -1,12 +1,15 @@
 //! Raft's log and vote on disk, by the raft-log crate: an entry is acknowledged only after fdatasync.
 //!
+//! Appends that come while a sync is under way share the next one. raft-log does that only for those that come within a
+//! wait that every append would pay for; without the wait, each queued append has a sync of its own.
 //! A torn last record is cut off when the log is opened; an error of fsync is handed to openraft, which stops.
 
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
@@ -19,7 +22,7 @@ use raft_log::{Callback, Config, RaftLog, Types};
 use tokio::sync::oneshot;
 
 use crate::codec;
-use crate::metrics::APPEND_SECONDS;
+use crate::metrics::{APPEND_SECONDS, SYNC_ENTRIES};
 use crate::types::TypeConfig;
 
 /// Size at which a file of the log is closed and the next is begun, in bytes.
@@ -32,7 +35,82 @@ type Payload = openraft::alias::PayloadOf<TypeConfig>;
 /// The log store. Clones share the log.
 #[derive(Debug, Clone)]
 pub struct LogStore {
-    log: Arc<Mutex<RaftLog<LogTypes>>>,
+    shared: Arc<Mutex<Shared>>,
+    _syncer: Arc<Syncer>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    log: RaftLog<LogTypes>,
+    /// A sync of appends is under way; whoever hears of its end sees to those that wait.
+    syncing: bool,
+    /// In the log, but not yet in any sync.
+    waiting: Vec<Append>,
+    next: mpsc::Sender<Next>,
+}
+
+/// What the syncer is to do.
+enum Next {
+    /// A sync of appends has ended: begin that of those that wait.
+    Sync,
+    /// The store is closed.
+    Close,
+}
+
+impl Shared {
+    /// Begins a sync of these appends, and of all that is in the log.
+    fn sync(&mut self, appends: Vec<Append>) -> io::Result<()> {
+        self.syncing = true;
+        let together = Together { appends, next: self.next.clone() };
+        self.log.flush(true, Some(Flushed::Appends(together)))
+    }
+
+    fn sync_waiting(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let appends = std::mem::take(&mut self.waiting);
+        self.sync(appends)
+    }
+}
+
+/// Begins the next sync when one has ended. On a thread of its own: raft-log's, which tells of the end, must never wait
+/// for the log.
+#[derive(Debug)]
+struct Syncer {
+    next: mpsc::Sender<Next>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    fn start(shared: Arc<Mutex<Shared>>, todo: mpsc::Receiver<Next>) -> io::Result<Self> {
+        let next = lock(&shared).next.clone();
+        let work = move || {
+            while let Ok(Next::Sync) = todo.recv() {
+                let mut shared = lock(&shared);
+                shared.syncing = false;
+                if let Err(error) = shared.sync_waiting() {
+                    // Its appends were told, which stops Raft.
+                    tracing::error!(%error, "the log cannot be synced");
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("log-sync".to_owned()).spawn(work)?;
+        Ok(Self { next, thread: Some(thread) })
+    }
+}
+
+impl Drop for Syncer {
+    /// The log is closed when this returns: it may be opened again at once.
+    fn drop(&mut self) {
+        drop(self.next.send(Next::Close));
+        // A panic there has been said already.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl LogStore {
@@ -47,20 +125,25 @@ impl LogStore {
         config.wal.flush_batch_wait = Some(Duration::ZERO);
         config.log_cache_capacity = Some(CACHE_BYTES);
         let log = RaftLog::open(Arc::new(config))?;
-        Ok(Self { log: Arc::new(Mutex::new(log)) })
+        let (next, todo) = mpsc::channel();
+        let shared = Arc::new(Mutex::new(Shared { log, syncing: false, waiting: Vec::new(), next }));
+        let syncer = Arc::new(Syncer::start(shared.clone(), todo)?);
+        Ok(Self { shared, _syncer: syncer })
     }
 
-    fn lock(&self) -> MutexGuard<'_, RaftLog<LogTypes>> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
     }
 
     /// Makes a change and waits until it is synced.
     async fn durably(&self, change: impl FnOnce(&mut RaftLog<LogTypes>) -> io::Result<()>) -> io::Result<()> {
         let (sender, synced) = oneshot::channel();
         {
-            let mut log = self.lock();
-            change(&mut log)?;
-            log.flush(true, Some(Flushed::Waiting(sender)))?;
+            let mut shared = self.lock();
+            // Told in the order in which they came.
+            shared.sync_waiting()?;
+            change(&mut shared.log)?;
+            shared.log.flush(true, Some(Flushed::Waiting(sender)))?;
         }
         synced.await.map_err(|_| io::Error::other("the log's writer is gone"))?
     }
@@ -82,11 +165,11 @@ impl RaftLogReader<TypeConfig> for LogStore {
             Bound::Unbounded => u64::MAX,
         };
         let entry = |(id, payload): (StoredLogId, StoredPayload)| EntryOf::<TypeConfig>::new(id.0, payload.0);
-        self.lock().read(from, to).map(|record| record.map(entry)).collect()
+        self.lock().log.read(from, to).map(|record| record.map(entry)).collect()
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<VoteOf<TypeConfig>>> {
-        Ok(self.lock().log_state().vote().map(|vote| vote.0))
+        Ok(self.lock().log.log_state().vote().map(|vote| vote.0))
     }
 }
 
@@ -94,8 +177,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let log = self.lock();
-        let state = log.log_state();
+        let shared = self.lock();
+        let state = shared.log.log_state();
         let (purged, last) = (state.purged().map(|id| id.0), state.last().map(|id| id.0));
         Ok(LogState { last_purged_log_id: purged, last_log_id: last.or(purged) })
     }
@@ -111,7 +194,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_committed(&mut self, committed: Option<LogIdOf<TypeConfig>>) -> io::Result<()> {
         // Written with the next flush: an older value after a crash is allowed, and only means more to apply again.
-        let mut log = self.lock();
+        let log = &mut self.lock().log;
         match committed.map(StoredLogId) {
             Some(committed) if log.log_state().last().is_some_and(|last| committed <= *last) => {
                 log.commit(committed).map(drop)
@@ -121,7 +204,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogIdOf<TypeConfig>>> {
-        Ok(self.lock().log_state().committed().map(|id| id.0))
+        Ok(self.lock().log.log_state().committed().map(|id| id.0))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -129,17 +212,20 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = EntryOf<TypeConfig>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries =
-            entries.into_iter().map(|entry| (StoredLogId(entry.log_id), StoredPayload(entry.payload)));
-        let since = Instant::now();
-        let mut log = self.lock();
-        log.append(entries)?;
-        log.flush(true, Some(Flushed::Raft { callback, since }))
+        let mut append = Append { callback, since: Instant::now(), entries: 0 };
+        let entries = entries.into_iter().map(|entry| {
+            append.entries += 1;
+            (StoredLogId(entry.log_id), StoredPayload(entry.payload))
+        });
+        let mut shared = self.lock();
+        shared.log.append(entries)?;
+        shared.waiting.push(append);
+        if shared.syncing { Ok(()) } else { shared.sync_waiting() }
     }
 
     async fn truncate_after(&mut self, last: Option<LogIdOf<TypeConfig>>) -> io::Result<()> {
         let from = last.map_or(0, |last| last.index + 1);
-        if self.lock().log_state().last().is_none_or(|end| end.0.index < from) {
+        if self.lock().log.log_state().last().is_none_or(|end| end.0.index < from) {
             return Ok(());
         }
         self.durably(|log| log.truncate(from).map(drop)).await
@@ -150,19 +236,60 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 }
 
+/// Entries on their way to the disk, and who hears of it.
+struct Append {
+    callback: IOFlushed<TypeConfig>,
+    since: Instant,
+    entries: u32,
+}
+
+impl Debug for Append {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Append").field("entries", &self.entries).finish_non_exhaustive()
+    }
+}
+
+/// Appends that share a sync. Each is told how it ended, even when it never began.
+pub(crate) struct Together {
+    appends: Vec<Append>,
+    next: mpsc::Sender<Next>,
+}
+
+impl Together {
+    fn end(&mut self, result: Result<(), io::Error>) {
+        if self.appends.is_empty() {
+            return;
+        }
+        metrics::histogram!(SYNC_ENTRIES)
+            .record(self.appends.iter().map(|append| append.entries).sum::<u32>());
+        // First the next sync: the disk is not to wait for those who are told. Nobody hears when the store is closed.
+        drop(self.next.send(Next::Sync));
+        for Append { callback, since, .. } in self.appends.drain(..) {
+            metrics::histogram!(APPEND_SECONDS).record(since.elapsed());
+            callback.io_completed(match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            });
+        }
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        self.end(Err(io::Error::other("the log's writer is gone")));
+    }
+}
+
 /// Who hears of a flush.
 pub(crate) enum Flushed {
-    Raft { callback: IOFlushed<TypeConfig>, since: Instant },
+    Appends(Together),
     Waiting(oneshot::Sender<io::Result<()>>),
 }
 
 impl Callback for Flushed {
     fn send(self, result: Result<(), io::Error>) {
         match self {
-            Self::Raft { callback, since } => {
-                metrics::histogram!(APPEND_SECONDS).record(since.elapsed());
-                callback.io_completed(result);
-            }
+            Self::Appends(mut together) => together.end(result),
             // Who waited may be gone: nobody to tell.
             Self::Waiting(sender) => drop(sender.send(result)),
         }

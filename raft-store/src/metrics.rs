@@ -6,6 +6,14 @@ use crate::store::Status;
 
 /// Histogram: seconds from the append of log entries to their being synced on this node's disk.
 pub(crate) const APPEND_SECONDS: &str = "troupe_raft_append_seconds";
+/// Histogram: entries that shared one sync of this node's log.
+pub(crate) const SYNC_ENTRIES: &str = "troupe_raft_sync_entries";
+/// Histogram: seconds that a proposal took on the node that made it, forwarding and waiting for a leader included.
+pub(crate) const PROPOSE_SECONDS: &str = "troupe_raft_propose_seconds";
+/// Histogram, on the leader: seconds from a batch of proposals until all of it is committed and applied here.
+pub(crate) const WRITE_SECONDS: &str = "troupe_raft_write_seconds";
+/// Histogram, on the leader: seconds until a member has answered an append of entries, its sync included.
+pub(crate) const REPLICATE_SECONDS: &str = "troupe_raft_replicate_seconds";
 const TERM: &str = "troupe_raft_term";
 const LEADER: &str = "troupe_raft_leader";
 const LAST_LOG: &str = "troupe_raft_last_log_index";
@@ -18,6 +26,22 @@ pub fn describe() {
         APPEND_SECONDS,
         Unit::Seconds,
         "Time from the append of log entries to their being synced on this node's disk"
+    );
+    describe_histogram!(SYNC_ENTRIES, "Entries that shared one sync of this node's log");
+    describe_histogram!(
+        PROPOSE_SECONDS,
+        Unit::Seconds,
+        "Time of a proposal on the node that made it, forwarding and waiting for a leader included"
+    );
+    describe_histogram!(
+        WRITE_SECONDS,
+        Unit::Seconds,
+        "On the leader: time from a batch of proposals until all of it is committed and applied"
+    );
+    describe_histogram!(
+        REPLICATE_SECONDS,
+        Unit::Seconds,
+        "On the leader: time until a member has answered an append of entries, its sync included"
     );
     describe_gauge!(TERM, "Raft's term, as this node knows it");
     describe_gauge!(LEADER, "1 on the node that leads, 0 on the others");

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::ClusterId;
 use links::{Dialer, Link, PeerName, Protocol};
@@ -16,6 +16,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
+use crate::metrics::REPLICATE_SECONDS;
 use crate::snapshot::SnapshotFile;
 use crate::state_machine::View;
 use crate::types::{NodeAddress, TypeConfig};
@@ -191,7 +192,13 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let partial = cut < rpc.entries.len();
         rpc.entries.truncate(cut);
         let last = rpc.entries.last().map(|entry| entry.log_id);
-        match ask!(self, Request::Append(rpc), option, Response::Append)? {
+        let since = Instant::now();
+        let answer = ask!(self, Request::Append(rpc), option, Response::Append)?;
+        // Heartbeats carry none, and say nothing about disks.
+        if last.is_some() {
+            metrics::histogram!(REPLICATE_SECONDS).record(since.elapsed());
+        }
+        match answer {
             AppendEntriesResponse::Success if partial => Ok(AppendEntriesResponse::PartialSuccess(last)),
             other => Ok(other),
         }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::log_store::size_of_command;
+use crate::metrics::WRITE_SECONDS;
 use crate::network::{CallError, Caller, Connection};
 use crate::server::Node;
 use crate::store::{Committed, Leadership, ProposeError};
@@ -40,7 +41,7 @@ pub(crate) async fn write(raft: &Node, commands: Vec<Command>, deadline: Instant
     let count = commands.len();
     let at = now();
     let proposals = commands.into_iter().map(|command| Proposal(Entry { at, command }));
-    let mut answers = Vec::with_capacity(count);
+    let (mut answers, since) = (Vec::with_capacity(count), Instant::now());
     if let Ok(mut results) = raft.client_write_many(proposals).await {
         // A leader without a quorum answers nothing: what is not answered in time is unknown.
         while let Ok(Some(result)) = tokio::time::timeout_at(deadline, results.next()).await {
@@ -53,6 +54,7 @@ pub(crate) async fn write(raft: &Node, commands: Vec<Command>, deadline: Instant
                 Ok(Err(_)) | Err(_) => Proposed::Unknown,
             });
         }
+        metrics::histogram!(WRITE_SECONDS).record(since.elapsed());
     }
     answers.resize(count, Proposed::Unknown);
     answers

@@ -264,17 +264,20 @@ impl Store {
             return Err(ProposeError::TooLarge { size, limit });
         }
         let (answer, committed) = oneshot::channel();
-        let deadline = Instant::now() + self.inner.timings.propose;
+        let since = Instant::now();
+        let deadline = since + self.inner.timings.propose;
         let pending = Pending { command, deadline: deadline - ANSWER_TIME, answer };
         tokio::time::timeout_at(deadline, self.inner.pending.send(pending))
             .await
             .map_err(|_| ProposeError::Unavailable)?
             .map_err(|_| ProposeError::Stopped)?;
-        match tokio::time::timeout_at(deadline, committed).await {
+        let result = match tokio::time::timeout_at(deadline, committed).await {
             Ok(Ok(result)) => result,
             // It may be under way: whoever gives up on it does not know.
             Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
-        }
+        };
+        ::metrics::histogram!(metrics::PROPOSE_SECONDS).record(since.elapsed());
+        result
     }
 
     /// The state as this node has applied it, which may be a little behind. Cheap.

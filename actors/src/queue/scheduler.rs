@@ -11,6 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use crate::metrics::{PLACEMENTS, QUEUE_DEPTH};
 
+/// The pause before a plan is so many times the plan before, between one and [`MOST_DEBOUNCES`] times the debounce: with a
+/// long queue of jobs that cannot be placed, each change would otherwise cost the leader a look at all of them.
+const REST: u32 = 4;
+const MOST_DEBOUNCES: u32 = 16;
 /// Jobs are counted for the metrics this often: it costs a look at each.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
@@ -18,7 +22,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
     let mut applied = shared.replica.applied();
     let mut tick = tokio::time::interval(shared.options.reconcile);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut counted = Instant::now();
+    let (mut counted, mut took) = (Instant::now(), Duration::ZERO);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -35,26 +39,30 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
             continue;
         }
         // What comes in the meantime is in the same plan.
-        tokio::time::sleep(shared.options.debounce).await;
+        let debounce = shared.options.debounce;
+        tokio::time::sleep((took * REST).clamp(debounce, debounce * MOST_DEBOUNCES)).await;
         applied.borrow_and_update();
-        if stop.run_until_cancelled(drain(&shared)).await.is_none() {
-            return Ok(());
+        match stop.run_until_cancelled(drain(&shared)).await {
+            Some(planned) => took = planned,
+            None => return Ok(()),
         }
     }
 }
 
-/// Plans and proposes until nothing more can be placed.
-async fn drain(shared: &Shared) {
+/// Plans and proposes until nothing more can be placed; answers how long the last plan took.
+async fn drain(shared: &Shared) -> Duration {
     loop {
         let snapshot = shared.replica.state();
         let live = shared.leases.live();
         let examine = shared.options.examine;
+        let since = Instant::now();
         let Plan { placements, unplaced } = plan(&Snapshot { state: &snapshot, live: &live, examine });
+        let took = since.elapsed();
         if let Some((job, reason)) = unplaced.first() {
             tracing::debug!(%job, %reason, more = unplaced.len() - 1, "stays queued");
         }
         if placements.is_empty() {
-            return;
+            return took;
         }
         let full = placements.len() == limits::MAX_BATCH;
         let proposed = placements.clone();
@@ -69,16 +77,16 @@ async fn drain(shared: &Shared) {
                     tracing::debug!(%job, %refusal, "a placement was refused");
                 }
                 if !full || placed == 0 {
-                    return;
+                    return took;
                 }
             }
             Ok(reply) => {
                 tracing::warn!(?reply, "placements were not taken");
-                return;
+                return took;
             }
             Err(error) => {
                 tracing::debug!(%error, "placements could not be proposed");
-                return;
+                return took;
             }
         }
     }

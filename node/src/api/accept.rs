@@ -101,6 +101,9 @@ fn connection(
     tasks: &TaskTracker,
     graceful: &GracefulShutdown,
 ) {
+    // Events and logs are small writes that nobody answers: without this each may wait for the one before to be
+    // acknowledged. A connection that is gone already says so when it is served.
+    drop(stream.set_nodelay(true));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())

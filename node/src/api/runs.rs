@@ -46,10 +46,18 @@ pub(super) fn list(api: &Api, request: &Request) -> Answer {
 }
 
 /// One, with its jobs.
-pub(super) fn get(api: &Api, text: &str) -> Answer {
-    let key: RunId = id("run", text)?;
-    let view = view(&api.store.state(), key).ok_or_else(|| Problem::not_found("run", &key))?;
-    json(StatusCode::OK, &view)
+pub(super) async fn get(api: &Api, text: &str) -> Answer {
+    json(StatusCode::OK, &known(api, id("run", text)?).await?)
+}
+
+/// A run. One that is not known here may have been made through another node a moment ago: before it is said that there
+/// is none, this node has applied all that was committed when it was asked.
+async fn known(api: &Api, key: RunId) -> Result<RunView, Problem> {
+    if let Some(view) = view(&api.store.state(), key) {
+        return Ok(view);
+    }
+    api.store.linearizable().await?;
+    view(&api.store.state(), key).ok_or_else(|| Problem::not_found("run", &key))
 }
 
 fn view(state: &ClusterState, id: RunId) -> Option<RunView> {
@@ -194,9 +202,9 @@ pub(super) async fn rerun(api: &Api, caller: Caller, text: &str) -> Answer {
 
 /// The run's state now, and again whenever it changes, until it is finished. Event ids are log indices; each event is
 /// whole, so a client that comes back with `Last-Event-ID` has missed nothing once it has the first.
-pub(super) fn events(api: &Arc<Api>, text: &str) -> Answer {
+pub(super) async fn events(api: &Arc<Api>, text: &str) -> Answer {
     let key: RunId = id("run", text)?;
-    let mut last = view(&api.store.state(), key).ok_or_else(|| Problem::not_found("run", &key))?;
+    let mut last = known(api, key).await?;
     let (sender, receiver) = mpsc::channel::<Result<warp::sse::Event, Infallible>>(16);
     let mut applied = api.store.applied();
     let (store, shutdown) = (api.store.clone(), api.shutdown.clone());

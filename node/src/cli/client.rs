@@ -82,7 +82,7 @@ impl Client {
         with: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Failure> {
         let again = method == Method::GET;
-        self.ask(again, method, path, with).await
+        self.accepted(self.ask(again, method, path, with).await?).await
     }
 
     /// As [`Client::send`], for a POST with a key: whoever gets it a second time does nothing a second time.
@@ -90,6 +90,19 @@ impl Client {
     /// # Errors
     /// [`Failure`].
     pub async fn post_once(
+        &self,
+        path: &str,
+        key: &str,
+        with: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Failure> {
+        self.accepted(self.try_once(path, key, with).await?).await
+    }
+
+    /// As [`Client::post_once`], for whoever looks at status and headers: an error of the API is an answer like others.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`].
+    pub async fn try_once(
         &self,
         path: &str,
         key: &str,
@@ -113,7 +126,7 @@ impl Client {
                 request = request.bearer_auth(&self.token);
             }
             let error = match with(request).send().await {
-                Ok(response) => return self.accepted(response).await,
+                Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             let why = innermost(&error);

@@ -136,6 +136,32 @@ pub enum Failure {
         /// Found, and expected.
         what: String,
     },
+    /// A directory in which nothing can be measured.
+    #[error("cannot measure the disk of {}: {source} (see --disk)", dir.display())]
+    Disk {
+        /// Which.
+        dir: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// More connections than this process may have.
+    #[error(
+        "{wanted} open files are needed, this process may have {allowed}; raise `ulimit -Hn`, or ask for fewer"
+    )]
+    OpenFiles {
+        /// How many.
+        wanted: u64,
+        /// The limit that only the system's administrator raises.
+        allowed: u64,
+    },
+    /// The first of many did not go well, so that nothing can be measured.
+    #[error("the first {kind} failed, so that there is nothing to measure: {why}")]
+    FirstJob {
+        /// Of what.
+        kind: &'static str,
+        /// Its words.
+        why: String,
+    },
     /// Configuration.
     #[error(transparent)]
     Config(#[from] crate::config::Error),
@@ -168,7 +194,10 @@ impl Failure {
             | Self::TokenText
             | Self::Input { .. }
             | Self::Folder { .. }
-            | Self::SeveralJobs { .. } => 2,
+            | Self::SeveralJobs { .. }
+            | Self::Disk { .. }
+            | Self::OpenFiles { .. } => 2,
+            Self::FirstJob { .. } => 1,
             Self::NoJob { .. } | Self::NoAttempt { .. } | Self::NoArtifact { .. } => 3,
             Self::Exists { .. } | Self::NoToken | Self::Links(links::Error::Exists { .. }) => 4,
             Self::Telemetry(_)

@@ -3,6 +3,7 @@
 //! Must not know how the server works: everything but `node`, `config` and `ca` goes through the HTTP API.
 
 mod artifacts;
+mod bench;
 mod client;
 mod events;
 mod failure;
@@ -150,6 +151,9 @@ enum Remote {
     /// The cluster as the node that is asked sees it.
     #[command(alias = "cluster")]
     Status,
+    /// Measures the cluster beside base lines of this machine.
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 /// Runs the command of this process's arguments.
@@ -212,6 +216,7 @@ async fn remote(client: &Client, command: Remote, json: bool) -> Result<u8, Fail
         Remote::Delivery { id } => repos::delivery(client, id, json).await,
         Remote::Token(command) => tokens::run(client, command, json).await,
         Remote::Status => nodes::status(client, json).await,
+        Remote::Bench(command) => bench::run(client, command, json).await,
     }
 }
 
