@@ -65,6 +65,14 @@ pub enum Error {
     /// They ended by themselves.
     #[error("the actors of this node failed again and again; its log says why")]
     GaveUp,
+    /// Raft has stopped for good.
+    #[error("this node can be no member any more: {why} (look at the disk of {}; then start it again)", data_dir.display())]
+    NoMember {
+        /// Raft's words.
+        why: String,
+        /// Where its log is.
+        data_dir: PathBuf,
+    },
     /// An address that cannot be listened on.
     #[error("cannot listen on {addr}: {source} (another process may use it; see {field})")]
     Bind {
@@ -84,6 +92,7 @@ pub struct Server {
     /// The replicated state.
     pub store: Store,
     actors: actors::root::Handle,
+    data_dir: PathBuf,
     links: Arc<dyn Fn() -> links::Counters + Send + Sync>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -164,7 +173,8 @@ impl Server {
         };
         tasks.spawn(crate::api::serve(http, config.http.clone(), Routes::new(api), shutdown.clone(), GRACE));
         tracing::info!(%node, %http_addr, "the node runs");
-        Ok(Self { http_addr, store, actors, links, shutdown, tasks, streams, _lock: lock })
+        let data_dir = config.node.data_dir.clone();
+        Ok(Self { http_addr, store, actors, data_dir, links, shutdown, tasks, streams, _lock: lock })
     }
 
     /// Serves metrics too.
@@ -183,9 +193,12 @@ impl Server {
         Ok(())
     }
 
-    /// Resolves when the actors gave up: the node must end, and its service manager start it again.
-    pub async fn failed(&mut self) {
-        self.actors.failed().await;
+    /// Resolves when the actors gave up or Raft has: the node must end, and its service manager start it again.
+    pub async fn failed(&mut self) -> Error {
+        tokio::select! {
+            () = self.actors.failed() => Error::GaveUp,
+            why = self.store.failed() => Error::NoMember { why, data_dir: self.data_dir.clone() },
+        }
     }
 
     /// Ends streams and requests, then the actors, then the store. Containers go on.

@@ -85,6 +85,36 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// How many bytes [`encode`] makes of a value.
+///
+/// # Errors
+/// [`Error::Encode`].
+pub fn encoded_len<T: Serialize>(value: &T) -> Result<u64, Error> {
+    let mut counter = Counter(1);
+    bincode::serde::encode_into_std_write(value, &mut counter, config())
+        .map_err(|e| Error::Encode { what: std::any::type_name::<T>(), why: e.to_string() })?;
+    Ok(counter.0)
+}
+
+/// The same, for bounds: what cannot be encoded is beyond each.
+pub(crate) fn size_of<T: Serialize>(value: &T) -> u64 {
+    encoded_len(value).unwrap_or(u64::MAX)
+}
+
+/// Counts what is written into it.
+struct Counter(u64);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Decodes a value of at most `limit` bytes ([`MAX_BYTES`] at the most).
 ///
 /// # Errors
@@ -116,6 +146,7 @@ mod tests {
         let good = encode(&("text".to_owned(), 7_u64))?;
         type Pair = (String, u64);
         assert_eq!(decode::<Pair>(&good, 100)?, ("text".to_owned(), 7));
+        assert_eq!(encoded_len(&("text".to_owned(), 7_u64))?, good.len() as u64);
         assert!(matches!(decode::<Pair>(&[], 100), Err(Error::Empty { .. })));
         assert!(matches!(decode::<Pair>(&good, 3), Err(Error::TooLarge { limit: 3, .. })));
         let mut longer = good.clone();

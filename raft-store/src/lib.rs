@@ -11,6 +11,7 @@ mod network;
 mod proposer;
 mod server;
 mod snapshot;
+mod snapshot_dir;
 mod state_machine;
 mod store;
 mod types;

@@ -19,9 +19,9 @@ use openraft::{LogId, OptionalSend, RaftLogReader};
 use raft_log::api::raft_log_writer::RaftLogWriter;
 use raft_log::codeq::{Decode, Encode};
 use raft_log::{Callback, Config, RaftLog, Types};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use crate::codec;
+use crate::codec::{self, size_of};
 use crate::metrics::{APPEND_SECONDS, SYNC_ENTRIES};
 use crate::types::TypeConfig;
 
@@ -37,13 +37,15 @@ type Payload = openraft::alias::PayloadOf<TypeConfig>;
 pub struct LogStore {
     shared: Arc<Mutex<Shared>>,
     _syncer: Arc<Syncer>,
+    /// The last field, so that it is dropped when the rest is: without senders the log is closed.
+    open: watch::Sender<()>,
 }
 
 #[derive(Debug)]
 struct Shared {
     log: RaftLog<LogTypes>,
-    /// A sync of appends is under way; whoever hears of its end sees to those that wait.
-    syncing: bool,
+    /// Syncs of appends that are under way; whoever hears of the end of the last sees to those that wait.
+    syncing: u32,
     /// In the log, but not yet in any sync.
     waiting: Vec<Append>,
     next: mpsc::Sender<Next>,
@@ -60,7 +62,7 @@ enum Next {
 impl Shared {
     /// Begins a sync of these appends, and of all that is in the log.
     fn sync(&mut self, appends: Vec<Append>) -> io::Result<()> {
-        self.syncing = true;
+        self.syncing += 1;
         let together = Together { appends, next: self.next.clone() };
         self.log.flush(true, Some(Flushed::Appends(together)))
     }
@@ -88,7 +90,11 @@ impl Syncer {
         let work = move || {
             while let Ok(Next::Sync) = todo.recv() {
                 let mut shared = lock(&shared);
-                shared.syncing = false;
+                // Each sync that was begun says once that it has ended, also when it failed.
+                shared.syncing -= 1;
+                if shared.syncing > 0 {
+                    continue;
+                }
                 if let Err(error) = shared.sync_waiting() {
                     // Its appends were told, which stops Raft.
                     tracing::error!(%error, "the log cannot be synced");
@@ -126,9 +132,15 @@ impl LogStore {
         config.log_cache_capacity = Some(CACHE_BYTES);
         let log = RaftLog::open(Arc::new(config))?;
         let (next, todo) = mpsc::channel();
-        let shared = Arc::new(Mutex::new(Shared { log, syncing: false, waiting: Vec::new(), next }));
+        let shared = Arc::new(Mutex::new(Shared { log, syncing: 0, waiting: Vec::new(), next }));
         let syncer = Arc::new(Syncer::start(shared.clone(), todo)?);
-        Ok(Self { shared, _syncer: syncer })
+        Ok(Self { shared, _syncer: syncer, open: watch::channel(()).0 })
+    }
+
+    /// Loses its sender when every clone is gone: the log is closed then, and may be opened again. Openraft ends some of
+    /// its tasks without waiting for them.
+    pub(crate) fn watch_open(&self) -> watch::Receiver<()> {
+        self.open.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -220,7 +232,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut shared = self.lock();
         shared.log.append(entries)?;
         shared.waiting.push(append);
-        if shared.syncing { Ok(()) } else { shared.sync_waiting() }
+        if shared.syncing > 0 { Ok(()) } else { shared.sync_waiting() }
     }
 
     async fn truncate_after(&mut self, last: Option<LogIdOf<TypeConfig>>) -> io::Result<()> {
@@ -312,24 +324,6 @@ impl Types for LogTypes {
 
     fn payload_size(payload: &StoredPayload) -> u64 {
         size_of(&payload.0)
-    }
-}
-
-/// About how many bytes a payload takes: near enough for bounds, and costs nothing.
-pub(crate) fn size_of(payload: &Payload) -> u64 {
-    match payload {
-        Payload::Normal(proposal) => size_of_command(&proposal.0.command),
-        _ => 64,
-    }
-}
-
-pub(crate) fn size_of_command(command: &domain::Command) -> u64 {
-    let specs = |run: &domain::NewRun| run.jobs.iter().map(|job| job.spec.0.len() as u64 + 200).sum::<u64>();
-    256 + match command {
-        domain::Command::SubmitRun { run, .. } => specs(run),
-        domain::Command::ExpandDelivery { runs, .. } => runs.iter().map(specs).sum(),
-        domain::Command::Place { placements } => placements.len() as u64 * 40,
-        _ => 0,
     }
 }
 

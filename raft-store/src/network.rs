@@ -22,8 +22,12 @@ use crate::state_machine::View;
 use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{self, CHUNK, Hello, Request, Response, Welcome};
 
-/// Most bytes of entries in one append, before encoding grows them a little; the rest follows in the next.
+/// Most bytes of entries in one append, as they are encoded; the rest follows in the next.
 const APPEND_BYTES: usize = 4 * 1024 * 1024;
+/// A disk may take this long for entries before they are sent again.
+const SLOW_DISK: Duration = Duration::from_secs(2);
+/// Bytes per second that a network between nodes has at least.
+const SLOW_NETWORK: u64 = 1024 * 1024;
 
 /// Opens connections in this node's name.
 #[derive(Debug, Clone)]
@@ -171,8 +175,8 @@ fn unexpected(response: Response) -> io::Error {
 
 /// Makes a request and takes the one kind of answer that belongs to it.
 macro_rules! ask {
-    ($self:ident, $request:expr, $option:ident, $answer:path) => {
-        match $self.call(&$request, $option.hard_ttl()).await {
+    ($self:ident, $request:expr, $limit:expr, $answer:path) => {
+        match $self.call(&$request, $limit).await {
             Ok($answer(response)) => Ok(response),
             Ok(other) => Err(unreachable(&unexpected(other))),
             Err(error) => Err(unreachable(&error.into_io())),
@@ -192,8 +196,8 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let partial = cut < rpc.entries.len();
         rpc.entries.truncate(cut);
         let last = rpc.entries.last().map(|entry| entry.log_id);
-        let since = Instant::now();
-        let answer = ask!(self, Request::Append(rpc), option, Response::Append)?;
+        let (since, limit) = (Instant::now(), append_limit(&rpc, option.hard_ttl()));
+        let answer = ask!(self, Request::Append(rpc), limit, Response::Append)?;
         // Heartbeats carry none, and say nothing about disks.
         if last.is_some() {
             metrics::histogram!(REPLICATE_SECONDS).record(since.elapsed());
@@ -209,7 +213,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        ask!(self, Request::Vote(rpc), option, Response::Vote)
+        ask!(self, Request::Vote(rpc), option.hard_ttl(), Response::Vote)
     }
 
     async fn pre_vote(
@@ -217,7 +221,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        ask!(self, Request::PreVote(rpc), option, Response::Vote)
+        ask!(self, Request::PreVote(rpc), option.hard_ttl(), Response::Vote)
     }
 
     async fn transfer_leader(
@@ -225,7 +229,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        ask!(self, Request::TransferLeader(request), option, Response::TransferLeader)
+        ask!(self, Request::TransferLeader(request), option.hard_ttl(), Response::TransferLeader)
     }
 
     async fn full_snapshot(
@@ -246,11 +250,21 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     }
 }
 
+/// How long an append may take. Openraft gives each the interval of heartbeats, which go over a connection of their own:
+/// entries would be cut off on every try where the network or the disk takes longer for them.
+fn append_limit(rpc: &AppendEntriesRequest<TypeConfig>, interval: Duration) -> Duration {
+    if rpc.entries.is_empty() {
+        return interval;
+    }
+    let bytes: u64 = rpc.entries.iter().map(|entry| crate::codec::size_of(&entry.payload)).sum();
+    interval.max(SLOW_DISK) + Duration::from_micros(bytes * 1_000_000 / SLOW_NETWORK)
+}
+
 /// How many of the entries are sent: as many as fit, but at least one.
 fn within(rpc: &AppendEntriesRequest<TypeConfig>, limit: usize) -> usize {
     let mut sum = 0;
     let fits = |entry: &openraft::alias::EntryOf<TypeConfig>| {
-        sum += crate::log_store::size_of(&entry.payload) as usize;
+        sum += crate::codec::size_of(&entry.payload) as usize;
         sum <= limit
     };
     rpc.entries.iter().map(fits).take_while(|fits| *fits).count().max(1)

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::log_store::size_of_command;
+use crate::codec::size_of;
 use crate::metrics::WRITE_SECONDS;
 use crate::network::{CallError, Caller, Connection};
 use crate::server::Node;
@@ -124,7 +124,12 @@ struct Route {
 impl Route {
     /// Carries a batch to its end; answers the connection to the leader, if it is still good.
     async fn carry(mut self, raft: Node, mut batch: Vec<Pending>) -> Option<(u64, Connection)> {
-        while !batch.is_empty() {
+        loop {
+            // What waited here for longer than its caller did is certainly not in the log, and need not come there.
+            batch = expire(batch);
+            if batch.is_empty() {
+                return self.connection;
+            }
             let leadership = self.leadership.borrow_and_update().clone();
             let commands = batch.iter().map(|pending| pending.command.clone()).collect();
             let answers = match (&leadership.leader, leadership.is_me) {
@@ -135,10 +140,8 @@ impl Route {
             batch = settle(batch, answers);
             if !batch.is_empty() {
                 self.wait_for_change(&batch).await;
-                batch = expire(batch);
             }
         }
-        self.connection
     }
 
     async fn forward(&mut self, leader: u64, address: NodeAddress, commands: Vec<Command>) -> Vec<Proposed> {
@@ -184,9 +187,9 @@ fn split(batch: Vec<Pending>) -> Vec<Vec<Pending>> {
     let mut parts = vec![Vec::new()];
     let mut bytes = 0;
     for pending in batch {
-        bytes += size_of_command(&pending.command);
+        bytes += size_of(&pending.command);
         if bytes > BATCH_BYTES && parts.last().is_some_and(|part: &Vec<_>| !part.is_empty()) {
-            bytes = size_of_command(&pending.command);
+            bytes = size_of(&pending.command);
             parts.push(Vec::new());
         }
         if let Some(part) = parts.last_mut() {

@@ -1,10 +1,9 @@
 //! Snapshots on disk: a stream of records with a checksum each, and one over all.
 //!
 //! `[magic 8][header record][records ...][end record]`, a record is `[length u32][crc32 of body u32][body]`, little
-//! endian; the end record holds the number of records and the crc32 of everything before it. Written to a temporary
-//! file, synced, renamed, directory synced: a snapshot that can be seen is whole.
+//! endian; the end record holds the number of records and the crc32 of everything before it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -205,62 +204,26 @@ struct End {
     crc: u32,
 }
 
-/// The file that snapshots are kept in; the newest replaces the one before.
-pub(crate) fn current_path(dir: &Path) -> PathBuf {
-    dir.join("current.snapshot")
-}
-
-/// Writes a snapshot beside the current one and puts it in its place. Blocking.
+/// Writes a snapshot into a new file, which is to have the name `path`. Blocking; nothing is synced.
 pub(crate) fn write(
-    dir: &Path,
+    into: &File,
+    path: &Path,
     meta: &SnapshotMetaOf<TypeConfig>,
     state: &ClusterState,
-) -> Result<SnapshotFile, SnapshotError> {
-    let path = current_path(dir);
-    let failed = |action: &'static str| {
-        let path = path.clone();
-        move |source| SnapshotError::Io { action, path, source }
-    };
-    let temporary = tempfile::NamedTempFile::new_in(dir).map_err(failed("create"))?;
+) -> Result<(), SnapshotError> {
     let mut writer = Writer {
-        out: BufWriter::with_capacity(1024 * 1024, temporary.as_file()),
+        out: BufWriter::with_capacity(1024 * 1024, into),
         crc: crc32fast::Hasher::new(),
         records: 0,
-        path: &path,
+        path,
     };
     writer.bytes(MAGIC)?;
     writer.record(&Header { meta: meta.clone(), state_hash: state.hash() })?;
     Record::each(state, |record| writer.record(record))?;
     let end = End { records: writer.records, crc: writer.crc.clone().finalize() };
     writer.record(&end)?;
-    writer.out.flush().map_err(failed("write"))?;
-    drop(writer);
-    temporary.as_file().sync_all().map_err(failed("sync"))?;
-    temporary.persist(&path).map_err(|e| failed("rename")(e.error))?;
-    sync_dir(dir).map_err(failed("sync the directory of"))?;
-    SnapshotFile::open(&path)
-}
-
-/// Puts a received file in the place of the current snapshot. Blocking.
-pub(crate) fn adopt(dir: &Path, received: &SnapshotFile) -> Result<(), SnapshotError> {
-    let path = current_path(dir);
-    if received.path != path {
-        let failed = |action: &'static str| {
-            let path = path.clone();
-            move |source| SnapshotError::Io { action, path, source }
-        };
-        // Copied when it lies on another file system, in any case renamed whole.
-        let aside = dir.join("received.snapshot");
-        fs::copy(&received.path, &aside).map_err(failed("copy"))?;
-        File::open(&aside).and_then(|file| file.sync_all()).map_err(failed("sync"))?;
-        fs::rename(&aside, &path).map_err(failed("rename"))?;
-        sync_dir(dir).map_err(failed("sync the directory of"))?;
-    }
-    Ok(())
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    let failed = |source| SnapshotError::Io { action: "write", path: path.to_owned(), source };
+    writer.out.flush().map_err(failed)
 }
 
 /// Reads a whole snapshot and checks every byte of it. Blocking.
@@ -381,23 +344,5 @@ impl<R: Read> Reader<'_, R> {
 
     fn damaged(&self, why: impl ToString) -> SnapshotError {
         SnapshotError::Damaged { path: self.path.to_owned(), why: why.to_string() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snapshot_that_was_checked_is_not_read_again() -> Result<(), SnapshotError> {
-        let dir = tempfile::tempdir().expect("a directory");
-        let state = ClusterState { ad_hoc_number: 7, ..ClusterState::default() };
-        let mut checked = write(dir.path(), &SnapshotMetaOf::<TypeConfig>::default(), &state)?;
-        assert_eq!(checked.content()?.state.ad_hoc_number, 7);
-        let mut unchecked = SnapshotFile::open(&checked.path)?;
-        fs::write(&checked.path, b"other bytes").expect("the file is written");
-        assert_eq!(checked.clone().content()?.state.ad_hoc_number, 7);
-        assert!(matches!(unchecked.content(), Err(SnapshotError::Damaged { .. })));
-        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! A view is an O(1) clone: the snapshot writer and all readers work on views while apply goes on.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,7 +15,8 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
 use tokio::sync::{broadcast, watch};
 
-use crate::snapshot::{self, Content, SnapshotFile};
+use crate::snapshot::{Content, SnapshotFile};
+use crate::snapshot_dir::SnapshotDir;
 use crate::types::TypeConfig;
 
 /// Effects kept for a slow receiver; one that lags loses them, which only costs time: they are hints.
@@ -67,7 +68,7 @@ impl View {
 /// The state machine, owned by openraft.
 #[derive(Debug)]
 pub struct StateMachine {
-    dir: PathBuf,
+    snapshots: Arc<SnapshotDir>,
     last_applied: Option<LogIdOf<TypeConfig>>,
     membership: StoredMembershipOf<TypeConfig>,
     state: ClusterState,
@@ -80,22 +81,22 @@ impl StateMachine {
     /// # Errors
     /// The system's, or a snapshot that is damaged.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(dir)?;
+        let snapshots = Arc::new(SnapshotDir::open(dir)?);
+        let current = snapshots.current()?;
         let view = View {
             current: Arc::default(),
             index: watch::Sender::new(0),
             effects: broadcast::Sender::new(EFFECTS_KEPT),
         };
         let mut machine = Self {
-            dir: dir.to_owned(),
+            snapshots,
             last_applied: None,
             membership: StoredMembershipOf::<TypeConfig>::default(),
             state: ClusterState::default(),
             view,
         };
-        let path = snapshot::current_path(dir);
-        if path.exists() {
-            machine.restore(&snapshot::read(&path)?);
+        if let Some(mut current) = current {
+            machine.restore(&*current.content()?);
         }
         Ok(machine)
     }
@@ -174,7 +175,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         Builder {
-            dir: self.dir.clone(),
+            snapshots: Arc::clone(&self.snapshots),
             meta: SnapshotMetaOf::<TypeConfig> {
                 last_log_id: self.last_applied,
                 last_membership: self.membership.clone(),
@@ -188,7 +189,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMetaOf<TypeConfig>,
         mut received: SnapshotFile,
     ) -> io::Result<()> {
-        let (dir, announced) = (self.dir.clone(), meta.clone());
+        let (snapshots, announced) = (Arc::clone(&self.snapshots), meta.clone());
         let install = move || -> io::Result<_> {
             // Known whole, and to be the one announced, before it replaces anything.
             let content = received.content()?;
@@ -197,7 +198,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 let why = format!("the snapshot received is of {found:?}, announced was {announced:?}");
                 return Err(io::Error::other(why));
             }
-            snapshot::adopt(&dir, &received)?;
+            snapshots.adopt(&received)?;
             Ok(content)
         };
         let content = tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
@@ -206,12 +207,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>> {
-        let path = snapshot::current_path(&self.dir);
-        if !path.exists() {
-            return Ok(None);
-        }
         // The builder works beside us: what is on disk is the truth. Who receives it checks every byte.
-        let snapshot = SnapshotFile::open(&path)?;
+        let Some(snapshot) = self.snapshots.current()? else { return Ok(None) };
         Ok(Some(Snapshot { meta: snapshot.meta()?, snapshot }))
     }
 }
@@ -219,7 +216,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 /// Writes one snapshot of the view it was made with, in the background.
 #[derive(Debug)]
 pub struct Builder {
-    dir: PathBuf,
+    snapshots: Arc<SnapshotDir>,
     meta: SnapshotMetaOf<TypeConfig>,
     state: ClusterState,
 }
@@ -228,9 +225,11 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotFile>> {
-        let (dir, meta, state) = (self.dir.clone(), self.meta.clone(), self.state.clone());
-        let write = move || snapshot::write(&dir, &meta, &state);
-        let file = tokio::task::spawn_blocking(write).await.map_err(io::Error::other)??;
-        Ok(Snapshot { meta: self.meta.clone(), snapshot: file })
+        let (snapshots, meta, state) = (Arc::clone(&self.snapshots), self.meta.clone(), self.state.clone());
+        let write = move || -> io::Result<_> {
+            let file = snapshots.write(&meta, &state)?;
+            Ok(Snapshot { meta: file.meta()?, snapshot: file })
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
 }

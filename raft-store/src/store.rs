@@ -23,6 +23,9 @@ use crate::{LogStore, StateMachine, View, bootstrap, metrics};
 /// Commands that wait to be batched, at most; proposing waits past that.
 const PENDING: usize = 8192;
 
+/// How long the last users of the log may take to end once Raft has.
+const CLOSING: Duration = Duration::from_secs(30);
+
 /// A proposal that is certainly not in the log is given up so much before its caller is, so that the caller hears it.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
 
@@ -175,6 +178,8 @@ pub(crate) struct Inner {
     timings: Timings,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    log_open: watch::Receiver<()>,
+    failed: watch::Receiver<Option<String>>,
 }
 
 impl Store {
@@ -186,7 +191,9 @@ impl Store {
         let state_dir = options.data_dir.join("state");
         let log = open_at("the log", options.data_dir.join("log"), LogStore::open).await?;
         let machine = open_at("the state", state_dir.clone(), StateMachine::open).await?;
+        sync_directory(&options.data_dir).await?;
         let view = machine.view();
+        let log_open = log.watch_open();
         let timings = options.timings;
         let me = options.node.0;
         let connect_timeout = timings.election;
@@ -199,7 +206,8 @@ impl Store {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (pending, receiver) = mpsc::channel(PENDING);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
-        tasks.spawn(until(shutdown.clone(), watch_raft(raft.clone(), me, leadership_sender)));
+        let (failed_sender, failed) = watch::channel(None);
+        tasks.spawn(until(shutdown.clone(), watch_raft(raft.clone(), me, leadership_sender, failed_sender)));
         let probe = Probe {
             node: me,
             name: options.name.to_string(),
@@ -234,6 +242,8 @@ impl Store {
             timings,
             shutdown,
             tasks,
+            log_open,
+            failed,
         };
         let store = Self { inner: Arc::new(inner) };
         let begin = bootstrap::run(bootstrap::Plan {
@@ -258,7 +268,7 @@ impl Store {
     /// # Errors
     /// [`ProposeError`]; only `Unknown` leaves open whether the command was committed.
     pub async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
-        let size = crate::log_store::size_of_command(&command) as usize;
+        let size = crate::codec::size_of(&command) as usize;
         let limit = 2 * limits::MAX_SPEC_BYTES;
         if size > limit {
             return Err(ProposeError::TooLarge { size, limit });
@@ -349,7 +359,18 @@ impl Store {
         status_of(&self.inner.raft.metrics().borrow_watched(), self.inner.caller.from)
     }
 
-    /// Stops Raft and everything that belongs to it, and waits for it.
+    /// Resolves with the reason when Raft has stopped for good, as it does when the disk fails: this process must end, so
+    /// that nobody takes it for a member that works.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.inner.failed.clone();
+        match failed.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            // Nobody watches any more: the store was shut down.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Stops Raft and everything that belongs to it, and waits for it: the data directory may be opened again.
     pub async fn shutdown(&self) {
         self.inner.shutdown.cancel();
         if let Err(error) = self.inner.raft.shutdown().await {
@@ -357,6 +378,11 @@ impl Store {
         }
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        let mut open = self.inner.log_open.clone();
+        let closed = async { while open.changed().await.is_ok() {} };
+        if tokio::time::timeout(CLOSING, closed).await.is_err() {
+            tracing::warn!("the log is still in use {} s after the store was stopped", CLOSING.as_secs());
+        }
     }
 }
 
@@ -372,6 +398,11 @@ pub(crate) type WeakStore = std::sync::Weak<Inner>;
 /// The store, if it is not gone.
 pub(crate) fn upgrade(weak: &WeakStore) -> Option<Store> {
     weak.upgrade().map(Inner::store)
+}
+
+/// A directory's new entries outlive a power failure when this returns: without them a node could vote twice in a term.
+async fn sync_directory(path: &Path) -> Result<(), OpenError> {
+    open_at("the data directory", path.to_owned(), |path| std::fs::File::open(path)?.sync_all()).await
 }
 
 async fn until(shutdown: CancellationToken, work: impl Future<Output = ()>) {
@@ -433,8 +464,13 @@ fn status_of(metrics: &RaftMetrics<TypeConfig>, me: u64) -> Status {
     }
 }
 
-/// Publishes who leads, and the gauges, whenever Raft's own metrics change.
-async fn watch_raft(raft: Node, me: u64, sender: watch::Sender<Leadership>) {
+/// Publishes who leads, the gauges, and that Raft has failed, whenever Raft's own metrics change.
+async fn watch_raft(
+    raft: Node,
+    me: u64,
+    sender: watch::Sender<Leadership>,
+    failed: watch::Sender<Option<String>>,
+) {
     let mut receiver = raft.metrics();
     loop {
         let status = status_of(&receiver.borrow_watched(), me);
@@ -444,7 +480,12 @@ async fn watch_raft(raft: Node, me: u64, sender: watch::Sender<Leadership>) {
             *before = status.leadership;
             changed
         });
+        if let Some(why) = status.fatal {
+            failed.send_replace(Some(why));
+        }
         if receiver.changed().await.is_err() {
+            failed
+                .send_if_modified(|why| why.is_none() && why.replace("Raft has ended".to_owned()).is_none());
             return;
         }
     }

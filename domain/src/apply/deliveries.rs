@@ -118,6 +118,10 @@ impl Applying<'_> {
         let ids: Arc<[RunId]> = runs.iter().map(|run| run.id).collect();
         self.state.deliveries.update(&id, |d| d.state = DeliveryState::Expanded { runs: ids });
         self.state.pending_deliveries.remove(&id);
+        // Its keys may be gone already, when its git server was down for long.
+        if self.state.now.millis_since(delivery.accepted_at) > limits::KEY_WINDOW_MILLIS {
+            self.forget_without_runs(id);
+        }
         Ok(Reply::Done)
     }
 
@@ -162,8 +166,19 @@ impl Applying<'_> {
             .filter(|(at, _)| old(*at))
             .collect();
         for age in aged {
-            self.state.keys.remove(&age.1);
+            let key = self.state.keys.remove(&age.1);
             self.state.key_ages.remove(&age);
+            if let Some(KeyRecord { target: KeyTarget::Delivery(id), .. }) = key {
+                self.forget_without_runs(id);
+            }
+        }
+    }
+
+    /// A delivery that no workflow wanted goes with its keys; others go with the last of their runs.
+    fn forget_without_runs(&mut self, id: DeliveryId) {
+        let delivery = self.state.deliveries.get(&id);
+        if delivery.is_some_and(|d| matches!(&d.state, DeliveryState::Expanded { runs } if runs.is_empty())) {
+            self.state.deliveries.remove(&id);
         }
     }
 }

@@ -64,14 +64,14 @@ pub async fn node(path: Option<&Path>) -> Result<(), Failure> {
         server.stop().await;
         return Err(error.into());
     }
-    let asked = tokio::select! {
-        _ = terminate.recv() => true,
-        _ = interrupt.recv() => true,
-        () = server.failed() => false,
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        error = server.failed() => Some(error),
     };
-    tracing::info!(asked, "stopping");
+    tracing::info!(error = failed.as_ref().map(tracing::field::display), "stopping");
     server.stop().await;
-    if asked { Ok(()) } else { Err(crate::server::Error::GaveUp.into()) }
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Prints the configuration or its reference.

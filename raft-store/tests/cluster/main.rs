@@ -150,28 +150,32 @@ async fn a_command_over_the_limit_is_refused_before_it_is_proposed() -> Result {
     let mut nodes = Nodes::new(1, 1)?;
     nodes.start_all().await?;
     nodes.all_have(|state| state.cluster.is_some()).await?;
-    let spec = domain::SpecBytes(vec![0; 600 * 1024].into());
-    let job = domain::NewJob {
-        key: "big".to_owned(),
-        needs: vec![],
-        condition: domain::Condition::Success,
-        labels: domain::Labels::default(),
-        resources: domain::Resources::default(),
-        priority: 0,
-        max_attempts: 1,
-        spec,
+    let submit = |spec: usize, label: usize| {
+        let job = domain::NewJob {
+            key: "big".to_owned(),
+            needs: vec![],
+            condition: domain::Condition::Success,
+            labels: domain::Labels::from_iter(["x".repeat(label)]),
+            resources: domain::Resources::default(),
+            priority: 0,
+            max_attempts: 1,
+            spec: domain::SpecBytes(vec![0; spec].into()),
+        };
+        let run = domain::NewRun {
+            id: domain::RunId(1),
+            name: String::new(),
+            path: String::new(),
+            jobs: vec![job],
+            error: None,
+        };
+        let (key, sender) = (String::new(), String::new());
+        Command::SubmitRun { key, digest: [0; 32], sender, run, max_open_jobs: 10 }
     };
-    let run = domain::NewRun {
-        id: domain::RunId(1),
-        name: String::new(),
-        path: String::new(),
-        jobs: vec![job],
-        error: None,
-    };
-    let (key, sender) = (String::new(), String::new());
-    let command = Command::SubmitRun { key, digest: [0; 32], sender, run, max_open_jobs: 10 };
-    let error = nodes.store(0).propose(command).await.err().ok_or("600 KiB were proposed")?;
-    assert!(matches!(error, ProposeError::TooLarge { .. }), "{error}");
+    // Whatever makes it large: what could be proposed but not sent would stop replication.
+    for command in [submit(600 * 1024, 1), submit(1, 600 * 1024)] {
+        let error = nodes.store(0).propose(command).await.err().ok_or("600 KiB were proposed")?;
+        assert!(matches!(error, ProposeError::TooLarge { .. }), "{error}");
+    }
     nodes.stop_all().await;
     Ok(())
 }

@@ -1,0 +1,91 @@
+//! What becomes of deliveries that no workflow wanted.
+
+use domain::{
+    BootId, Capacity, ClusterState, Command, DeliveryId, Entry, Event, EventKind, Fence, Labels, NodeFacts,
+    NodeId, Reply, RepoId, Resources, Timestamp, invariants, limits,
+};
+
+const NODE: NodeId = NodeId(1);
+const REPO: RepoId = RepoId(1);
+
+struct Cluster {
+    state: ClusterState,
+    index: u64,
+    now: u64,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let mut cluster = Self { state: ClusterState::default(), index: 0, now: 1 };
+        cluster.done(Command::RegisterNode(NodeFacts {
+            node: NODE,
+            name: "one".parse().expect("a good name"),
+            boot: BootId(1),
+            cluster_addr: String::new(),
+            http_addr: String::new(),
+            labels: Labels::default(),
+            capacity: Capacity { resources: Resources { cpu_millis: 1000, memory_mib: 1000 }, slots: 1 },
+            version: String::new(),
+        }));
+        cluster.done(Command::PutRepo {
+            id: REPO,
+            name: "o/r".parse().expect("a good name"),
+            clone_url: "https://example.com/o/r".to_owned(),
+            webhook_secret: "0123456789".to_owned(),
+            labels: Labels::default(),
+        });
+        cluster
+    }
+
+    fn done(&mut self, command: Command) {
+        self.index += 1;
+        let entry = Entry { at: Timestamp(self.now), command };
+        let (reply, _) = self.state.apply(self.index, &entry);
+        assert!(!matches!(reply, Reply::Refused(_)), "{reply:?}");
+        assert_eq!(invariants::check_state(&self.state), Ok(()));
+    }
+
+    fn accept(&mut self, number: u8) -> DeliveryId {
+        let event = Event {
+            kind: EventKind::Push,
+            git_ref: "refs/heads/main".to_owned(),
+            commit: String::new(),
+            before: String::new(),
+            sender: String::new(),
+            title: String::new(),
+        };
+        let (id, key) = (DeliveryId(u128::from(number)), format!("github:{number}"));
+        self.done(Command::AcceptDelivery {
+            id,
+            repo: REPO,
+            key,
+            digest: [number; 32],
+            event,
+            only_path: String::new(),
+        });
+        id
+    }
+
+    /// Expands it into no runs.
+    fn expand(&mut self, delivery: DeliveryId) {
+        self.done(Command::AssignExpansion { delivery, node: NODE });
+        let fence = Fence(self.index);
+        self.done(Command::ExpandDelivery { delivery, fence, commit: "c".to_owned(), runs: Vec::new() });
+    }
+}
+
+#[test]
+fn a_delivery_without_runs_is_forgotten_with_its_keys() {
+    let mut cluster = Cluster::new();
+    let (wanted_by_none, pending) = (cluster.accept(1), cluster.accept(2));
+    cluster.expand(wanted_by_none);
+    assert!(cluster.state.deliveries.contains(&wanted_by_none), "someone may look at it for a day");
+    cluster.now += limits::KEY_WINDOW_MILLIS + 1;
+    let last = cluster.accept(3);
+    assert!(!cluster.state.deliveries.contains(&wanted_by_none));
+    // One whose git server was down all the time is still to be expanded, and goes as soon as nobody wants it.
+    assert!(cluster.state.deliveries.contains(&pending));
+    cluster.expand(pending);
+    let left: Vec<_> = cluster.state.deliveries.iter().map(|(id, _)| *id).collect();
+    assert_eq!(left, [last]);
+}
