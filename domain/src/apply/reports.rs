@@ -39,6 +39,7 @@ impl Applying<'_> {
                 if *outcome == Outcome::Skipped {
                     return Err(invalid("outcome", "an attempt cannot be skipped"));
                 }
+                self.started_with(report, steps);
                 self.state.attempts.update(&report.attempt, |attempt| {
                     attempt.steps = steps.as_slice().into();
                     attempt.artifacts = artifacts.as_slice().into();
@@ -54,6 +55,17 @@ impl Applying<'_> {
             }
         }
         Ok(Reply::Done)
+    }
+
+    /// The end of a short job may overtake its start, or be told instead of it: its first step says when it was.
+    fn started_with(&mut self, report: &AttemptReport, steps: &[StepResult]) {
+        let id = report.attempt.job;
+        let first = steps.iter().map(|step| step.started_at).find(|at| at.0 > 0);
+        let untold = self.state.jobs.get(&id).is_some_and(|job| job.started_at.0 == 0);
+        if let Some(at) = first.filter(|_| untold) {
+            self.state.jobs.update(&id, |job| job.started_at = at);
+            self.state.attempts.update(&report.attempt, |attempt| attempt.started_at = at);
+        }
     }
 
     /// The same end again is a repeated report, anything else comes too late.
