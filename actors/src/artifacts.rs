@@ -177,6 +177,14 @@ pub fn collect(
     Ok(kept)
 }
 
+/// Whether patterns can be read, for whoever takes them long before there are files.
+///
+/// # Errors
+/// [`Error::BadPattern`].
+pub fn check(patterns: &[String]) -> Result<(), Error> {
+    compile(patterns).map(drop)
+}
+
 fn compile(patterns: &[String]) -> Result<GlobSet, Error> {
     let bad = |pattern: &str, why: String| Error::BadPattern { pattern: pattern.to_owned(), why };
     let mut set = GlobSetBuilder::new();

@@ -234,3 +234,110 @@ async fn connections_past_the_cap_of_an_address_are_closed_and_places_come_back(
     {}
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_end_with_the_token_that_opened_them() {
+    let node = Alone::with(|config| config.node.slots = 1).await;
+    // The first takes the slot and runs until it is told to end, the second waits.
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let (_, run) = node.post("/v1/runs", json!({ "script": "echo here; sleep 600" })).await;
+        runs.push(run["id"].as_str().unwrap().to_owned());
+        let store = node.store();
+        store.applied().wait_for(|_| store.state().attempts.iter().next().is_some()).await.unwrap();
+    }
+    let log = format!("/v1/attempts/{}.0/1/log?follow=true", runs[0]);
+    let events = format!("/v1/runs/{}/events", runs[1]);
+    // Ended by hand, and ended by its time, which is long enough to open two streams.
+    for lasts in [None, Some(5)] {
+        let wanted = json!({ "name": "watcher", "right": "read", "expires_in_seconds": lasts });
+        let (_, made) = node.post("/v1/tokens", wanted).await;
+        let mut streams = Vec::new();
+        for path in [&log, &events] {
+            let request = node.http.get(node.url(path)).bearer_auth(made["token"].as_str().unwrap());
+            let mut stream = request.send().await.unwrap();
+            assert_eq!(stream.status(), StatusCode::OK, "{path}");
+            let first = stream.chunk().await.unwrap().expect("a first event");
+            streams.push((path, stream, first.to_vec()));
+        }
+        if lasts.is_none() {
+            let revoke = format!("/v1/tokens/{}", made["id"].as_str().unwrap());
+            assert_eq!(node.authorized(reqwest::Method::DELETE, &revoke).send().await.unwrap().status(), 200);
+        }
+        for (path, mut stream, mut all) in streams {
+            while let Some(more) = stream.chunk().await.unwrap() {
+                all.extend_from_slice(&more);
+            }
+            // Broken off: neither the log nor the run has come to its end.
+            let text = String::from_utf8(all).unwrap();
+            assert!(!text.contains("event:end") && !text.contains("\"outcome\":\""), "{path}: {text}");
+        }
+    }
+    // What runs is ended, so that no process outlives the test.
+    for run in &runs {
+        assert_eq!(node.post(&format!("/v1/runs/{run}/cancel"), json!({})).await.0, StatusCode::ACCEPTED);
+    }
+    let store = node.store();
+    store
+        .applied()
+        .wait_for(|_| store.state().runs.iter().all(|(_, run)| run.outcome.is_some()))
+        .await
+        .unwrap();
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_of_no_use_later_is_refused_at_once() {
+    let node = Alone::start().await;
+    let many: Vec<_> = (0..65).map(|n| n.to_string()).collect();
+    for (field, value) in [
+        ("labels", json!([""])),
+        ("labels", json!(["two words"])),
+        ("labels", json!(["x".repeat(101)])),
+        ("labels", json!(many)),
+        ("artifacts", json!(["["])),
+        ("artifacts", json!(["../x"])),
+        ("name", json!("a\u{1b}]0;x")),
+    ] {
+        let (status, problem) = node.post("/v1/runs", json!({ "script": "true", field: value })).await;
+        assert_eq!((status.as_u16(), problem["field"].as_str()), (400, Some(field)), "{value}: {problem}");
+    }
+    node.add_repo("demo").await;
+    let repo = json!({ "clone_url": "https://h/x.git", "webhook_secret": SECRET, "labels": [""] });
+    assert_eq!(node.put("/v1/repos/demo", repo).await.1["field"], "labels");
+    let bad = json!({ "workflow": "a\nb.yml" });
+    assert_eq!(node.post("/v1/repos/demo/dispatch", bad).await.1["field"], "workflow");
+    let bad = json!({ "workflow": "a.yml", "git_ref": "-x" });
+    assert_eq!(node.post("/v1/repos/demo/dispatch", bad).await.1["field"], "git_ref");
+    assert_eq!(node.post("/v1/tokens", json!({ "name": "a\nb", "right": "read" })).await.1["field"], "name");
+    assert_eq!(node.get("/v1/runs?repo=a//b").await.1["field"], "repo");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_filtered_by_repository_and_outcome() {
+    let node = Alone::start().await;
+    node.add_repo("demo").await;
+    for script in ["true", "false"] {
+        assert_eq!(node.post("/v1/runs", json!({ "script": script })).await.0, StatusCode::CREATED);
+    }
+    let (_, all) = node.get("/v1/runs").await;
+    let first = all["items"][0]["id"].as_str().unwrap();
+    node.post(&format!("/v1/runs/{first}/cancel"), json!({})).await;
+    for (filter, count) in [
+        ("", 2),
+        ("?outcome=open", 1),
+        ("?outcome=cancelled", 1),
+        ("?outcome=succeeded", 0),
+        ("?repo=demo", 0),
+        ("?repo=nothing", 0),
+    ] {
+        let (_, page) = node.get(&format!("/v1/runs{filter}")).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), count, "{filter}: {page:#}");
+    }
+    for (filter, count) in [("?state=queued", 1), ("?state=finished", 1), ("?state=running", 0)] {
+        let (_, page) = node.get(&format!("/v1/jobs{filter}")).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), count, "{filter}: {page:#}");
+    }
+    node.stop().await;
+}

@@ -82,7 +82,8 @@ async fn runs_are_submitted_listed_shown_and_cancelled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn repositories_tokens_and_nodes_have_their_commands() {
     let shell = Shell::start().await;
-    for name in ["demo/one", "demo/two"] {
+    // The last is named as a request is.
+    for name in ["demo/one", "demo/two", "last/dispatch"] {
         let added = shell.json(&["repo", "add", name, "https://example.com/x.git", "--secret", SECRET]).await;
         assert_eq!(added, json!({ "name": name, "existed": false }));
     }
@@ -93,6 +94,7 @@ async fn repositories_tokens_and_nodes_have_their_commands() {
     assert!(["pending", "expanding", "expanded"].contains(&shown["state"].as_str().unwrap()), "{shown}");
     assert_eq!(shell.json(&["repo", "remove", "demo/two"]).await["removed"], "demo/two");
     assert_eq!(shell.troupe(&["repo", "remove", "demo/two"]).await.code, 3);
+    assert_eq!(shell.json(&["repo", "remove", "last/dispatch"]).await["removed"], "last/dispatch");
 
     let made = shell.json(&["token", "create", "reader"]).await;
     let reader = made["token"].as_str().unwrap();

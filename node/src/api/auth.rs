@@ -2,10 +2,14 @@
 //!
 //! Must not know what is asked for beyond the right that it takes.
 
+use std::time::Duration;
+
 use domain::{ClusterState, Right, Timestamp, TokenId};
+use raft_store::Store;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::now;
 use super::problem::{Code, Problem};
 use super::request::Request;
 
@@ -32,7 +36,8 @@ pub fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Checks the request's token for a right.
+/// Checks the request's token for a right; `what` names what is asked for, in the log: nothing that a stranger wrote
+/// goes there.
 ///
 /// # Errors
 /// 401 without a good token, 403 when it may not do this.
@@ -40,13 +45,19 @@ pub fn check(
     state: &ClusterState,
     request: &Request,
     needed: Right,
+    what: &'static str,
     now: Timestamp,
 ) -> Result<Caller, Problem> {
-    let denied = |why: &str| Problem::new(Code::Unauthorized, why);
+    let denied = |why: &str| {
+        tracing::info!(what, why, "a request without a good token was refused");
+        Problem::new(Code::Unauthorized, why)
+    };
     let header = request
         .header("authorization")
         .ok_or_else(|| denied("no token: send Authorization: Bearer TOKEN"))?;
-    let secret = header.strip_prefix("Bearer ").ok_or_else(|| denied("Authorization is not Bearer TOKEN"))?;
+    // The scheme's name is the same in any case (RFC 9110, section 11.1).
+    let bearer = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (_, secret) = bearer.ok_or_else(|| denied("Authorization is not Bearer TOKEN"))?;
     let given = hash(secret.trim());
     let mut found = None;
     // Every token is compared, so that time says nothing about which one came near.
@@ -60,10 +71,32 @@ pub fn check(
         return Err(denied("the token has expired"));
     }
     if record.right < needed {
-        tracing::warn!(%token, ?needed, path = request.segments.join("/"), "a token was used beyond its right");
+        tracing::warn!(what, %token, ?needed, "a token was used beyond its right");
         let (has, takes) = (record.right.as_str(), needed.as_str());
         let detail = format!("the token has the right {has}, this takes {takes}");
         return Err(Problem::new(Code::Forbidden, detail));
     }
     Ok(Caller { token, right: record.right })
+}
+
+/// Resolves when a token that was checked opens nothing any more: it was revoked, or it expired.
+pub async fn ended(store: Store, token: TokenId) {
+    let mut applied = store.applied();
+    loop {
+        applied.mark_unchanged();
+        let left = match store.state().tokens.get(&token) {
+            None => return,
+            Some(record) => record.expires_at.map(|end| end.millis_since(now())),
+        };
+        let expired = async {
+            match left {
+                Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = expired => return,
+            changed = applied.changed() => if changed.is_err() { return },
+        }
+    }
 }

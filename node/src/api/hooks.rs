@@ -11,7 +11,7 @@ use super::dto::Accepted;
 use super::problem::{Code, Problem};
 use super::request::Request;
 use super::routes::Api;
-use super::{Answer, id, json, now, unexpected};
+use super::{Answer, json, now, unexpected};
 use crate::telemetry::WEBHOOKS;
 
 struct Headers<'a>(&'a HeaderMap);
@@ -27,8 +27,8 @@ fn count(forge: &'static str, outcome: &'static str) {
 }
 
 /// Takes a webhook of a repository.
-pub(super) async fn receive(api: &Api, name: &str, request: &mut Request) -> Answer {
-    let name: RepoName = id("repo", name)?;
+pub(super) async fn receive(api: &Api, request: &mut Request) -> Answer {
+    let name: RepoName = request.id("repo")?;
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
     let (repo, record) = {
         let state = api.store.state();

@@ -9,22 +9,22 @@ use tokio_stream::wrappers::ReceiverStream;
 use warp::Reply as _;
 use warp::http::{HeaderValue, StatusCode, header};
 
+use super::auth::Caller;
+use super::dto::names::JOB_STATES;
 use super::dto::{AttemptView, JobView};
 use super::output::{Chunks, Error};
 use super::page::{Page, Wanted};
 use super::problem::{Code, Problem};
 use super::request::Request;
 use super::routes::Api;
-use super::{Answer, id, json};
+use super::{Answer, cut, json};
 
 /// All jobs, by id; `state` filters.
 pub(super) fn list(api: &Api, request: &Request) -> Answer {
-    request.check_query(&["limit", "cursor", "state"])?;
     let wanted = Wanted::<JobId>::of(request)?;
     let filter = request.param::<String>("state")?;
-    const STATES: [&str; 6] = ["waiting", "queued", "held", "placed", "running", "finished"];
-    if let Some(text) = filter.as_deref().filter(|text| !STATES.contains(text)) {
-        return Err(Problem::invalid("state", format!("{text:?} is not one of {}", STATES.join(", "))));
+    if let Some(text) = filter.as_deref().filter(|text| !JOB_STATES.contains(text)) {
+        return Err(Problem::invalid("state", format!("{text:?} is not one of {}", JOB_STATES.join(", "))));
     }
     let state = api.store.state();
     let waits = Waits::new(&state);
@@ -39,16 +39,16 @@ pub(super) fn list(api: &Api, request: &Request) -> Answer {
 }
 
 /// One.
-pub(super) fn get(api: &Api, text: &str) -> Answer {
-    let key: JobId = id("job", text)?;
+pub(super) fn get(api: &Api, request: &Request) -> Answer {
+    let key: JobId = request.id("job")?;
     let state = api.store.state();
     let job = state.jobs.get(&key).ok_or_else(|| Problem::not_found("job", &key))?;
     json(StatusCode::OK, &JobView::of(&state, &Waits::new(&state), key, job))
 }
 
 /// All attempts of a job.
-pub(super) fn attempts(api: &Api, text: &str) -> Answer {
-    let job: JobId = id("job", text)?;
+pub(super) fn attempts(api: &Api, request: &Request) -> Answer {
+    let job: JobId = request.id("job")?;
     let state = api.store.state();
     if !state.jobs.contains(&job) {
         return Err(Problem::not_found("job", &job));
@@ -59,33 +59,32 @@ pub(super) fn attempts(api: &Api, text: &str) -> Answer {
     json(StatusCode::OK, &Page { items: views, next: None })
 }
 
-fn find(api: &Api, job: &str, number: &str) -> Result<(AttemptId, Attempt), Problem> {
-    let key = AttemptId { job: id("job", job)?, number: id("number", number)? };
+fn find(api: &Api, request: &Request) -> Result<(AttemptId, Attempt), Problem> {
+    let key = AttemptId { job: request.id("job")?, number: request.id("number")? };
     let state = api.store.state();
     let attempt = state.attempts.get(&key).ok_or_else(|| Problem::not_found("attempt", &key))?;
     Ok((key, attempt.clone()))
 }
 
 /// One attempt.
-pub(super) fn attempt(api: &Api, job: &str, number: &str) -> Answer {
-    let (key, attempt) = find(api, job, number)?;
+pub(super) fn attempt(api: &Api, request: &Request) -> Answer {
+    let (key, attempt) = find(api, request)?;
     json(StatusCode::OK, &AttemptView::of(key, &attempt))
 }
 
 /// Output from `from` on, as it is; with `follow=true` as server-sent events whose ids are offsets of what comes next
 /// and whose data is base64, so that NUL and broken UTF-8 arrive as written.
-pub(super) async fn log(api: &Api, job: &str, number: &str, request: &Request) -> Answer {
-    request.check_query(&["from", "follow"])?;
+pub(super) async fn log(api: &Api, caller: Caller, request: &Request) -> Answer {
     let follow = request.param::<bool>("follow")?.unwrap_or(false);
     let resumed = match request.header("last-event-id") {
         Some(text) => Some(text.parse::<u64>().map_err(|error| Problem::invalid("Last-Event-ID", error))?),
         None => None,
     };
     let from = resumed.or(request.param::<u64>("from")?).unwrap_or(0);
-    let (key, attempt) = find(api, job, number)?;
+    let (key, attempt) = find(api, request)?;
     let chunks = api.output.log(attempt.node, key, from, follow).await.map_err(unavailable)?;
     if follow {
-        return Ok(followed(chunks));
+        return Ok(followed(api, caller, chunks));
     }
     let mut response = raw(chunks);
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -93,7 +92,9 @@ pub(super) async fn log(api: &Api, job: &str, number: &str, request: &Request) -
     Ok(response)
 }
 
-fn followed(chunks: Chunks) -> warp::reply::Response {
+/// Events, until the log ends; or until the token does, or the node: then without the event `end`.
+fn followed(api: &Api, caller: Caller, chunks: Chunks) -> warp::reply::Response {
+    let cut = cut(api, caller);
     let events = ReceiverStream::new(chunks).map(|chunk| {
         Ok::<_, Infallible>(match chunk {
             Ok(chunk) => warp::sse::Event::default()
@@ -104,7 +105,7 @@ fn followed(chunks: Chunks) -> warp::reply::Response {
         })
     });
     let ended = futures::stream::once(async { Ok(warp::sse::Event::default().event("end").data("")) });
-    warp::sse::reply(warp::sse::keep_alive().stream(events.chain(ended))).into_response()
+    warp::sse::reply(warp::sse::keep_alive().stream(events.chain(ended).take_until(cut))).into_response()
 }
 
 fn raw(chunks: Chunks) -> warp::reply::Response {
@@ -113,14 +114,15 @@ fn raw(chunks: Chunks) -> warp::reply::Response {
 }
 
 /// An attempt's artifacts.
-pub(super) fn artifacts(api: &Api, job: &str, number: &str) -> Answer {
-    let (key, attempt) = find(api, job, number)?;
+pub(super) fn artifacts(api: &Api, request: &Request) -> Answer {
+    let (key, attempt) = find(api, request)?;
     json(StatusCode::OK, &Page { items: AttemptView::of(key, &attempt).artifacts, next: None })
 }
 
 /// An artifact's bytes, always as an attachment: a browser never renders what a job wrote.
-pub(super) async fn artifact(api: &Api, job: &str, number: &str, path: &str) -> Answer {
-    let (key, attempt) = find(api, job, number)?;
+pub(super) async fn artifact(api: &Api, request: &Request) -> Answer {
+    let (key, attempt) = find(api, request)?;
+    let path = request.captured.get("path");
     let found = attempt.artifacts.iter().find(|artifact| artifact.path == path);
     let artifact = found.ok_or_else(|| Problem::not_found("artifact", &path))?;
     let chunks = api.output.artifact(attempt.node, key, artifact.digest).await.map_err(unavailable)?;

@@ -8,6 +8,7 @@ pub mod dto;
 mod hooks;
 mod jobs;
 mod nodes;
+mod openapi;
 pub mod output;
 pub mod page;
 mod problem;
@@ -39,10 +40,26 @@ pub(crate) fn now() -> Timestamp {
 /// A JSON response.
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(value).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
-    let mut response = Response::new(body.into());
+    Ok(json_bytes(status, body))
+}
+
+/// A response of JSON that is written already.
+fn json_bytes(status: StatusCode, body: impl Into<bytes::Bytes>) -> Response {
+    let mut response = Response::new(body.into().into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
+}
+
+/// Resolves when a stream must end before its time: its token ended, or this node does.
+fn cut(api: &Api, caller: auth::Caller) -> impl Future<Output = ()> + Send + 'static {
+    let (shutdown, store) = (api.shutdown.clone(), api.store.clone());
+    async move {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = auth::ended(store, caller.token) => {}
+        }
+    }
 }
 
 /// What a state machine's answer means when it is not the one that was asked for.
@@ -51,9 +68,4 @@ fn unexpected(reply: domain::Reply) -> Problem {
         domain::Reply::Refused(refusal) => refusal.into(),
         other => Problem::new(Code::Internal, format!("unexpected answer of the state machine: {other:?}")),
     }
-}
-
-/// An id or name from the path.
-fn id<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error| Problem::invalid(field, error))
 }

@@ -26,7 +26,8 @@ pub(super) fn list(api: &Api) -> Answer {
 }
 
 /// A node by id or by name.
-fn find(api: &Api, text: &str) -> Result<NodeId, Problem> {
+fn find(api: &Api, request: &Request) -> Result<NodeId, Problem> {
+    let text = request.captured.get("node");
     let state = api.store.state();
     if let Some((id, _)) = state.nodes.iter().find(|(_, node)| node.name.as_str() == text) {
         return Ok(*id);
@@ -40,14 +41,14 @@ fn find(api: &Api, text: &str) -> Result<NodeId, Problem> {
 }
 
 /// One.
-pub(super) fn get(api: &Api, text: &str) -> Answer {
-    let key = find(api, text)?;
+pub(super) fn get(api: &Api, request: &Request) -> Answer {
+    let key = find(api, request)?;
     json(StatusCode::OK, &view(api, key).ok_or_else(|| Problem::not_found("node", &key))?)
 }
 
 /// Stops or allows placements.
-pub(super) async fn drain(api: &Api, text: &str, request: &mut Request) -> Answer {
-    let node = find(api, text)?;
+pub(super) async fn drain(api: &Api, request: &mut Request) -> Answer {
+    let node = find(api, request)?;
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
     let Drain { drain } = request::json(&body)?;
     match api.change(Command::SetDrain { node, drain }).await? {

@@ -2,13 +2,16 @@
 //!
 //! Must not know what is listed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use super::request::Request;
 
-const DEFAULT: usize = 50;
-const MAX: usize = 500;
+/// Entries of a page, when nobody says how many.
+pub const DEFAULT: usize = 50;
+/// Entries of a page, at most.
+pub const MAX: usize = 500;
 
 /// What page is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +37,8 @@ impl<K: std::str::FromStr<Err: std::fmt::Display>> Wanted<K> {
 }
 
 /// One page.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub struct Page<T> {
     /// Its entries.
     pub items: Vec<T>,

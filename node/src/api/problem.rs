@@ -4,12 +4,13 @@
 
 use domain::Refusal;
 use raft_store::ProposeError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::Response;
 
 /// What went wrong, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// A field, parameter or body that cannot be accepted.
@@ -20,6 +21,8 @@ pub enum Code {
     Forbidden,
     /// No such thing.
     NotFound,
+    /// The API has no such path.
+    NoRoute,
     /// The path exists, but not with this method.
     MethodNotAllowed,
     /// The body did not come in time.
@@ -50,7 +53,7 @@ impl Code {
             Self::Invalid => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict => StatusCode::CONFLICT,
@@ -64,11 +67,20 @@ impl Code {
         }
     }
 
+    /// As it is sent.
+    pub(super) fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
+    }
+
     /// The CLI's exit code for it (docs/cli.md).
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
-            Self::Invalid | Self::MethodNotAllowed | Self::TooLarge | Self::UnsupportedEncoding => 2,
+            Self::Invalid
+            | Self::NoRoute
+            | Self::MethodNotAllowed
+            | Self::TooLarge
+            | Self::UnsupportedEncoding => 2,
             Self::NotFound => 3,
             Self::Unauthorized | Self::Forbidden | Self::Conflict => 4,
             Self::RequestTimeout
@@ -80,17 +92,19 @@ impl Code {
         }
     }
 
-    fn retry_after(self) -> Option<&'static str> {
+    /// Seconds after which another try may go well.
+    pub(super) fn retry_after(self) -> Option<&'static str> {
         matches!(self, Self::QueueFull | Self::Unavailable | Self::OutcomeUnknown | Self::OutputUnavailable)
             .then_some("2")
     }
 }
 
 /// An error as it is sent: `application/problem+json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
     /// The HTTP status, again.
+    #[schemars(range(min = 400, max = 599))]
     pub status: u16,
     /// For programs.
     pub code: Code,

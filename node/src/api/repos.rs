@@ -6,16 +6,18 @@ use sha2::{Digest, Sha256};
 use warp::http::StatusCode;
 
 use super::auth::Caller;
-use super::dto::{Accepted, DeliveryView, Dispatch, PutRepo, RepoView};
+use super::dto::names::check_labels;
+use super::dto::{
+    Accepted, DeliveryView, Dispatch, MAX_WORKFLOW_BYTES, PutRepo, RepoPut, RepoRemoved, RepoView,
+};
 use super::page::{Page, Wanted};
 use super::problem::Problem;
 use super::request::{self, Request};
 use super::routes::Api;
-use super::{Answer, id, json, now, unexpected};
+use super::{Answer, json, now, unexpected};
 
 /// All, by name.
 pub(super) fn list(api: &Api, request: &Request) -> Answer {
-    request.check_query(&["limit", "cursor"])?;
     let wanted = Wanted::<RepoName>::of(request)?;
     let state = api.store.state();
     let entries = state
@@ -27,19 +29,20 @@ pub(super) fn list(api: &Api, request: &Request) -> Answer {
 }
 
 /// One.
-pub(super) fn get(api: &Api, name: &str) -> Answer {
-    let name: RepoName = id("repo", name)?;
+pub(super) fn get(api: &Api, request: &Request) -> Answer {
+    let name: RepoName = request.id("repo")?;
     let state = api.store.state();
     let (_, repo) = state.find_repo(&name).ok_or_else(|| Problem::not_found("repository", &name))?;
     json(StatusCode::OK, &RepoView::of(repo))
 }
 
 /// Registers or changes one.
-pub(super) async fn put(api: &Api, name: &str, request: &mut Request) -> Answer {
-    let name: RepoName = id("repo", name)?;
+pub(super) async fn put(api: &Api, request: &mut Request) -> Answer {
+    let name: RepoName = request.id("repo")?;
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
     let wanted: PutRepo = request::json(&body)?;
     let url = CloneUrl::parse(&wanted.clone_url).map_err(|error| Problem::invalid("clone_url", error))?;
+    check_labels(&wanted.labels).map_err(|why| Problem::invalid("labels", why))?;
     let command = Command::PutRepo {
         id: RepoId::from_parts(now(), rand::random()),
         name: name.clone(),
@@ -50,30 +53,35 @@ pub(super) async fn put(api: &Api, name: &str, request: &mut Request) -> Answer 
     match api.change(command).await? {
         Reply::Repo { existed, .. } => {
             let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
-            json(status, &serde_json::json!({ "name": name.as_str(), "existed": existed }))
+            json(status, &RepoPut { name: name.to_string(), existed })
         }
         other => Err(unexpected(other)),
     }
 }
 
 /// Removes one; its runs stay.
-pub(super) async fn remove(api: &Api, name: &str) -> Answer {
-    let name: RepoName = id("repo", name)?;
+pub(super) async fn remove(api: &Api, request: &Request) -> Answer {
+    let name: RepoName = request.id("repo")?;
     let repo = repo_id(api, &name)?;
     match api.change(Command::RemoveRepo { id: repo }).await? {
-        Reply::Done => json(StatusCode::OK, &serde_json::json!({ "removed": name.as_str() })),
+        Reply::Done => json(StatusCode::OK, &RepoRemoved { removed: name.to_string() }),
         other => Err(unexpected(other)),
     }
 }
 
 /// Asks for a workflow by hand.
-pub(super) async fn dispatch(api: &Api, caller: Caller, name: &str, request: &mut Request) -> Answer {
-    let name: RepoName = id("repo", name)?;
+pub(super) async fn dispatch(api: &Api, caller: Caller, request: &mut Request) -> Answer {
+    let name: RepoName = request.id("repo")?;
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
     let wanted: Dispatch = request::json(&body)?;
     check_ref(&wanted.git_ref).map_err(|error| Problem::invalid("git_ref", error))?;
-    if wanted.workflow.is_empty() || wanted.workflow.len() > 512 || wanted.workflow.contains("..") {
-        return Err(Problem::invalid("workflow", "1 to 512 bytes without .. are expected"));
+    let workflow = &wanted.workflow;
+    if !(1..=MAX_WORKFLOW_BYTES).contains(&workflow.len())
+        || workflow.contains("..")
+        || workflow.contains(char::is_control)
+    {
+        let why = format!("1 to {MAX_WORKFLOW_BYTES} bytes without .. or control characters are expected");
+        return Err(Problem::invalid("workflow", why));
     }
     let repo = repo_id(api, &name)?;
     let git_ref = if wanted.git_ref.starts_with("refs/") {
@@ -107,8 +115,8 @@ pub(super) async fn dispatch(api: &Api, caller: Caller, name: &str, request: &mu
 }
 
 /// A delivery.
-pub(super) fn delivery(api: &Api, text: &str) -> Answer {
-    let key: DeliveryId = id("delivery", text)?;
+pub(super) fn delivery(api: &Api, request: &Request) -> Answer {
+    let key: DeliveryId = request.id("delivery")?;
     let state = api.store.state();
     let found = state.deliveries.get(&key).ok_or_else(|| Problem::not_found("delivery", &key))?;
     json(StatusCode::OK, &DeliveryView::of(key, found))

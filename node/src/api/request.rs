@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
 use warp::http::{HeaderMap, Method, header};
 
+use super::openapi::Captured;
 use super::problem::{Code, Problem};
 
 /// The bytes of a body as they come.
@@ -28,6 +29,8 @@ pub struct Request {
     pub method: Method,
     /// The parts of its path, percent-decoded.
     pub segments: Vec<String>,
+    /// What the names in the operation's path stand for, once it is found.
+    pub(super) captured: Captured,
     /// The pairs of its query, in order, decoded.
     pub query: Vec<(String, String)>,
     /// Its headers.
@@ -53,7 +56,7 @@ impl Request {
             .map(|part| decode(part).ok_or_else(|| Problem::invalid("path", "not UTF-8 once decoded")))
             .collect::<Result<_, _>>()?;
         let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        Ok(Self { method, segments, query, headers, body })
+        Ok(Self { method, segments, captured: Captured::default(), query, headers, body })
     }
 
     /// The whole body.
@@ -88,6 +91,14 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// An id or a name from the path.
+    ///
+    /// # Errors
+    /// `Invalid`, naming it as the API's description does.
+    pub fn id<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<T, Problem> {
+        self.captured.get(name).parse().map_err(|error| Problem::invalid(name, error))
     }
 
     /// The query, when it has no other parameters than `known`, none twice.

@@ -1,11 +1,11 @@
-//! From a request to its handler: one table of paths and rights.
+//! From a request to its handler, by the table of operations (openapi).
 //!
-//! Must not know what handlers do.
+//! Must not know what handlers do, nor any path or right by itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::{Command, Reply, Right};
+use domain::{Command, Reply};
 use raft_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,10 +15,12 @@ use warp::path::FullPath;
 use warp::reply::Response;
 
 use super::auth::{self, Caller};
+use super::dto::Ready;
+use super::openapi::{self, Access, Guarded, Missed, Open};
 use super::output::Output;
 use super::problem::{Code, Problem};
 use super::request::{Request, boxed};
-use super::{Answer, hooks, jobs, json, nodes, now, repos, runs, tokens};
+use super::{Answer, hooks, jobs, json, json_bytes, nodes, now, repos, runs, tokens};
 use crate::config;
 
 /// How long a change of settings may take from its commit until this node has applied it.
@@ -100,7 +102,7 @@ async fn answer(api: Arc<Api>, request: Result<Request, Problem>) -> Response {
     };
     let headers = response.headers_mut();
     headers.insert("x-troupe-index", HeaderValue::from(*api.store.applied().borrow()));
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let class = format!("{}xx", response.status().as_u16() / 100);
     metrics::counter!(crate::telemetry::HTTP_REQUESTS, "class" => class).increment(1);
     metrics::histogram!(crate::telemetry::HTTP_SECONDS).record(begun.elapsed().as_secs_f64());
@@ -108,90 +110,78 @@ async fn answer(api: Arc<Api>, request: Result<Request, Problem>) -> Response {
 }
 
 async fn route(api: &Arc<Api>, mut request: Request) -> Answer {
-    let method = request.method.clone();
-    let path = request.segments.clone();
-    let parts: Vec<&str> = path.iter().map(String::as_str).collect();
-    let allow = |request: &Request, right: Right| auth::check(&api.store.state(), request, right, now());
-    let (get, post) = (method == Method::GET || method == Method::HEAD, method == Method::POST);
-    let (put, delete) = (method == Method::PUT, method == Method::DELETE);
-    match parts.as_slice() {
-        ["healthz"] if get => Ok(healthy()),
-        ["readyz"] if get => ready(api),
-        ["v1", "hooks", name @ ..] if post => hooks::receive(api, &name.join("/"), &mut request).await,
-        ["v1", rest @ ..] => {
-            let needed = right(&method, rest);
-            let caller = allow(&request, needed)?;
-            if !(get || post || put || delete) {
-                return Err(no_method(&method));
-            }
-            guarded(api, caller, &method, rest, request).await
+    let operation = match openapi::find(&request.method, &request.segments) {
+        Ok((operation, captured)) => {
+            request.captured = captured;
+            operation
         }
-        _ => Err(Problem::not_found("path", &format!("/{}", path.join("/")))),
+        Err(Missed::Path) => {
+            let path: String = request.segments.join("/").chars().take(80).collect();
+            let detail = format!("this API has no path /{path}; GET /v1/openapi.json has them all");
+            return Err(Problem::new(Code::NoRoute, detail));
+        }
+        Err(Missed::Method(allowed)) => return Ok(no_method(&request.method, &allowed.join(", "))),
+    };
+    match operation.access {
+        Access::Open(open) => {
+            request.check_query(&operation.query_names())?;
+            answer_open(api, open, &mut request).await
+        }
+        Access::Token(right, guarded) => {
+            let caller = auth::check(&api.store.state(), &request, right, operation.id, now())?;
+            request.check_query(&operation.query_names())?;
+            answer_guarded(api, caller, guarded, &mut request).await
+        }
     }
 }
 
-/// The right that a path takes.
-fn right(method: &Method, parts: &[&str]) -> Right {
-    let reads = *method == Method::GET || *method == Method::HEAD;
-    match parts {
-        ["tokens", ..] => Right::Admin,
-        _ if reads => Right::Read,
-        ["runs", ..] => Right::Submit,
-        ["repos", .., "dispatch"] if *method == Method::POST => Right::Submit,
-        _ => Right::Admin,
+async fn answer_open(api: &Api, open: Open, request: &mut Request) -> Answer {
+    match open {
+        Open::Health => Ok(healthy()),
+        Open::Ready => ready(api),
+        Open::Description => Ok(json_bytes(StatusCode::OK, openapi::document())),
+        Open::Hook => hooks::receive(api, request).await,
     }
 }
 
-async fn guarded(
-    api: &Arc<Api>,
-    caller: Caller,
-    method: &Method,
-    parts: &[&str],
-    mut request: Request,
-) -> Answer {
-    let request = &mut request;
-    let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    // Lists and logs know their own parameters.
-    if !matches!((method, parts), ("GET", ["repos" | "runs" | "jobs"] | ["attempts", _, _, "log"])) {
-        request.check_query(&[])?;
-    }
-    match (method, parts) {
-        ("GET", ["repos"]) => repos::list(api, request),
-        ("POST", ["repos", name @ .., "dispatch"]) => {
-            repos::dispatch(api, caller, &name.join("/"), request).await
-        }
-        ("GET", ["repos", name @ ..]) => repos::get(api, &name.join("/")),
-        ("PUT" | "POST", ["repos", name @ ..]) => repos::put(api, &name.join("/"), request).await,
-        ("DELETE", ["repos", name @ ..]) => repos::remove(api, &name.join("/")).await,
-        ("GET", ["deliveries", id]) => repos::delivery(api, id),
-        ("GET", ["runs"]) => runs::list(api, request),
-        ("POST", ["runs"]) => runs::submit(api, caller, request).await,
-        ("GET", ["runs", id]) => runs::get(api, id).await,
-        ("GET", ["runs", id, "events"]) => runs::events(api, id).await,
-        ("POST", ["runs", id, "cancel"]) => runs::cancel(api, id).await,
-        ("POST", ["runs", id, "rerun"]) => runs::rerun(api, caller, id).await,
-        ("GET", ["jobs"]) => jobs::list(api, request),
-        ("GET", ["jobs", id]) => jobs::get(api, id),
-        ("GET", ["jobs", id, "attempts"]) => jobs::attempts(api, id),
-        ("GET", ["attempts", job, number]) => jobs::attempt(api, job, number),
-        ("GET", ["attempts", job, number, "log"]) => jobs::log(api, job, number, request).await,
-        ("GET", ["attempts", job, number, "artifacts"]) => jobs::artifacts(api, job, number),
-        ("GET", ["attempts", job, number, "artifacts", path @ ..]) => {
-            jobs::artifact(api, job, number, &path.join("/")).await
-        }
-        ("GET", ["nodes"]) => nodes::list(api),
-        ("GET", ["nodes", id]) => nodes::get(api, id),
-        ("POST", ["nodes", id, "drain"]) => nodes::drain(api, id, request).await,
-        ("GET", ["cluster"]) => nodes::cluster(api),
-        ("GET", ["tokens"]) => tokens::list(api),
-        ("POST", ["tokens"]) => tokens::create(api, request).await,
-        ("DELETE", ["tokens", id]) => tokens::revoke(api, id).await,
-        _ => Err(Problem::not_found("route", &format!("{method} /v1/{}", parts.join("/")))),
+async fn answer_guarded(api: &Arc<Api>, caller: Caller, guarded: Guarded, request: &mut Request) -> Answer {
+    match guarded {
+        Guarded::ListRepos => repos::list(api, request),
+        Guarded::GetRepo => repos::get(api, request),
+        Guarded::PutRepo => repos::put(api, request).await,
+        Guarded::RemoveRepo => repos::remove(api, request).await,
+        Guarded::Dispatch => repos::dispatch(api, caller, request).await,
+        Guarded::GetDelivery => repos::delivery(api, request),
+        Guarded::ListRuns => runs::list(api, request),
+        Guarded::Submit => runs::submit(api, caller, request).await,
+        Guarded::GetRun => runs::get(api, request).await,
+        Guarded::RunEvents => runs::events(api, caller, request).await,
+        Guarded::CancelRun => runs::cancel(api, request).await,
+        Guarded::Rerun => runs::rerun(api, caller, request).await,
+        Guarded::ListJobs => jobs::list(api, request),
+        Guarded::GetJob => jobs::get(api, request),
+        Guarded::ListAttempts => jobs::attempts(api, request),
+        Guarded::GetAttempt => jobs::attempt(api, request),
+        Guarded::Log => jobs::log(api, caller, request).await,
+        Guarded::ListArtifacts => jobs::artifacts(api, request),
+        Guarded::Artifact => jobs::artifact(api, request).await,
+        Guarded::ListNodes => nodes::list(api),
+        Guarded::GetNode => nodes::get(api, request),
+        Guarded::Drain => nodes::drain(api, request).await,
+        Guarded::Cluster => nodes::cluster(api),
+        Guarded::ListTokens => tokens::list(api),
+        Guarded::CreateToken => tokens::create(api, request).await,
+        Guarded::RevokeToken => tokens::revoke(api, request).await,
     }
 }
 
-fn no_method(method: &Method) -> Problem {
-    Problem::new(Code::MethodNotAllowed, format!("{method} is not a method of this API"))
+fn no_method(method: &Method, allowed: &str) -> Response {
+    let detail = format!("{method} is not a method of this path, {allowed} are");
+    let mut response = Problem::new(Code::MethodNotAllowed, detail).into_response();
+    if let Ok(value) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
+    response
 }
 
 /// This process answers.
@@ -208,5 +198,5 @@ fn ready(api: &Api) -> Answer {
     if !leader || api.store.state().cluster.is_none() {
         return Err(Problem::new(Code::Unavailable, "this node knows no leader yet"));
     }
-    json(StatusCode::OK, &serde_json::json!({ "ready": true }))
+    json(StatusCode::OK, &Ready { ready: true })
 }

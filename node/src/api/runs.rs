@@ -1,7 +1,6 @@
 //! Runs: list, look, submit, cancel, rerun, watch.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use domain::{
     Action, ClusterState, Command, Condition, JobSpec, NewJob, NewRun, Reply, RepoName, Resources, RunId,
@@ -14,40 +13,47 @@ use warp::Reply as _;
 use warp::http::StatusCode;
 
 use super::auth::Caller;
-use super::dto::{RunMade, RunView, Submit};
+use super::dto::names::{RUN_OUTCOMES, check_labels};
+use super::dto::{
+    Cancelling, MAX_CPU_MILLIS, MAX_IMAGE_BYTES, MAX_MEMORY_MIB, MAX_NAME_BYTES, MAX_PRIORITY,
+    MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB, RunMade, RunView, Submit,
+};
 use super::page::{Page, Wanted};
 use super::problem::{Code, Problem};
 use super::request::{self, Request};
 use super::routes::Api;
-use super::{Answer, id, json, now, unexpected};
+use super::{Answer, cut, json, now, unexpected};
 
 /// Newest first; `repo` and `outcome` filter (`outcome=open` for those not finished).
 pub(super) fn list(api: &Api, request: &Request) -> Answer {
-    request.check_query(&["limit", "cursor", "repo", "outcome"])?;
     let wanted = Wanted::<RunId>::of(request)?;
     let repo = request.param::<RepoName>("repo")?;
     let outcome = request.param::<String>("outcome")?;
-    const OUTCOMES: [&str; 7] = ["open", "succeeded", "failed", "cancelled", "timed_out", "skipped", "lost"];
-    if let Some(text) = outcome.as_deref().filter(|text| !OUTCOMES.contains(text)) {
-        return Err(Problem::invalid("outcome", format!("{text:?} is not one of {}", OUTCOMES.join(", "))));
+    if let Some(text) = outcome.as_deref().filter(|text| !RUN_OUTCOMES.contains(text)) {
+        return Err(Problem::invalid(
+            "outcome",
+            format!("{text:?} is not one of {}", RUN_OUTCOMES.join(", ")),
+        ));
     }
     let state = api.store.state();
     let newest_first: Box<dyn Iterator<Item = _>> = match wanted.cursor {
         Some(cursor) => Box::new(state.runs.range(..cursor).rev()),
         None => Box::new(state.runs.iter().rev()),
     };
+    // A view copies much: it is made of what passed.
+    let of_repo = repo.as_ref().map(|name| state.find_repo(name).map(|(id, _)| id));
     let entries = newest_first
-        .map(|(id, run)| (*id, RunView::brief(&state, *id, run)))
-        .filter(|(_, view)| repo.is_none() || view.repo.as_deref() == repo.as_ref().map(RepoName::as_str))
-        .filter(|(_, view)| {
-            outcome.as_deref().is_none_or(|text| view.outcome.as_deref().unwrap_or("open") == text)
-        });
+        .filter(|(_, run)| of_repo.is_none_or(|repo| repo.is_some() && run.repo == repo))
+        .filter(|(_, run)| {
+            outcome.as_deref().is_none_or(|text| run.outcome.map_or("open", domain::Outcome::as_str) == text)
+        })
+        .map(|(id, run)| (*id, RunView::brief(&state, *id, run)));
     json(StatusCode::OK, &Page::take(wanted.limit, entries))
 }
 
 /// One, with its jobs.
-pub(super) async fn get(api: &Api, text: &str) -> Answer {
-    json(StatusCode::OK, &known(api, id("run", text)?).await?)
+pub(super) async fn get(api: &Api, request: &Request) -> Answer {
+    json(StatusCode::OK, &known(api, request.id("run")?).await?)
 }
 
 /// A run. One that is not known here may have been made through another node a moment ago: before it is said that there
@@ -143,28 +149,24 @@ fn check(wanted: &Submit) -> Result<(), Problem> {
     if wanted.script.trim().is_empty() {
         return fail("script", "is empty");
     }
-    if !(-100..=100).contains(&wanted.priority) {
+    if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&wanted.priority) {
         return fail("priority", "-100 to 100 are allowed");
     }
-    if !(1..=7 * 24 * 3600).contains(&wanted.timeout_seconds) {
+    if !(1..=MAX_TIMEOUT_SECONDS).contains(&wanted.timeout_seconds) {
         return fail("timeout_seconds", "1 to 604800 (7 days) are allowed");
     }
-    if !(100..=256_000).contains(&wanted.cpu_millis) {
+    if !(MIN_CPU_MILLIS..=MAX_CPU_MILLIS).contains(&wanted.cpu_millis) {
         return fail("cpu_millis", "100 to 256000 are allowed");
     }
-    if !(16..=4 << 20).contains(&wanted.memory_mib) {
+    if !(MIN_MEMORY_MIB..=MAX_MEMORY_MIB).contains(&wanted.memory_mib) {
         return fail("memory_mib", "16 to 4194304 (4 TiB) are allowed");
     }
-    let bad_label = |label: &String| {
-        label.is_empty() || label.len() > 100 || label.contains(|c: char| c.is_control() || c.is_whitespace())
-    };
-    if wanted.labels.iter().any(bad_label) {
-        return fail("labels", "1 to 100 bytes without spaces and control characters are allowed for each");
-    }
-    if wanted.name.len() > 200 || wanted.name.contains(char::is_control) {
+    if wanted.name.len() > MAX_NAME_BYTES || wanted.name.contains(char::is_control) {
         return fail("name", "at most 200 bytes without control characters are allowed");
     }
-    if wanted.image.len() > 512 || wanted.image.starts_with('-') || wanted.image.contains(char::is_whitespace)
+    if wanted.image.len() > MAX_IMAGE_BYTES
+        || wanted.image.starts_with('-')
+        || wanted.image.contains(char::is_whitespace)
     {
         return fail("image", "at most 512 bytes, no spaces, no leading - are allowed");
     }
@@ -180,34 +182,35 @@ fn check(wanted: &Submit) -> Result<(), Problem> {
     if wanted.artifacts.iter().any(bad_glob) {
         return fail("artifacts", "globs relative to the workspace without .. are expected");
     }
-    Ok(())
+    actors::artifacts::check(&wanted.artifacts).map_err(|error| Problem::invalid("artifacts", error))?;
+    check_labels(&wanted.labels).map_err(|why| Problem::invalid("labels", why))
 }
 
 /// Ends a run.
-pub(super) async fn cancel(api: &Api, text: &str) -> Answer {
-    let run: RunId = id("run", text)?;
+pub(super) async fn cancel(api: &Api, request: &Request) -> Answer {
+    let run: RunId = request.id("run")?;
     match api.store.propose(Command::CancelRun { run }).await?.reply {
-        Reply::Done => json(StatusCode::ACCEPTED, &serde_json::json!({ "cancelling": text })),
+        Reply::Done => json(StatusCode::ACCEPTED, &Cancelling { cancelling: run.to_string() }),
         other => Err(unexpected(other)),
     }
 }
 
 /// Repeats a run.
-pub(super) async fn rerun(api: &Api, caller: Caller, text: &str) -> Answer {
-    let of: RunId = id("run", text)?;
+pub(super) async fn rerun(api: &Api, caller: Caller, request: &Request) -> Answer {
+    let of: RunId = request.id("run")?;
     let command =
         Command::Rerun { id: RunId::from_parts(now(), rand::random()), of, sender: caller.sender() };
     made(api.store.propose(command).await?.reply)
 }
 
-/// The run's state now, and again whenever it changes, until it is finished. Event ids are log indices; each event is
+/// The run's state now, and again whenever it changes, until it is finished, or the token ends. Event ids are log indices; each event is
 /// whole, so a client that comes back with `Last-Event-ID` has missed nothing once it has the first.
-pub(super) async fn events(api: &Arc<Api>, text: &str) -> Answer {
-    let key: RunId = id("run", text)?;
+pub(super) async fn events(api: &Api, caller: Caller, request: &Request) -> Answer {
+    let key: RunId = request.id("run")?;
     let mut last = known(api, key).await?;
     let (sender, receiver) = mpsc::channel::<Result<warp::sse::Event, Infallible>>(16);
     let mut applied = api.store.applied();
-    let (store, shutdown) = (api.store.clone(), api.shutdown.clone());
+    let (store, cut) = (api.store.clone(), cut(api, caller));
     let feed = async move {
         let mut index = *applied.borrow_and_update();
         loop {
@@ -234,7 +237,7 @@ pub(super) async fn events(api: &Arc<Api>, text: &str) -> Answer {
     };
     api.tasks.spawn(async move {
         tokio::select! {
-            () = shutdown.cancelled() => {}
+            () = cut => {}
             () = feed => {}
         }
     });

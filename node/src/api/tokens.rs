@@ -4,12 +4,12 @@ use domain::{Command, Reply, TokenId};
 use warp::http::StatusCode;
 
 use super::auth;
-use super::dto::{NewToken, TokenMade, TokenView};
+use super::dto::{NewToken, TokenMade, TokenRevoked, TokenView};
 use super::page::Page;
 use super::problem::Problem;
 use super::request::{self, Request};
 use super::routes::Api;
-use super::{Answer, id, json, now, unexpected};
+use super::{Answer, json, now, unexpected};
 
 /// All, without secrets.
 pub(super) fn list(api: &Api) -> Answer {
@@ -24,6 +24,10 @@ pub(super) async fn create(api: &Api, request: &mut Request) -> Answer {
     let wanted: NewToken = request::json(&body)?;
     if wanted.expires_in_seconds == Some(0) {
         return Err(Problem::invalid("expires_in_seconds", "at least 1 is expected"));
+    }
+    // Names are shown in lists of tokens.
+    if wanted.name.contains(char::is_control) {
+        return Err(Problem::invalid("name", "control characters are not allowed"));
     }
     let secret = format!("troupe_{}", hex::encode(rand::random::<[u8; 32]>()));
     let key = TokenId::from_parts(now(), rand::random());
@@ -41,10 +45,10 @@ pub(super) async fn create(api: &Api, request: &mut Request) -> Answer {
 }
 
 /// Ends one.
-pub(super) async fn revoke(api: &Api, text: &str) -> Answer {
-    let key: TokenId = id("token", text)?;
+pub(super) async fn revoke(api: &Api, request: &Request) -> Answer {
+    let key: TokenId = request.id("token")?;
     match api.change(Command::RevokeToken { id: key }).await? {
-        Reply::Done => json(StatusCode::OK, &serde_json::json!({ "revoked": text })),
+        Reply::Done => json(StatusCode::OK, &TokenRevoked { revoked: key.to_string() }),
         other => Err(unexpected(other)),
     }
 }

@@ -5,6 +5,7 @@ use domain::{DeliveryId, RepoName};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::client::escaped;
 use super::pages::{self, Limit, Show};
 use super::{Client, Failure, table};
 use crate::api::dto::{Accepted, DeliveryView, Dispatch, PutRepo, RepoView};
@@ -45,7 +46,7 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
     match command {
         Command::Add { name, clone_url, secret, label } => {
             let body = PutRepo { clone_url, webhook_secret: secret, labels: label };
-            let answer = client.call(Method::PUT, &format!("/v1/repos/{name}"), &body).await?;
+            let answer = client.call(Method::PUT, &at(&name), &body).await?;
             let done = if answer["existed"] == true { "changed" } else { "added" };
             let hooks = format!("its webhooks go to /v1/hooks/{name} of any node");
             client.told(&answer, &format!("repository {name} is {done}; {hooks}"), json)?;
@@ -60,11 +61,16 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
             Show { noun: "repositories", columns: &columns, row: &row }.list(client, list, json)?;
         }
         Command::Remove { name } => {
-            let answer = client.call(Method::DELETE, &format!("/v1/repos/{name}"), &json!({})).await?;
+            let answer = client.call(Method::DELETE, &at(&name), &json!({})).await?;
             client.told(&answer, &format!("repository {name} is removed; its runs stay"), json)?;
         }
     }
     Ok(0)
+}
+
+/// A repository's path: in one part, so that none of its name is taken for something else.
+fn at(name: &RepoName) -> String {
+    format!("/v1/repos/{}", escaped(name.as_str()))
 }
 
 /// Runs a workflow by hand; prints the delivery's id.
@@ -72,7 +78,7 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
 /// # Errors
 /// [`Failure`].
 pub async fn dispatch(client: &Client, repo: &RepoName, body: &Dispatch, json: bool) -> Result<u8, Failure> {
-    let answer = client.call(Method::POST, &format!("/v1/repos/{repo}/dispatch"), body).await?;
+    let answer = client.call(Method::POST, &format!("{}/dispatch", at(repo)), body).await?;
     if json {
         table::pretty(&answer)?;
     } else {

@@ -2,12 +2,16 @@
 
 use domain::{Node, NodeId, Right, Token, TokenId};
 use raft_store::Status;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::names::{NODE_ID, ULID};
+
 /// A node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NodeView {
     /// Its id.
+    #[schemars(extend("pattern" = NODE_ID))]
     pub id: String,
     /// Its name.
     pub name: String,
@@ -55,7 +59,7 @@ impl NodeView {
 }
 
 /// Whether a node takes new placements.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
     /// True: no new placements.
@@ -63,20 +67,23 @@ pub struct Drain {
 }
 
 /// How far a member is behind.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Lag {
     /// Which node.
+    #[schemars(extend("pattern" = NODE_ID))]
     pub node: String,
     /// Entries.
     pub entries: u64,
 }
 
 /// The cluster as this node sees it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterView {
     /// Its id; none before it began.
+    #[schemars(extend("pattern" = ULID))]
     pub id: Option<String>,
     /// The leader's id; none during an election.
+    #[schemars(extend("pattern" = NODE_ID))]
     pub leader: Option<String>,
     /// The node that answers leads.
     pub is_me: bool,
@@ -89,8 +96,10 @@ pub struct ClusterView {
     /// Entry of the last snapshot.
     pub snapshot: u64,
     /// Who votes.
+    #[schemars(inner(regex(pattern = NODE_ID)))]
     pub voters: Vec<String>,
     /// Who only follows.
+    #[schemars(inner(regex(pattern = NODE_ID)))]
     pub learners: Vec<String>,
     /// Known to the leader only.
     pub lag: Vec<Lag>,
@@ -121,7 +130,7 @@ impl ClusterView {
 }
 
 /// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenRight {
     /// Reads everything but secrets.
@@ -161,31 +170,51 @@ impl From<Right> for TokenRight {
 }
 
 /// A token to be made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
-    /// What it is for.
+    /// What it is for, 1 to 100 bytes without control characters.
+    #[schemars(length(min = 1, max = 100))]
     pub name: String,
     /// What it may do.
     pub right: TokenRight,
-    /// Seconds until it stops working; none is never.
+    /// Seconds until it stops working, at least 1; none is never.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub expires_in_seconds: Option<u64>,
 }
 
 /// A token that was made: the only time that its secret is shown.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TokenMade {
     /// Its id.
+    #[schemars(extend("pattern" = ULID))]
     pub id: String,
     /// Its secret.
     pub token: String,
 }
 
+/// A token was ended.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct TokenRevoked {
+    /// Its id.
+    #[schemars(extend("pattern" = ULID))]
+    pub revoked: String,
+}
+
+/// A node that can serve.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Ready {
+    /// Always true: a node that cannot serve answers with a problem.
+    #[schemars(extend("const" = true))]
+    pub ready: bool,
+}
+
 /// A token.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TokenView {
     /// Its id.
+    #[schemars(extend("pattern" = ULID))]
     pub id: String,
     /// What it is for.
     pub name: String,

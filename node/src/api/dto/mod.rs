@@ -3,12 +3,21 @@
 //! Domain types never appear here by themselves, so that the core can change.
 
 mod cluster;
+pub mod names;
 mod repos;
 mod runs;
 
-pub use cluster::{ClusterView, Drain, Lag, NewToken, NodeView, TokenMade, TokenRight, TokenView};
-pub use repos::{Accepted, DeliveryView, Dispatch, PutRepo, RepoView};
-pub use runs::{ArtifactView, AttemptView, JobView, RunMade, RunView, StepView, Submit};
+pub use cluster::{
+    ClusterView, Drain, Lag, NewToken, NodeView, Ready, TokenMade, TokenRevoked, TokenRight, TokenView,
+};
+pub use repos::{
+    Accepted, DeliveryView, Dispatch, MAX_WORKFLOW_BYTES, PutRepo, RepoPut, RepoRemoved, RepoView,
+};
+pub use runs::{
+    ArtifactView, AttemptView, Cancelling, JobView, MAX_CPU_MILLIS, MAX_IMAGE_BYTES, MAX_MEMORY_MIB,
+    MAX_NAME_BYTES, MAX_PRIORITY, MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB, RunMade, RunView,
+    StepView, Submit,
+};
 
 use domain::{Outcome, Timestamp};
 

@@ -2,25 +2,35 @@
 
 use actors::workspace::CloneUrl;
 use domain::{Delivery, DeliveryId, DeliveryState, Repo};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::names::{DELIVERY_STATES, MAX_LABEL_BYTES, MAX_LABELS, REPO_NAME, ULID};
+
+/// Bytes of the path of a workflow.
+pub const MAX_WORKFLOW_BYTES: usize = 512;
+
 /// A repository as it is registered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutRepo {
-    /// Where it is cloned from: https, http, ssh or git.
+    /// Where it is cloned from: https, http, ssh or git; 1 to 2048 bytes.
+    #[schemars(length(min = 1, max = 2048))]
     pub clone_url: String,
     /// Key of its webhooks' HMAC, 8 to 256 bytes.
+    #[schemars(length(max = 256))]
     pub webhook_secret: String,
-    /// Labels added to each of its jobs.
+    /// Labels added to each of its jobs, at most 64 of 1 to 100 bytes without spaces.
     #[serde(default)]
+    #[schemars(length(max = MAX_LABELS), inner(length(min = 1, max = MAX_LABEL_BYTES)))]
     pub labels: Vec<String>,
 }
 
 /// A repository as it is shown.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RepoView {
     /// Its name.
+    #[schemars(extend("pattern" = REPO_NAME))]
     pub name: String,
     /// Where it is cloned from, without credentials.
     pub clone_url: String,
@@ -45,14 +55,34 @@ impl RepoView {
     }
 }
 
+/// A repository was registered or changed.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct RepoPut {
+    /// Its name.
+    #[schemars(extend("pattern" = REPO_NAME))]
+    pub name: String,
+    /// It was there before.
+    pub existed: bool,
+}
+
+/// A repository was removed.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct RepoRemoved {
+    /// Its name.
+    #[schemars(extend("pattern" = REPO_NAME))]
+    pub removed: String,
+}
+
 /// A run asked for by hand.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dispatch {
-    /// The workflow's path in the repository.
+    /// The workflow's path in the repository, 1 to 512 bytes without `..` or control characters.
+    #[schemars(length(min = 1, max = MAX_WORKFLOW_BYTES))]
     pub workflow: String,
-    /// Branch, tag or full ref; default `main`.
+    /// Branch, tag or full ref, 1 to 255 bytes; default `main`.
     #[serde(default = "main_branch")]
+    #[schemars(length(min = 1, max = 255))]
     pub git_ref: String,
 }
 
@@ -61,9 +91,10 @@ fn main_branch() -> String {
 }
 
 /// A delivery was accepted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Accepted {
     /// Its id; none when no run follows.
+    #[schemars(extend("pattern" = ULID))]
     pub delivery: Option<String>,
     /// It was accepted before.
     pub duplicate: bool,
@@ -73,17 +104,20 @@ pub struct Accepted {
 }
 
 /// A delivery.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryView {
     /// Its id.
+    #[schemars(extend("pattern" = ULID))]
     pub id: String,
     /// `pending`, `expanding` or `expanded`.
+    #[schemars(extend("enum" = DELIVERY_STATES))]
     pub state: String,
     /// Why it waits, after a failure.
     pub reason: String,
     /// Tries of expansion so far.
     pub tries: u16,
     /// The runs it became.
+    #[schemars(inner(regex(pattern = ULID)))]
     pub runs: Vec<String>,
     /// When it was committed.
     pub accepted_at: u64,

@@ -3,41 +3,70 @@
 use std::collections::BTreeMap;
 
 use domain::{Attempt, AttemptId, ClusterState, Job, JobId, JobState, Outcome, Run, RunId, Waits};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::names::{
+    self, ATTEMPT_ID, EVENTS, JOB_ID, JOB_STATES, MAX_LABEL_BYTES, MAX_LABELS, NODE_ID, SHA256, ULID,
+};
 use super::{outcome, time};
 
+/// Bytes of the name of an ad hoc job.
+pub const MAX_NAME_BYTES: usize = 200;
+/// Bytes of the name of an image.
+pub const MAX_IMAGE_BYTES: usize = 512;
+/// Priorities are from its negative to this.
+pub const MAX_PRIORITY: i8 = 100;
+/// Thousandths of a cpu of an ad hoc job, at least.
+pub const MIN_CPU_MILLIS: u32 = 100;
+/// Thousandths of a cpu of an ad hoc job, at most.
+pub const MAX_CPU_MILLIS: u32 = 256_000;
+/// MiB of memory of an ad hoc job, at least.
+pub const MIN_MEMORY_MIB: u32 = 16;
+/// MiB of memory of an ad hoc job, at most: 4 TiB.
+pub const MAX_MEMORY_MIB: u32 = 4 << 20;
+/// Seconds that an ad hoc job may take: 7 days.
+pub const MAX_TIMEOUT_SECONDS: u32 = 7 * 24 * 3600;
+
 /// An ad hoc job as it is submitted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
-    /// Name, for people.
+    /// Name, for people: at most 200 bytes without control characters.
     #[serde(default)]
+    #[schemars(length(max = MAX_NAME_BYTES))]
     pub name: String,
-    /// Container image; empty means the node's default.
+    /// Container image, at most 512 bytes; empty means the node's default.
     #[serde(default)]
+    #[schemars(length(max = MAX_IMAGE_BYTES))]
     pub image: String,
-    /// Shell script.
+    /// Shell script, not empty; the whole job may take 256 KiB.
+    #[schemars(length(min = 1))]
     pub script: String,
-    /// Environment.
+    /// Environment: names are not empty and without `=`, nothing contains NUL.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Labels that a node must have.
+    /// Labels that a node must have, at most 64 of 1 to 100 bytes without spaces.
     #[serde(default)]
+    #[schemars(length(max = MAX_LABELS), inner(length(min = 1, max = MAX_LABEL_BYTES)))]
     pub labels: Vec<String>,
-    /// Thousandths of a cpu; default 1000.
+    /// Thousandths of a cpu, 100 to 256000; default 1000.
     #[serde(default = "one_cpu")]
+    #[schemars(range(min = MIN_CPU_MILLIS, max = MAX_CPU_MILLIS))]
     pub cpu_millis: u32,
-    /// MiB of memory; default 512.
+    /// MiB of memory, 16 to 4194304 (4 TiB); default 512.
     #[serde(default = "half_gib")]
+    #[schemars(range(min = MIN_MEMORY_MIB, max = MAX_MEMORY_MIB))]
     pub memory_mib: u32,
     /// -100 to 100, higher first.
     #[serde(default)]
+    #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     pub priority: i8,
-    /// Limit in seconds; default one hour.
+    /// Limit in seconds, 1 to 604800 (7 days); default one hour.
     #[serde(default = "one_hour")]
+    #[schemars(range(min = 1, max = MAX_TIMEOUT_SECONDS))]
     pub timeout_seconds: u32,
-    /// Globs of files to keep.
+    /// Globs of files to keep, relative to the workspace, without `..`.
     #[serde(default)]
     pub artifacts: Vec<String>,
 }
@@ -53,9 +82,10 @@ fn one_hour() -> u32 {
 }
 
 /// The answer to a submit or rerun.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RunMade {
     /// The run's id.
+    #[schemars(extend("pattern" = ULID))]
     pub id: String,
     /// Its number.
     pub number: u64,
@@ -63,20 +93,30 @@ pub struct RunMade {
     pub duplicate: bool,
 }
 
+/// A run that was asked to end.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Cancelling {
+    /// The run's id.
+    #[schemars(extend("pattern" = ULID))]
+    pub cancelling: String,
+}
+
 /// A run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunView {
     /// Its id.
+    #[schemars(extend("pattern" = ULID))]
     pub id: String,
     /// Its number in its repository.
     pub number: u64,
-    /// Its repository's name; none for an ad hoc job.
+    /// Its repository's name; none for an ad hoc job, and when the repository was removed.
     pub repo: Option<String>,
     /// The workflow's name.
     pub name: String,
     /// The workflow's file.
     pub path: String,
     /// `push`, `workflow_dispatch` or `ad_hoc`.
+    #[schemars(extend("enum" = EVENTS))]
     pub event: String,
     /// The event's ref.
     pub git_ref: String,
@@ -87,10 +127,13 @@ pub struct RunView {
     /// Who caused it.
     pub sender: String,
     /// The delivery behind it.
+    #[schemars(extend("pattern" = ULID))]
     pub delivery: Option<String>,
     /// The run that this one repeats.
+    #[schemars(extend("pattern" = ULID))]
     pub rerun_of: Option<String>,
     /// How it ended; none while it runs.
+    #[schemars(schema_with = "names::outcome")]
     pub outcome: Option<String>,
     /// Why the workflow cannot run.
     pub error: Option<String>,
@@ -138,19 +181,23 @@ impl RunView {
 }
 
 /// A job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobView {
     /// Its id, `RUN.INDEX`.
+    #[schemars(extend("pattern" = JOB_ID))]
     pub id: String,
     /// Its key in the workflow file.
     pub key: String,
     /// `waiting`, `queued`, `held`, `placed`, `running` or `finished`.
+    #[schemars(extend("enum" = JOB_STATES))]
     pub state: String,
     /// How it ended.
+    #[schemars(schema_with = "names::outcome")]
     pub outcome: Option<String>,
     /// Attempts so far.
     pub attempts: u16,
     /// The node of the present or last attempt.
+    #[schemars(extend("pattern" = NODE_ID))]
     pub node: Option<String>,
     /// Why it waits; once finished, why it did not succeed.
     #[serde(default)]
@@ -223,11 +270,13 @@ fn reason(state: &ClusterState, waits: &Waits<'_>, id: JobId, job: &Job) -> Opti
 }
 
 /// An attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {
     /// Its id, `RUN.INDEX/NUMBER`.
+    #[schemars(extend("pattern" = ATTEMPT_ID))]
     pub id: String,
     /// Its node's id.
+    #[schemars(extend("pattern" = NODE_ID))]
     pub node: String,
     /// Its fence.
     pub fence: u64,
@@ -238,6 +287,7 @@ pub struct AttemptView {
     /// When its end was applied.
     pub finished_at: Option<u64>,
     /// How it ended.
+    #[schemars(schema_with = "names::outcome")]
     pub outcome: Option<String>,
     /// Why, when not a success.
     pub reason: String,
@@ -282,13 +332,14 @@ impl AttemptView {
 }
 
 /// A step's result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepView {
     /// Exit code, once it has exited by itself.
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
     /// How it ended.
+    #[schemars(schema_with = "names::outcome")]
     pub outcome: Option<String>,
     /// When it started.
     pub started_at: Option<u64>,
@@ -297,12 +348,13 @@ pub struct StepView {
 }
 
 /// A file kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactView {
     /// Relative to the workspace.
     pub path: String,
     /// Bytes.
     pub size: u64,
     /// Digest in hexadecimal.
+    #[schemars(extend("pattern" = SHA256))]
     pub sha256: String,
 }

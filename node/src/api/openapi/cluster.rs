@@ -1,0 +1,101 @@
+//! What there is to do with the cluster, its nodes and its tokens.
+
+use domain::Right;
+
+use super::operation::{Access, Guarded, Media, Open, Operation, Success, of};
+use crate::api::dto::{ClusterView, Drain, NewToken, NodeView, Ready, TokenMade, TokenRevoked, TokenView};
+use crate::api::page::Page;
+use crate::api::problem::Code;
+
+const CLUSTER: &str = "cluster";
+const TOKENS: &str = "tokens";
+
+/// The operations.
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::get("/healthz", Access::Open(Open::Health))
+        .named(CLUSTER, "health", "Whether this process serves")
+        .answers(&[Success {
+            status: 200,
+            about: "It does.",
+            media: &[Media::Text("text/plain; charset=utf-8")],
+            headers: &[],
+        }]),
+    Operation::get("/readyz", Access::Open(Open::Ready))
+        .named(CLUSTER, "ready", "Whether this node belongs to a cluster and knows a leader")
+        .answers(&[Success {
+            status: 200,
+            about: "It does.",
+            media: &[Media::Json(of::<Ready>())],
+            headers: &[],
+        }])
+        .fails(&[Code::Unavailable]),
+    Operation::get("/v1/openapi.json", Access::Open(Open::Description))
+        .named(CLUSTER, "describe", "This description")
+        .answers(&[Success {
+            status: 200,
+            about: "OpenAPI 3.1.",
+            media: &[Media::Json(|_| schemars::json_schema!({ "type": "object" }))],
+            headers: &[],
+        }]),
+    Operation::get("/v1/cluster", Access::Token(Right::Read, Guarded::Cluster))
+        .named(CLUSTER, "getCluster", "The cluster as this node sees it: leader, term, log, members")
+        .answers(&[Success {
+            status: 200,
+            about: "The cluster.",
+            media: &[Media::Json(of::<ClusterView>())],
+            headers: &[],
+        }]),
+    Operation::get("/v1/nodes", Access::Token(Right::Read, Guarded::ListNodes))
+        .named(CLUSTER, "listNodes", "All nodes")
+        .answers(&[Success {
+            status: 200,
+            about: "All of them; `next` is null.",
+            media: &[Media::Json(of::<Page<NodeView>>())],
+            headers: &[],
+        }]),
+    Operation::get("/v1/nodes/{node}", Access::Token(Right::Read, Guarded::GetNode))
+        .named(CLUSTER, "getNode", "A node")
+        .answers(&[Success {
+            status: 200,
+            about: "The node.",
+            media: &[Media::Json(of::<NodeView>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound]),
+    Operation::post("/v1/nodes/{node}/drain", Access::Token(Right::Admin, Guarded::Drain))
+        .named(CLUSTER, "drainNode", "Stops or allows new placements on a node; what runs there finishes")
+        .takes(&[Media::Json(of::<Drain>())])
+        .answers(&[Success {
+            status: 200,
+            about: "As it is from now on.",
+            media: &[Media::Json(of::<Drain>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound]),
+    Operation::get("/v1/tokens", Access::Token(Right::Admin, Guarded::ListTokens))
+        .named(TOKENS, "listTokens", "All tokens, without their secrets")
+        .answers(&[Success {
+            status: 200,
+            about: "All of them; `next` is null.",
+            media: &[Media::Json(of::<Page<TokenView>>())],
+            headers: &[],
+        }]),
+    Operation::post("/v1/tokens", Access::Token(Right::Admin, Guarded::CreateToken))
+        .named(TOKENS, "createToken", "Makes a token")
+        .takes(&[Media::Json(of::<NewToken>())])
+        .answers(&[Success {
+            status: 201,
+            about: "Made; its secret is shown this once.",
+            media: &[Media::Json(of::<TokenMade>())],
+            headers: &[],
+        }]),
+    Operation::delete("/v1/tokens/{token}", Access::Token(Right::Admin, Guarded::RevokeToken))
+        .named(TOKENS, "revokeToken", "Ends a token, and the streams that it opened")
+        .answers(&[Success {
+            status: 200,
+            about: "It opens nothing any more.",
+            media: &[Media::Json(of::<TokenRevoked>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound, Code::Conflict]),
+];
