@@ -43,7 +43,7 @@ impl Schemas {
     }
 
     /// All definitions. A type that is sent and answered, and that differs between the two, is two types under one name:
-    /// [`super::document`]'s test refuses it.
+    /// a test refuses it.
     pub(super) fn definitions(mut self) -> Map<String, Value> {
         let mut all = self.answers.take_definitions(true);
         all.append(&mut self.requests.take_definitions(true));
