@@ -9,6 +9,7 @@ use openraft::entry::RaftEntry;
 use openraft::errors::ErrorSource;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
+use openraft::type_config::TypeConfigExt as _;
 use openraft::{EntryPayload, LogId, RaftLogReader, RaftSnapshotBuilder, StorageError};
 use raft_store::{LogStore, Proposal, StateMachine, TypeConfig};
 
@@ -101,6 +102,36 @@ async fn what_was_acknowledged_is_there_after_a_crash() -> Result {
     assert_eq!(again.read_vote().await?, Some(vote));
     assert_eq!(again.try_get_log_entries(0..).await?, entries(0..=19));
     assert_eq!(again.read_committed().await?, Some(committed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn appends_that_share_a_sync_are_each_told_and_all_on_disk() -> Result {
+    let dir = tempfile::tempdir()?;
+    let live = dir.path().join("live");
+    let mut last = 0;
+    // Closed and opened at once, again and again: nothing of a closed log may hold it.
+    for round in 0..8 {
+        let mut log = LogStore::open(&live)?;
+        let mut told = Vec::new();
+        for index in last..last + 50 {
+            let (sender, synced) = TypeConfig::oneshot();
+            log.append(entries(index..=index), IOFlushed::signal(sender)).await?;
+            told.push(synced);
+        }
+        // A vote among them is as durable as ever, and so is what was appended before it.
+        let vote = VoteOf::<TypeConfig>::new(round + 1, 42);
+        log.save_vote(&vote).await?;
+        let crashed = dir.path().join(format!("crashed-{round}"));
+        copy_dir(&live, &crashed)?;
+        let mut again = LogStore::open(&crashed)?;
+        assert_eq!(again.read_vote().await?, Some(vote));
+        last += 50;
+        assert_eq!(again.try_get_log_entries(0..).await?, entries(0..=last - 1));
+        for synced in told {
+            synced.await??;
+        }
+    }
     Ok(())
 }
 
