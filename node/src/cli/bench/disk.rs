@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -24,21 +24,37 @@ pub struct Line {
     pub latency: Option<Summary>,
 }
 
-/// Appends records to a new file in `dir` for so long; the file is removed.
-///
-/// # Errors
-/// [`Failure::Disk`].
-pub async fn measure(dir: &Path, length: Duration) -> Result<Line, Failure> {
-    let failed = {
-        let dir = dir.to_owned();
-        move |source| Failure::Disk { dir, source }
-    };
-    let dir: PathBuf = dir.to_owned();
-    let measured = tokio::task::spawn_blocking(move || appends(&dir, length)).await;
-    measured.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)
+/// What the disk did at several times.
+#[derive(Debug, Default)]
+pub struct Disk {
+    latencies: Latencies,
+    elapsed: Duration,
 }
 
-fn appends(dir: &Path, length: Duration) -> std::io::Result<Line> {
+impl Disk {
+    /// Appends records to a new file in `dir` for so long; the file is removed.
+    ///
+    /// # Errors
+    /// [`Failure::Disk`].
+    pub async fn measure(&mut self, dir: &Path, length: Duration) -> Result<(), Failure> {
+        let folder = dir.to_owned();
+        let measured = tokio::task::spawn_blocking(move || appends(&folder, length)).await;
+        let measured = measured.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let one = measured.map_err(|source| Failure::Disk { dir: dir.to_owned(), source })?;
+        self.latencies.extend(one.latencies);
+        self.elapsed += one.elapsed;
+        Ok(())
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn line(self) -> Line {
+        let per_second = per_second(self.latencies.count(), self.elapsed);
+        Line { per_second, latency: self.latencies.summary() }
+    }
+}
+
+fn appends(dir: &Path, length: Duration) -> std::io::Result<Disk> {
     let mut file: File = tempfile::tempfile_in(dir)?;
     let record = [0x5a; RECORD_BYTES];
     let (mut latencies, begun) = (Latencies::default(), Instant::now());
@@ -48,6 +64,5 @@ fn appends(dir: &Path, length: Duration) -> std::io::Result<Line> {
         file.sync_data()?;
         latencies.push(since.elapsed());
     }
-    let per_second = per_second(latencies.count(), begun.elapsed());
-    Ok(Line { per_second, latency: latencies.summary() })
+    Ok(Disk { latencies, elapsed: begun.elapsed() })
 }

@@ -11,14 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::table::{pretty, say, table};
 use super::super::{Client, Failure};
+use super::disk::{Disk, Line, RECORD_BYTES};
 use super::figures::{Summary, per_second, ratio, shown};
 use super::load::{self, Done, Stage, Work};
 use super::options::{List, list};
+use super::scrape;
 use super::withdraw::{self, Withdrawn};
-use super::{disk, scrape};
 
 /// Most clients of a stage.
 const MOST_CLIENTS: usize = 4096;
+/// How long the base line is measured before each stage, and again after it.
+const BASE_LINE: Duration = Duration::from_secs(1);
 /// Open files beside the clients' connections.
 const OTHER_FILES: u64 = 128;
 
@@ -63,8 +66,8 @@ struct Row {
     seconds: f64,
     submits_per_second: f64,
     latency: Option<Summary>,
-    /// Just before, on this machine.
-    fdatasync: disk::Line,
+    /// Just before and just after, on this machine.
+    fdatasync: Line,
     /// Submits for each sync that one writer alone gets done in the same time.
     submits_per_fdatasync: Option<f64>,
     /// The median latency over that of a sync.
@@ -92,7 +95,7 @@ pub async fn run(client: &Client, args: Args, json: bool, stop: CancellationToke
     allow_open_files(most as u64 + OTHER_FILES)?;
     let disk = args.disk.canonicalize().map_err(|source| Failure::Disk { dir: args.disk.clone(), source })?;
     let work = Work::new()?;
-    let mut report = Report { disk, record_bytes: disk::RECORD_BYTES, stages: Vec::new() };
+    let mut report = Report { disk, record_bytes: RECORD_BYTES, stages: Vec::new() };
     for (number, clients) in args.clients.0.iter().copied().enumerate() {
         if stop.is_cancelled() {
             break;
@@ -117,16 +120,20 @@ async fn measure(
     dir: &std::path::Path,
     stop: &CancellationToken,
 ) -> Result<Row, Failure> {
-    let fdatasync = disk::measure(dir, Duration::from_secs(1)).await?;
+    let mut fdatasync = Disk::default();
+    fdatasync.measure(dir, BASE_LINE).await?;
     let before = scrapes(metrics).await?;
     let cpu = cpu_time();
     let done = load::run(client, work, stage, stop).await?;
     let client_cpu = cpu_time().saturating_sub(cpu);
-    // The runs are withdrawn whatever the metrics are.
+    // The runs are withdrawn whatever the metrics and the disk are.
     let after = scrapes(metrics).await;
+    let measured = fdatasync.measure(dir, BASE_LINE).await;
     let Done { elapsed, latencies, accepted, unsure, errors } = done;
     let count = accepted.len();
     let withdrawn = withdraw::all(client, accepted, unsure).await?;
+    measured?;
+    let fdatasync = fdatasync.line();
     let nodes = metrics.iter().zip(after?).zip(before);
     let nodes = nodes
         .map(|((url, after), before)| Node { metrics: url.clone(), changes: after.since(&before) })
