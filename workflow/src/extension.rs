@@ -61,6 +61,20 @@ pub(crate) fn extension(node: &Node, c: &mut Complaints) -> Extension {
     read
 }
 
+/// Looks at patterns of files to keep, as a job of a workflow or one by itself names them.
+///
+/// # Errors
+/// In words: which is refused and what is allowed.
+pub fn check_artifacts(patterns: &[String]) -> Result<(), String> {
+    if patterns.len() > MAX_PATTERNS {
+        return Err(format!("{} patterns, the limit is {MAX_PATTERNS}", patterns.len()));
+    }
+    patterns.iter().try_for_each(|pattern| match refused(pattern) {
+        Some(why) => Err(format!("{:?}: {why}", cut(pattern))),
+        None => Ok(()),
+    })
+}
+
 fn artifacts(node: &Node, c: &mut Complaints) -> Vec<String> {
     let patterns = c.texts(node, "x-troupe.artifacts");
     if patterns.len() > MAX_PATTERNS {
@@ -73,11 +87,17 @@ fn artifacts(node: &Node, c: &mut Complaints) -> Vec<String> {
     patterns.into_iter().filter_map(|(at, pattern)| artifact(pattern, at, c)).collect()
 }
 
-/// A glob that can name something in the workspace, and nothing else.
 fn artifact(pattern: String, at: At, c: &mut Complaints) -> Option<String> {
+    let Some(why) = refused(&pattern) else { return Some(pattern) };
+    c.add(at, format!("x-troupe.artifacts has {:?}: {why}", cut(&pattern)));
+    None
+}
+
+/// What is wrong with a pattern, if anything: it is to be a glob that can name something in the workspace.
+fn refused(pattern: &str) -> Option<String> {
     let below = pattern.trim_start_matches("./").trim_end_matches('/');
-    // What is wrong with it, if anything; `!` would be taken for the first letter of a name.
-    let why = if pattern.len() > MAX_PATTERN_BYTES {
+    // `!` would be taken for the first letter of a name.
+    Some(if pattern.len() > MAX_PATTERN_BYTES {
         format!("at most {MAX_PATTERN_BYTES} bytes are allowed")
     } else if pattern.starts_with('/') {
         "expected a path or glob relative to the workspace".to_owned()
@@ -90,10 +110,8 @@ fn artifact(pattern: String, at: At, c: &mut Complaints) -> Option<String> {
     } else if let Err(error) = GlobBuilder::new(below).literal_separator(true).build() {
         format!("not a glob: {}", error.kind())
     } else {
-        return Some(pattern);
-    };
-    c.add(at, format!("x-troupe.artifacts has {:?}: {why}", cut(&pattern)));
-    None
+        return None;
+    })
 }
 
 fn resources(node: &Node, c: &mut Complaints, outer: Resources) -> Resources {

@@ -13,6 +13,7 @@ mod yaml;
 use std::fmt;
 
 pub use expand::{Mint, expand};
+pub use extension::check_artifacts;
 pub use filter::{Filter, InvalidPattern};
 pub use read::{Job, Trigger, Workflow, lint};
 

@@ -55,6 +55,7 @@ pub(super) async fn receive(api: &Api, request: &mut Request) -> Answer {
             );
         }
     };
+    api.admit().inspect_err(|_| count(forge, "queue_full"))?;
     // The forge's digest is over event and body; a key is per repository.
     let mut digest = Sha256::new();
     digest.update(repo.to_string());

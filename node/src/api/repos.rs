@@ -84,6 +84,7 @@ pub(super) async fn dispatch(api: &Api, caller: Caller, request: &mut Request) -
         return Err(Problem::invalid("workflow", why));
     }
     let repo = repo_id(api, &name)?;
+    api.admit()?;
     let git_ref = if wanted.git_ref.starts_with("refs/") {
         wanted.git_ref
     } else {

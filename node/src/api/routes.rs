@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::{Command, Reply};
+use domain::{Command, Refusal, Reply};
 use raft_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,6 +43,13 @@ pub struct Api {
 }
 
 impl Api {
+    /// Refuses what would make more jobs while the queue is full. For a submit, applying it decides; what a delivery or
+    /// a rerun makes is not counted before it is there, so this bound is soft.
+    pub(super) fn admit(&self) -> Result<(), Problem> {
+        let (open, limit) = (self.store.state().open_jobs, self.queue.max_open_jobs);
+        if open < limit { Ok(()) } else { Err(Refusal::QueueFull { open, limit }.into()) }
+    }
+
     /// Proposes a change of settings and waits until this node has applied it, so that whoever made it here also sees
     /// it here. It is committed by then, so that a node too far behind answers all the same.
     pub(super) async fn change(&self, command: Command) -> Result<Reply, Problem> {

@@ -177,11 +177,7 @@ fn check(wanted: &Submit) -> Result<(), Problem> {
     {
         return fail("env", "names must not be empty nor contain =, and nothing may contain NUL");
     }
-    let bad_glob =
-        |glob: &String| glob.is_empty() || glob.starts_with('/') || glob.split('/').any(|p| p == "..");
-    if wanted.artifacts.iter().any(bad_glob) {
-        return fail("artifacts", "globs relative to the workspace without .. are expected");
-    }
+    workflow::check_artifacts(&wanted.artifacts).map_err(|why| Problem::invalid("artifacts", why))?;
     actors::artifacts::check(&wanted.artifacts).map_err(|error| Problem::invalid("artifacts", error))?;
     check_labels(&wanted.labels).map_err(|why| Problem::invalid("labels", why))
 }
@@ -198,6 +194,7 @@ pub(super) async fn cancel(api: &Api, request: &Request) -> Answer {
 /// Repeats a run.
 pub(super) async fn rerun(api: &Api, caller: Caller, request: &Request) -> Answer {
     let of: RunId = request.id("run")?;
+    api.admit()?;
     let command =
         Command::Rerun { id: RunId::from_parts(now(), rand::random()), of, sender: caller.sender() };
     made(api.store.propose(command).await?.reply)
