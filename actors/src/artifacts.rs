@@ -22,6 +22,14 @@ pub enum Error {
         /// The parser's words.
         why: String,
     },
+    /// A name that could be taken for another place, or that steers a terminal.
+    #[error("artifact {name:?} is not kept: {why}")]
+    BadName {
+        /// The beginning of it.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Past a limit.
     #[error("artifacts: {what} is over the limit of {limit}")]
     TooMuch {
@@ -49,6 +57,9 @@ pub enum Error {
         found: String,
     },
 }
+
+/// Most bytes of an artifact's name: each is in the replicated state.
+const MAX_NAME_BYTES: usize = 1024;
 
 /// Limits on what one attempt may keep.
 #[derive(Debug, Clone, Copy)]
@@ -216,6 +227,9 @@ fn walk(
         } else if kind.is_file() && globs.is_match(&path) {
             // A name that is not UTF-8 cannot be named in the API.
             let Some(name) = path.to_str() else { continue };
+            if let Some(why) = refused(name) {
+                return Err(Error::BadName { name: name.chars().take(100).collect(), why });
+            }
             if out.len() as u64 >= limits.files {
                 return Err(Error::TooMuch { what: "number of files", limit: limits.files });
             }
@@ -223,6 +237,20 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// What is wrong with a name, if anything. Links were not followed, so it is below the workspace as it stands; read with
+/// its percent signs decoded, it must be, too.
+fn refused(name: &str) -> Option<&'static str> {
+    let decoded = name.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
+    if name.len() > MAX_NAME_BYTES {
+        return Some("its path has more than 1024 bytes");
+    }
+    if name.contains(char::is_control) {
+        return Some("control characters are not allowed");
+    }
+    let climbs = decoded.split(['/', '\\']).any(|part| matches!(part, "" | "." | ".."));
+    climbs.then_some("a part of it reads as . or ..")
 }
 
 #[cfg(test)]
@@ -267,6 +295,48 @@ mod tests {
         assert_eq!(text, "hello");
         fs::write(blobs.path(&digest), "hellO")?;
         assert!(matches!(blobs.open(&digest), Err(Error::Damaged { .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_that_could_be_taken_for_another_place_is_not_kept() -> Result<(), Box<dyn std::error::Error>> {
+        let long = format!(
+            "{}/{}/{}/{}/{}",
+            "d".repeat(250),
+            "d".repeat(250),
+            "d".repeat(250),
+            "d".repeat(250),
+            "f".repeat(30)
+        );
+        for (name, words) in [
+            ("%2e%2e/x", ". or .."),
+            ("x/.%2E/y", ". or .."),
+            ("..%2fx", ". or .."),
+            ("a%5c..%5Cb", ". or .."),
+            ("..\\x", ". or .."),
+            ("a\nb", "control"),
+            ("\u{1b}]0;x\u{7}", "control"),
+            (&long, "1024 bytes"),
+        ] {
+            let dir = workspace()?;
+            let file = dir.path().join("w/kept").join(name);
+            fs::create_dir_all(file.parent().ok_or("no parent")?)?;
+            fs::write(&file, "x")?;
+            let refused = paths(dir.path(), "kept").err().ok_or(name.to_owned())?;
+            assert!(
+                matches!(&refused, Error::BadName { why, .. } if why.contains(words)),
+                "{name:?}: {refused}"
+            );
+            // Only what would be kept is looked at.
+            assert_eq!(paths(dir.path(), "c.log")?, ["c.log"]);
+        }
+        for name in ["100%", "a..b", "...", "%41", "sp ace/ü漢"] {
+            let dir = workspace()?;
+            let file = dir.path().join("w/kept").join(name);
+            fs::create_dir_all(file.parent().ok_or("no parent")?)?;
+            fs::write(&file, "x")?;
+            assert_eq!(paths(dir.path(), "kept")?, [format!("kept/{name}")]);
+        }
         Ok(())
     }
 

@@ -96,6 +96,8 @@ fn artifact(pattern: String, at: At, c: &mut Complaints) -> Option<String> {
 /// What is wrong with a pattern, if anything: it is to be a glob that can name something in the workspace.
 fn refused(pattern: &str) -> Option<String> {
     let below = pattern.trim_start_matches("./").trim_end_matches('/');
+    // What decodes percent signs must not find another place than what does not.
+    let decoded = below.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/");
     // `!` would be taken for the first letter of a name.
     Some(if pattern.len() > MAX_PATTERN_BYTES {
         format!("at most {MAX_PATTERN_BYTES} bytes are allowed")
@@ -105,7 +107,7 @@ fn refused(pattern: &str) -> Option<String> {
         "patterns that take out again are not supported".to_owned()
     } else if pattern.contains(char::is_control) {
         "control characters are not allowed".to_owned()
-    } else if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
+    } else if decoded.split('/').any(|part| matches!(part, "" | "." | "..")) {
         "expected parts divided by /, none of them empty, . or ..; ** is everything".to_owned()
     } else if let Err(error) = GlobBuilder::new(below).literal_separator(true).build() {
         format!("not a glob: {}", error.kind())

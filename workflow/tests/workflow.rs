@@ -362,6 +362,8 @@ fn what_troupe_cannot_give_a_job_is_refused_where_it_stands() {
         ),
         ("artifacts: a/../../b", "5:18: x-troupe.artifacts has \"a/../../b\": expected parts divided by /"),
         ("artifacts: ..", "5:18: x-troupe.artifacts has"),
+        ("artifacts: '%2e%2E/x'", "5:18: x-troupe.artifacts has \"%2e%2E/x\": expected parts divided by /"),
+        ("artifacts: a/..%2Fx", "5:18: x-troupe.artifacts has"),
         ("artifacts: ''", "5:18: x-troupe.artifacts has"),
         ("artifacts: .", "5:18: x-troupe.artifacts has"),
         ("artifacts: a//b", "5:18: x-troupe.artifacts has"),
