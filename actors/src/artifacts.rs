@@ -60,6 +60,9 @@ pub enum Error {
 
 /// Most bytes of an artifact's name: each is in the replicated state.
 const MAX_NAME_BYTES: usize = 1024;
+/// Most bytes of an attempt's artifacts as its report has them, which is one command: names, and this much beside each.
+const MAX_LIST_BYTES: usize = 256 * 1024;
+const ENTRY_BYTES: usize = 56;
 
 /// Limits on what one attempt may keep.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +168,9 @@ pub fn collect(
     let globs = compile(patterns)?;
     let mut files = Vec::new();
     walk(workspace, Path::new(""), &globs, limits, &mut files)?;
+    if files.iter().map(|name| name.len() + ENTRY_BYTES).sum::<usize>() > MAX_LIST_BYTES {
+        return Err(Error::TooMuch { what: "bytes of names", limit: MAX_LIST_BYTES as u64 });
+    }
     files.sort();
     let mut kept = Vec::with_capacity(files.len());
     let mut total = 0;
@@ -353,6 +359,15 @@ mod tests {
             Err(Error::TooMuch { what: "number of files", limit: 3 })
         ));
         assert!(matches!(paths(dir.path(), "a["), Err(Error::BadPattern { .. })));
+        // Many names that are each short enough.
+        let limits = Limits { files: 1000, bytes: 100 };
+        fs::create_dir(dir.path().join("w/names"))?;
+        for n in 0..900 {
+            fs::write(dir.path().join(format!("w/names/{n:0250}")), "")?;
+        }
+        let blobs = Blobs::new(dir.path().join("b"));
+        let found = collect(&dir.path().join("w"), &["names".to_owned()], limits, &blobs);
+        assert!(matches!(found, Err(Error::TooMuch { what: "bytes of names", .. })));
         Ok(())
     }
 }

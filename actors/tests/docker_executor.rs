@@ -250,3 +250,75 @@ async fn a_job_that_takes_more_memory_than_it_asked_for_is_killed_and_told_why()
     assert_eq!(outcome(&events), Some(Outcome::Failed));
     Ok(())
 }
+
+/// An image of these files, `(path, bytes)`, as `docker import` makes it with some changes; gone when this is dropped.
+struct Image(String);
+
+impl Image {
+    fn import(name: &str, files: &[(&str, &[u8])], change: &str) -> Result<Self> {
+        use std::io::Write as _;
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir()?;
+        for (path, bytes) in files {
+            let file = dir.path().join(path);
+            fs::create_dir_all(file.parent().ok_or("no parent")?)?;
+            fs::write(&file, bytes)?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        }
+        let tar = Command::new("tar").arg("-C").arg(dir.path()).args(["-c", "."]).output()?;
+        let name = format!("troupe/test-{name}:{}", std::process::id());
+        let mut import = Command::new("docker")
+            .args(["import", "--change", change, "-", &name])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()?;
+        import.stdin.take().ok_or("no stdin")?.write_all(&tar.stdout)?;
+        assert!(import.wait()?.success());
+        Ok(Self(name))
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rmi", "-f", &self.0]).output();
+    }
+}
+
+/// The beginning of a program for another processor than any that runs these tests (Sun's, of 1992).
+const SPARC: &[u8] = b"\x7fELF\x01\x02\x01\0\0\0\0\0\0\0\0\0\0\x02\0\x02\0\0\0\x01\0\0\0\0\0\0\0\x34";
+
+#[tokio::test]
+async fn an_image_in_which_nothing_runs_is_said_and_the_next_job_goes_on() -> Result {
+    let Some(bench) = Bench::new(6)? else { return Ok(()) };
+    let other = [SPARC, &[0; 4096]].concat();
+    for (name, files, change, said) in [
+        ("empty", &[][..], "ENV A=b", "No such file"),
+        ("sparc", &[("bin/sh", other.as_slice())][..], "ENV A=b", "Exec format error"),
+    ] {
+        let image = Image::import(name, files, change)?;
+        bench.executor.ensure_image(&image.0).await?;
+        bench.plan(&["echo never"])?;
+        let id = bench.executor.start(bench.spec(&image.0)).await?;
+        bench.executor.wait(&id).await?;
+        let (text, events) = bench.log()?;
+        assert!(text.contains(said) && !text.contains("never\n"), "{name}: {text}");
+        assert_eq!(outcome(&events), Some(Outcome::Failed), "{name}");
+        bench.executor.remove(&id).await?;
+        for sub in ["control/spool", "attempts"] {
+            let path = bench.dir.path().join(sub);
+            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        }
+    }
+    // What the daemon itself refuses, in its words.
+    let nobody = Image::import("nobody", &[], "USER nobody-here")?;
+    let refused = bench.executor.start(bench.spec(&nobody.0)).await.err().ok_or("it started")?;
+    assert!(refused.to_string().contains("nobody-here"), "{refused}");
+    for found in bench.executor.list().await? {
+        bench.executor.remove(&found.id).await?;
+    }
+    bench.plan(&["echo still here"])?;
+    let id = bench.executor.start(bench.spec(IMAGE)).await?;
+    bench.executor.wait(&id).await?;
+    assert_eq!(bench.log()?.0, "still here\n");
+    Ok(())
+}

@@ -78,6 +78,30 @@ fn a_missing_wrong_or_unreadable_signature_is_refused_before_parsing() {
     }
 }
 
+/// How long a comparison takes is the library's promise (`Mac::verify_slice`); that it compares everything is shown here.
+#[test]
+fn a_signature_that_differs_in_any_bit_or_length_is_refused() -> Result<(), Rejected> {
+    let body = push_body();
+    let right = hmac(SECRET.as_bytes(), &[&body]);
+    let with = |signature: &[u8]| {
+        let mut headers = github("push", &body);
+        headers.insert("x-hub-signature-256", format!("sha256={}", hex::encode(signature)));
+        receive(&headers, &body, SECRET, NOW)
+    };
+    with(&right)?;
+    let refused = Err(Rejected::Unauthorized { why: "it does not match the body" });
+    for bit in 0..right.len() * 8 {
+        let mut wrong = right.clone();
+        wrong[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(with(&wrong), refused, "bit {bit}");
+    }
+    for length in 0..right.len() {
+        assert_eq!(with(&right[..length]), refused, "{length} bytes");
+    }
+    assert_eq!(with(&[right, vec![0]].concat()), refused);
+    Ok(())
+}
+
 #[test]
 fn gitea_and_forgejo_are_told_from_github_whose_headers_they_also_send() -> Result<(), Rejected> {
     let body = push_body();

@@ -185,4 +185,6 @@ impl Server {
 }
 
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod tests;

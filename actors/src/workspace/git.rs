@@ -164,3 +164,35 @@ impl<'a> Git<'a> {
         text.chars().skip(skip).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The URL's own checks come first; this is the second fence, should a URL be found that they let through.
+    #[tokio::test]
+    async fn git_itself_refuses_what_runs_commands_or_reads_this_machine()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let (git, marker) = (Git::new(dir.path(), Duration::from_secs(60)), dir.path().join("touched"));
+        git.run(&["init", "-q", "--bare", "there"]).await?;
+        let there = dir.path().join("there").display().to_string();
+        for (url, words) in [
+            (format!("ext::touch {}", marker.display()), "transport 'ext' not allowed"),
+            ("fd::0".to_owned(), "transport 'fd' not allowed"),
+            (format!("file://{there}"), "transport 'file' not allowed"),
+            (there, "transport 'file' not allowed"),
+            // After `--`, no text is an option.
+            (format!("--upload-pack=touch {}", marker.display()), "blocked"),
+            (format!("ssh://-oProxyCommand=touch {}/x", marker.display()), "strange hostname"),
+        ] {
+            let refused = git.run(&["ls-remote", "--", &url]).await.err().ok_or_else(|| url.clone())?;
+            assert!(
+                matches!(&refused, Error::Failed { stderr, .. } if stderr.contains(words)),
+                "{url}: {refused}"
+            );
+            assert!(!marker.exists(), "{url}");
+        }
+        Ok(())
+    }
+}

@@ -74,6 +74,27 @@ pub fn decisions(files: &[File]) -> Vec<Violation> {
     found
 }
 
+/// A test that a document names, as `path/to/file.rs::name`, is there.
+pub fn tests(files: &[File]) -> Vec<Violation> {
+    let pattern = Regex::new(r"`([\w/.-]+\.rs)::(\w+)`").expect("a constant pattern");
+    let texts: BTreeMap<&str, &str> = files.iter().map(|f| (f.path.as_str(), f.text.as_str())).collect();
+    let mut found = Vec::new();
+    for file in files.iter().filter(|f| is_markdown(f)) {
+        for (named, [path, name]) in pattern.captures_iter(&file.text).map(|c| c.extract()) {
+            let function = format!("fn {name}(");
+            if !texts.get(path).is_some_and(|text| text.contains(&function)) {
+                let at = file.text.find(named).unwrap_or(0);
+                found.push(Violation::new(
+                    &file.path,
+                    line_of(&file.text, at),
+                    format!("names {named}, and there is no such test"),
+                ));
+            }
+        }
+    }
+    found
+}
+
 fn is_markdown(file: &File) -> bool {
     file.path.ends_with(".md")
 }
@@ -179,6 +200,17 @@ mod tests {
         let fine = "# Here we go\n[a](../README.md) [b](adr/) [c](adr/0001-x.md#0001-what-why-x) [d](#here-we-go) \
                     [e](https://example.org/x.md) [f](mailto:a@b) `[g](h.md)`\n```\n[i](j.md)\n```\n";
         assert_eq!(dead_links(fine), 0);
+    }
+
+    #[test]
+    fn tests_that_are_not_there_are_found() {
+        let with = |named: &str| {
+            let code = File::sample("a/tests/b.rs", "#[test]\nasync fn it_holds() {}\n");
+            tests(&[File::sample("docs/a.md", &format!("x `{named}` y\n")), code]).len()
+        };
+        assert_eq!(with("a/tests/b.rs::it_holds"), 0);
+        assert_eq!(with("a/tests/b.rs::it_hold"), 1);
+        assert_eq!(with("a/tests/c.rs::it_holds"), 1);
     }
 
     #[test]

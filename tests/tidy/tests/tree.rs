@@ -50,6 +50,11 @@ fn arrows_are_as_drawn() {
 }
 
 #[test]
+fn tests_that_documents_name_are_there() {
+    check(documents::tests);
+}
+
+#[test]
 fn no_registry_is_named() {
     check_each(texts::registries);
 }
