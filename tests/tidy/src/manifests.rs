@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("forge", &["domain"]),
     ("raft-store", &["domain", "links"]),
     ("actors", &["domain", "fixtures", "forge", "init", "links", "raft-store", "workflow"]),
-    ("node", &["actors", "domain", "forge", "init", "links", "raft-store", "workflow"]),
+    ("node", &["actors", "domain", "fixtures", "forge", "init", "links", "raft-store", "workflow"]),
     // Sees processes from outside, over HTTP.
     ("tests/chaos", &["domain", "fixtures"]),
     ("tests/fixtures", &[]),
