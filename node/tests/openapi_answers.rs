@@ -161,7 +161,15 @@ async fn runs_that_are_submitted_twice_wait_fail_or_are_cancelled() {
     let id = first.body["id"].as_str().unwrap();
     assert_eq!(call("GET", "/v1/runs?outcome=open", None).await.body["items"][0]["id"], id);
     assert_eq!(call("GET", "/v1/jobs", None).await.body["items"][0]["state"], "queued");
-    assert_eq!(call("POST", &format!("/v1/runs/{id}/rerun"), None).await.is(), (409, "conflict"));
+    // Whatever would make more jobs waits until there is room.
+    assert_eq!(call("POST", &format!("/v1/runs/{id}/rerun"), None).await.is(), (429, "queue_full"));
+    node.add_repo("team/app").await;
+    let dispatch = json!({ "workflow": "ci.yml" });
+    let full = call("POST", "/v1/repos/team%2Fapp/dispatch", Some(dispatch)).await;
+    assert_eq!(full.is(), (429, "queue_full"));
+    let hook = node.hook("team/app", PUSH, "d-1", "push", Some(&sign(SECRET, PUSH))).await;
+    let full = description.expect(&description.operation("POST", "/v1/hooks/{repo}"), hook).await;
+    assert_eq!(full.is(), (429, "queue_full"));
     let cancelled = call("POST", &format!("/v1/runs/{}/cancel", id.to_ascii_lowercase()), None).await;
     assert_eq!((cancelled.status, cancelled.body), (202, json!({ "cancelling": id })));
     assert_eq!(call("GET", &format!("/v1/runs/{id}"), None).await.body["outcome"], "cancelled");

@@ -73,7 +73,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             media: &[Media::Json(of::<Accepted>())],
             headers: &[],
         }])
-        .fails(&[Code::NotFound]),
+        .fails(&[Code::NotFound, Code::QueueFull]),
     Operation::post("/v1/hooks/{repo}", Access::Open(Open::Hook))
         .named(TAG, "receiveWebhook", "Takes a webhook of a forge")
         .details(
@@ -106,7 +106,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
                 headers: &[],
             },
         ])
-        .fails(&[Code::Unauthorized, Code::Forbidden, Code::NotFound]),
+        .fails(&[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::QueueFull]),
     Operation::get("/v1/deliveries/{delivery}", Access::Token(Right::Read, Guarded::GetDelivery))
         .named(TAG, "getDelivery", "Where a delivery stands, and the runs it became")
         .answers(&[Success {

@@ -100,5 +100,5 @@ pub(super) const OPERATIONS: &[Operation] = &[
             media: &[Media::Json(of::<RunMade>())],
             headers: &[],
         }])
-        .fails(&[Code::NotFound, Code::Conflict]),
+        .fails(&[Code::NotFound, Code::Conflict, Code::QueueFull]),
 ];
