@@ -6,11 +6,15 @@ use std::io::{BufRead, BufReader};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::sys;
+
 /// What is known.
 #[derive(Debug, Default)]
 pub struct State {
     /// Someone asked for the end.
     pub cancelled: bool,
+    /// Leader of the process group of the step that runs, as long as it is not reaped.
+    pub group: Option<u32>,
     /// Exit codes of steps that the node did.
     pub host: BTreeMap<u16, i32>,
     /// Steps whose process ended.
@@ -54,6 +58,17 @@ impl Shared {
     }
 }
 
+/// Ends the step and this process at once: its node may hold the attempt no longer. Nothing more is written; `always` steps
+/// do not run. The state stays locked, so that no step can begin.
+#[expect(clippy::disallowed_methods, reason = "main waits for a step or writes, and neither may go on")]
+fn kill(shared: &Shared) -> ! {
+    let state = shared.lock();
+    if let Some(group) = state.group {
+        sys::signal_group(group, sys::KILL);
+    }
+    std::process::exit(128 + sys::KILL)
+}
+
 /// Obeys the lines of the control FIFO; lines that make no sense are ignored, for nobody could be told.
 pub fn obey(control: File, shared: Arc<Shared>) {
     for line in BufReader::new(control).split(b'\n') {
@@ -62,6 +77,7 @@ pub fn obey(control: File, shared: Arc<Shared>) {
         let mut words = line.split(' ');
         match (words.next(), words.next().map(str::parse::<u16>), words.next().map(str::parse)) {
             (Some("cancel"), None, None) => shared.change(|s| s.cancelled = true),
+            (Some("kill"), None, None) => kill(&shared),
             (Some("host"), Some(Ok(step)), Some(Ok(code))) => shared.change(|s| {
                 s.host.entry(step).or_insert(code);
             }),

@@ -128,7 +128,14 @@ impl Job {
         command.current_dir(Path::new(&self.plan.workspace).join(cwd)).process_group(0);
         command.envs(step.env.iter().map(|(k, v)| (k, v)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = match command.spawn() {
+        let spawned = {
+            // One who kills this process finds either no step or its group.
+            let mut state = self.shared.lock();
+            let spawned = command.spawn();
+            state.group = spawned.as_ref().ok().map(Child::id);
+            spawned
+        };
+        let child = match spawned {
             Ok(child) => child,
             Err(error) => {
                 let words = format!("troupe: cannot start {command:?}: {error}\n");
@@ -173,6 +180,8 @@ impl Job {
             // Also when the leader obeyed: others of its group may not have. It is not reaped, so the group is its own.
             sys::signal_group(pid, sys::KILL);
         }
+        // Once it is reaped, its group's id may be another's.
+        self.shared.change(|s| s.group = None);
         let status = child.wait()?;
         self.shared.wait(after(self.plan.drain_ms.max(1)), |s| s.drained.get(&index) == Some(&2));
         let outcome = match (ended, cancelled) {

@@ -124,6 +124,35 @@ fn a_cancel_ends_a_step_that_ignores_term_and_always_steps_run() {
 }
 
 #[test]
+fn a_kill_ends_the_step_and_init_at_once_and_nothing_more_is_written() {
+    let steps = vec![
+        sh("trap '' TERM; sleep 1000 & echo $!; echo up; while :; do sleep 1; done"),
+        Step { condition: Condition::Always, ..sh("echo always") },
+    ];
+    let (bench, mut child) = Bench::start(steps, 0);
+    bench.until(&mut child, |f| stdout(f).ends_with(b"up\n"));
+    let sleeper = String::from_utf8(stdout(&bench.frames())).unwrap();
+    let sleeper = sleeper.lines().next().unwrap().to_owned();
+    bench.say("kill\n");
+    assert_eq!(child.wait().unwrap().code(), Some(137));
+    assert!(outcomes(&bench.frames()).is_empty(), "{:?}", bench.frames());
+    // The whole group: one that is dead and not reaped yet has no command line any more.
+    let runs = || std::fs::read(format!("/proc/{sleeper}/cmdline")).is_ok_and(|line| !line.is_empty());
+    while runs() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_kill_ends_a_wait_for_the_node() {
+    let (bench, mut child) = Bench::start(vec![Step { kind: StepKind::Host, ..sh("") }], 0);
+    bench.until(&mut child, |f| f.iter().any(|f| f.kind == FrameKind::HostWanted));
+    bench.say("kill\n");
+    assert_eq!(child.wait().unwrap().code(), Some(137));
+    assert!(outcomes(&bench.frames()).is_empty());
+}
+
+#[test]
 fn sigterm_is_a_cancel() {
     let (bench, mut child) = Bench::start(vec![sh("echo up; sleep 1000")], 0);
     bench.until(&mut child, |f| stdout(f) == b"up\n");
