@@ -103,8 +103,8 @@ impl Bench {
     fn log(&self) -> Result<(String, Vec<Frame>)> {
         let logs = LogStore::new(self.dir.path().join("attempts"), 1_000_000);
         fs::create_dir_all(logs.attempt_dir(self.attempt))?;
-        let mut copier = logs.copier(self.attempt, &self.dir.path().join("control/spool"))?;
-        let mut events = copier.take_replayed();
+        let (spool, mut events) = (self.dir.path().join("control/spool"), Vec::new());
+        let mut copier = logs.copier(self.attempt, &spool, 9, &mut |frame| events.push(frame.clone()))?;
         loop {
             let pumped = copier.pump()?;
             events.extend(pumped.events);

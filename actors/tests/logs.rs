@@ -13,6 +13,9 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const ATTEMPT: AttemptId = AttemptId { job: JobId { run: RunId(7), index: 0 }, number: 1 };
 
+/// Of the attempt whose log it is.
+const STEPS: usize = 3;
+
 struct Bench {
     dir: tempfile::TempDir,
     cap: u64,
@@ -49,8 +52,9 @@ impl Bench {
 
     /// Copies all there is.
     fn copy(&self, store: &LogStore) -> Result<Vec<Frame>> {
-        let mut copier = store.copier(ATTEMPT, &self.spool())?;
-        let mut events = copier.take_replayed();
+        let mut events = Vec::new();
+        let mut copier =
+            store.copier(ATTEMPT, &self.spool(), STEPS, &mut |frame| events.push(frame.clone()))?;
         loop {
             let pumped = copier.pump()?;
             events.extend(pumped.events);
@@ -129,7 +133,7 @@ fn half_a_frame_in_the_spool_is_not_there_yet_and_garbage_is_an_error() -> Resul
     let bench = Bench::new(1000)?;
     let frame = wire::Frame { at_ms: 5, step: 1, kind: out("whole\n") }.encode();
     let store = bench.store();
-    let mut copier = store.copier(ATTEMPT, &bench.spool())?;
+    let mut copier = store.copier(ATTEMPT, &bench.spool(), STEPS, &mut |_| {})?;
     assert!(!copier.pump()?.progressed, "no spool yet");
     bench.append(&frame[..frame.len() - 1])?;
     assert!(!copier.pump()?.progressed, "half a frame");
@@ -166,7 +170,7 @@ async fn a_follower_sees_every_byte_once_until_the_end() -> Result {
     let bench = Bench::new(1_000_000)?;
     bench.write(&[out("0\n")])?;
     let store = bench.store();
-    let mut copier = store.copier(ATTEMPT, &bench.spool())?;
+    let mut copier = store.copier(ATTEMPT, &bench.spool(), STEPS, &mut |_| {})?;
     copier.pump()?;
     let mut frames = Box::pin(follow(store.clone(), ATTEMPT, 0));
     let mut seen = vec![frames.next().await.ok_or("no frame")??];
@@ -193,5 +197,112 @@ async fn a_log_of_another_node_is_not_here() -> Result {
     let bench = Bench::new(10)?;
     let error = read(&bench.store(), ATTEMPT, 0, 10).await.err().ok_or("read a log that is not there")?;
     assert!(matches!(error, Error::NotHere { attempt: ATTEMPT }), "{error}");
+    Ok(())
+}
+
+fn is_bad_spool(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(Error::BadSpool { .. }))
+}
+
+/// The numbers of bytes in each frame that says that something was dropped.
+fn marks(frames: &[Frame]) -> Vec<u64> {
+    let marks = frames.iter().filter_map(|frame| match frame.content {
+        Content::Dropped(bytes) => Some(bytes),
+        _ => None,
+    });
+    marks.collect()
+}
+
+#[tokio::test]
+async fn a_log_longer_than_any_buffer_is_taken_up_where_it_stopped() -> Result {
+    let bench = Bench::new(100 << 20)?;
+    let line = |n: u32| FrameKind::Stdout(format!("{n:0>1000}\n").into_bytes());
+    let first: Vec<_> = (0..3000).map(line).collect();
+    bench.write(&[FrameKind::StepStarted])?;
+    bench.write(&first)?;
+    let events = bench.copy(&bench.store())?;
+    bench.write(&[finished(), line(3000)])?;
+    let store = bench.store();
+    let again = bench.copy(&store)?;
+    assert_eq!((again.len(), &again[0]), (2, &events[0]));
+    store.end(ATTEMPT);
+    let page = read(&store, ATTEMPT, 0, u64::MAX).await?;
+    let wanted: String = (0..=3000).map(|n| format!("{n:0>1000}\n")).collect();
+    assert!(text(&page.frames) == wanted, "a byte is missing or doubled");
+    Ok(())
+}
+
+#[tokio::test]
+async fn forged_frames_do_not_make_the_log_grow() -> Result {
+    for forged in [FrameKind::StepStarted, FrameKind::HostWanted, finished()] {
+        let bench = Bench::new(1000)?;
+        bench.write(&[out("before\n")])?;
+        bench.write(&vec![forged; 100_000])?;
+        let store = bench.store();
+        let error = bench.copy(&store).err().ok_or("it was taken")?;
+        assert!(is_bad_spool(&*error), "{error}");
+        store.end(ATTEMPT);
+        let page = read(&store, ATTEMPT, 0, u64::MAX).await?;
+        assert_eq!(text(&page.frames), "before\n", "what was right is there");
+        assert_eq!(page.frames.len(), 1 + STEPS * 3 + 1);
+        // Also when it is taken up again.
+        assert!(bench.copy(&bench.store()).is_err_and(|error| is_bad_spool(&*error)));
+        assert_eq!(read(&store, ATTEMPT, 0, u64::MAX).await?.frames.len(), page.frames.len());
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_comes_after_the_end_of_the_job() -> Result {
+    let end = FrameKind::JobFinished { outcome: wire::Outcome::Succeeded, reason: String::new() };
+    for later in [end.clone(), out("more"), finished()] {
+        let bench = Bench::new(1000)?;
+        bench.write(std::slice::from_ref(&end))?;
+        assert_eq!(bench.copy(&bench.store())?.len(), 1);
+        bench.write(&[later])?;
+        let error = bench.copy(&bench.store()).err().ok_or("it was taken")?;
+        assert!(error.to_string().contains("after the end of the job"), "{error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn output_in_tiny_pieces_does_not_make_a_log_many_times_its_cap() -> Result {
+    const CAP: u64 = 200_000;
+    let bench = Bench::new(CAP)?;
+    bench.write(&vec![out("x"); CAP as usize])?;
+    let store = bench.store();
+    bench.copy(&store)?;
+    bench.write(&[FrameKind::StepStarted])?;
+    bench.copy(&store)?;
+    store.end(ATTEMPT);
+    let size = fs::metadata(store.attempt_dir(ATTEMPT).join("log"))?.len();
+    assert!(size < 2 * CAP + (1 << 20) + 1000, "{size}");
+    let page = read(&store, ATTEMPT, 0, u64::MAX).await?;
+    assert!(page.next > 0 && page.next < CAP);
+    assert_eq!(page.next + marks(&page.frames).iter().sum::<u64>(), CAP, "what is not there is counted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_dropped_for_long_is_counted_in_few_frames() -> Result {
+    let bench = Bench::new(10)?;
+    let (store, mut total) = (bench.store(), 0);
+    let mut copier = store.copier(ATTEMPT, &bench.spool(), STEPS, &mut |_| {})?;
+    let chunk = FrameKind::Stdout(vec![b'x'; 30_000]);
+    for _ in 0..100 {
+        bench.write(&vec![chunk.clone(); 30])?;
+        total += 30 * 30_000;
+        assert!(copier.pump()?.progressed);
+    }
+    // The node dies, and what was not told yet is read again.
+    drop(copier);
+    let mut copier = store.copier(ATTEMPT, &bench.spool(), STEPS, &mut |_| {})?;
+    while copier.pump()?.progressed {}
+    copier.sync()?;
+    store.end(ATTEMPT);
+    let marks = marks(&read(&store, ATTEMPT, 0, u64::MAX).await?.frames);
+    assert!(marks.len() <= 3, "{marks:?}");
+    assert_eq!(marks.iter().sum::<u64>() + 10, total);
     Ok(())
 }

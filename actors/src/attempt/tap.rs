@@ -37,11 +37,12 @@ impl Tap {
         progress: watch::Sender<Told>,
     ) -> Result<Self, Error> {
         let (store, spool) = (logs.clone(), spool.to_owned());
-        let mut copier = blocking(move || store.copier(attempt, &spool)).await?;
-        let mut course = Course::new(steps);
-        for frame in copier.take_replayed() {
-            course.take(&frame);
-        }
+        let (copier, course) = blocking(move || {
+            let mut course = Course::new(steps);
+            let copier = store.copier(attempt, &spool, steps, &mut |frame| course.take(frame))?;
+            Ok((copier, course))
+        })
+        .await?;
         progress.send_replace(course.told.clone());
         Ok(Self { attempt, logs: logs.clone(), copier: Some(Box::new(copier)), progress, course })
     }
@@ -73,7 +74,7 @@ impl Tap {
 
     /// Copies the rest, puts it on disk, and ends the log: the steps and the bytes of output.
     pub(super) async fn close(mut self, outcome: Outcome) -> (Vec<StepResult>, u64) {
-        if let Err(error) = self.with(|copier| copier.sync()).await {
+        if let Err(error) = self.with(SpoolCopier::sync).await {
             tracing::warn!(attempt = %self.attempt, %error, "the log of an attempt may not survive a power failure");
         }
         let bytes = self.copier.as_ref().map_or(0, |copier| copier.output_bytes());

@@ -67,6 +67,7 @@ pub struct LogStore {
 
 impl LogStore {
     /// Logs below `root`. Of each attempt, `cap_bytes` of output are kept; then a marker says that the rest was dropped.
+    /// The file of a log takes at most twice that and about a MiB: output in very small pieces is dropped earlier.
     #[must_use]
     pub fn new(root: PathBuf, cap_bytes: u64) -> Self {
         Self { root, cap_bytes, live: Arc::default() }
@@ -82,14 +83,21 @@ impl LogStore {
         self.attempt_dir(attempt).join("log")
     }
 
-    /// The copier for an attempt, at the place where the one before it stopped. Blocking.
+    /// The copier for an attempt of so many steps, at the place where the one before it stopped. What an earlier life of
+    /// this node copied, output left out, is told to `seen`. Blocking.
     ///
     /// # Errors
     /// [`Error::Io`] when the log cannot be opened or read.
-    pub fn copier(&self, attempt: AttemptId, spool: &Path) -> Result<SpoolCopier, Error> {
+    pub fn copier(
+        &self,
+        attempt: AttemptId,
+        spool: &Path,
+        steps: usize,
+        seen: &mut dyn FnMut(&Frame),
+    ) -> Result<SpoolCopier, Error> {
         let (sender, _) = watch::channel(Written::default());
-        let copier =
-            SpoolCopier::open(self.log_path(attempt), spool.to_owned(), self.cap_bytes, sender.clone())?;
+        let (path, limits) = (self.log_path(attempt), (self.cap_bytes, steps));
+        let copier = SpoolCopier::open(path, spool.to_owned(), limits, sender.clone(), seen)?;
         self.lock().insert(attempt, sender);
         Ok(copier)
     }
