@@ -125,6 +125,22 @@ async fn a_cancelled_run_ends_whether_it_runs_or_not() {
 }
 
 #[tokio::test]
+async fn an_end_that_cannot_be_taken_is_a_failure_and_not_another_try() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let job = submit(&copy, 1);
+    until_state(&copy, job, JobState::Running).await;
+    // The state machine refuses it for what it says, whoever says it.
+    bench.end(first(job), Outcome::Skipped);
+    until_state(&copy, job, JobState::Finished(Outcome::Failed)).await;
+    let state = copy.until("", |_| true).await;
+    let attempt = state.attempts.get(&first(job)).unwrap();
+    assert!(attempt.reason.contains("(skipped) could not be reported"), "{}", attempt.reason);
+    assert_eq!((attempt.log_bytes, state.jobs.get(&job).unwrap().attempts), (7, 1));
+    node.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_panic_in_a_runner_costs_the_attempt_not_the_node() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
     *bench.panics.lock().unwrap() = true;

@@ -5,7 +5,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use domain::{AttemptId, AttemptReport, Fence, Outcome, Progress};
+use domain::{AttemptId, AttemptReport, Fence, Outcome, Progress, Refusal};
 use futures::FutureExt;
 use metrics::counter;
 use tokio::sync::watch;
@@ -26,6 +26,7 @@ pub(super) async fn live(shared: Shared, task: Task, told: watch::Receiver<Told>
         // Ends only with the node's store; the work goes on by itself then.
         never = tell(&shared, attempt, fence, told) => match never {},
     };
+    let panicked = finished.is_err();
     let finished = finished.unwrap_or_else(|panic| {
         let words = panic
             .downcast_ref::<&str>()
@@ -33,6 +34,10 @@ pub(super) async fn live(shared: Shared, task: Task, told: watch::Receiver<Told>
             .or_else(|| panic.downcast_ref::<String>().cloned());
         Finished::bare(Outcome::Failed, format!("the runner panicked: {}", words.unwrap_or_default()))
     });
+    if panicked {
+        // Nobody follows what it may have started, and the end must not be reported beside it.
+        shared.work.clean(attempt, fence).await;
+    }
     conclude(shared, attempt, fence, finished).await;
 }
 
@@ -55,7 +60,12 @@ pub(super) async fn conclude(shared: Shared, attempt: AttemptId, fence: Fence, f
 /// Reports a kept result until applied, then cleans up.
 pub(super) async fn send(shared: Shared, end: AttemptReport) {
     let (attempt, fence) = (end.attempt, end.fence);
-    match report(&shared.replica, end).await {
+    let mut reported = report(&shared.replica, end.clone()).await;
+    if let Some(why) = unacceptable(&reported) {
+        tracing::error!(%attempt, why, "the end of an attempt cannot be taken as it is: it is reported as a failure");
+        reported = report(&shared.replica, in_place_of(end, &why)).await;
+    }
+    match reported {
         Reported::Applied => {}
         Reported::Refused(refusal) => {
             tracing::warn!(%attempt, %refusal, "the end of an attempt came too late")
@@ -70,6 +80,30 @@ pub(super) async fn send(shared: Shared, end: AttemptReport) {
     if let Err(join) = tokio::task::spawn_blocking(move || forget(&root, attempt)).await {
         tracing::error!(%attempt, %join, "forgetting a result panicked");
     }
+}
+
+/// Why a report would not be taken at any time, though the attempt is still this node's: without another end its job would
+/// stay where it is, or run again and end in the same way.
+fn unacceptable(reported: &Reported) -> Option<String> {
+    use Refusal::{NotFound, StaleFence, WrongState};
+    match reported {
+        Reported::Unacceptable(why) => Some(why.clone()),
+        // Too late: the attempt is over or another's.
+        Reported::Refused(NotFound { .. } | StaleFence { .. } | WrongState { .. }) => None,
+        Reported::Refused(refusal) => Some(refusal.to_string()),
+        Reported::Applied | Reported::Stopped => None,
+    }
+}
+
+/// A failure in so few words that it can be proposed.
+fn in_place_of(end: AttemptReport, why: &str) -> AttemptReport {
+    let (was, log_bytes) = match &end.what {
+        Progress::Finished { outcome, log_bytes, .. } => (outcome.as_str(), *log_bytes),
+        Progress::Started { .. } | Progress::Steps { .. } => ("not over", 0),
+    };
+    let reason = format!("its end ({was}) could not be reported: {why}");
+    let Finished { outcome, reason, steps, artifacts, .. } = Finished::bare(Outcome::Failed, reason);
+    AttemptReport { what: Progress::Finished { outcome, reason, steps, artifacts, log_bytes }, ..end }
 }
 
 /// Tells the state of progress, the latest only; what comes while a proposal is under way is told together.
