@@ -31,6 +31,7 @@ fn wanted(mirrors: &Mirrors, root: &Path, commit: &str, path: &str, depth: u32) 
         depth,
         owner: None,
         timeout: Duration::from_secs(60),
+        writing: None,
     }
 }
 

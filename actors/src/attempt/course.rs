@@ -14,6 +14,9 @@ const UNTOUCHED: StepResult = StepResult {
     finished_at: Timestamp(0),
 };
 
+/// Characters of the reason that a job ended with which are kept: the job can write what it likes there.
+const MAX_REASON: usize = 1000;
+
 /// Built from frames in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Course {
@@ -31,6 +34,11 @@ impl Course {
         Self { told: Told { started_at: None, steps: vec![UNTOUCHED; steps] }, ..Self::default() }
     }
 
+    /// True when this step is over.
+    pub(super) fn is_over(&self, step: u16) -> bool {
+        self.told.steps.get(usize::from(step)).is_some_and(|step| step.outcome.is_some())
+    }
+
     /// Takes one frame. A step that the plan does not have is the job's own forgery and says nothing.
     pub(super) fn take(&mut self, frame: &Frame) {
         self.told.started_at.get_or_insert(frame.at);
@@ -38,9 +46,13 @@ impl Course {
         match &frame.content {
             Content::Output(..) | Content::Dropped(_) => {}
             Content::JobFinished { outcome, reason } => {
-                self.end.get_or_insert((*outcome, reason.clone()));
+                self.end.get_or_insert_with(|| (*outcome, reason.chars().take(MAX_REASON).collect()));
             }
-            Content::HostWanted => self.host = Some(index),
+            Content::HostWanted => {
+                if usize::from(index) < self.told.steps.len() {
+                    self.host = Some(index);
+                }
+            }
             Content::StepStarted => {
                 if let Some(step) = self.told.steps.get_mut(usize::from(index)) {
                     step.started_at = frame.at;
@@ -78,6 +90,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_is_kept_in_part() {
+        let mut course = Course::new(0);
+        course.take(&frame(
+            1,
+            0,
+            Content::JobFinished { outcome: Outcome::Failed, reason: "ü".repeat(9000) },
+        ));
+        assert_eq!(course.end, Some((Outcome::Failed, "ü".repeat(MAX_REASON))));
+    }
+
+    #[test]
     fn frames_make_steps_and_an_end() {
         let mut course = Course::new(3);
         let finished = |outcome| Content::StepFinished { exit_code: Some(0), signal: None, outcome };
@@ -87,8 +110,11 @@ mod tests {
         course.take(&frame(7, 0, finished(Outcome::Succeeded)));
         assert_eq!(course.host, None);
         course.take(&frame(8, 1, Content::StepStarted));
+        assert!(course.is_over(0) && !course.is_over(1) && !course.is_over(900));
         // Forged by the job: ignored.
         course.take(&frame(8, 900, finished(Outcome::Succeeded)));
+        course.take(&frame(8, 900, Content::HostWanted));
+        assert_eq!(course.host, None);
         course.take(&frame(9, 0, Content::JobFinished { outcome: Outcome::Failed, reason: "first".into() }));
         course.take(&frame(
             9,

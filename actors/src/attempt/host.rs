@@ -1,10 +1,18 @@
 //! Steps that the node does for a job, outside its container: checkouts.
+//!
+//! Init asks for them in its spool, where the job can forge what it likes: so one runs at a time, each step once, and none
+//! outlives the end of its step.
 
 use std::os::unix::fs::MetadataExt;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::{Action, Event, Repo, RepoId};
+use futures::FutureExt;
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Parts;
 use super::control::Directories;
@@ -13,17 +21,78 @@ use crate::workspace::{Checkout, CloneUrl, Point, Source, checkout};
 /// Where the container sees the objects of the repository's mirror, which its checkouts share.
 pub(super) const OBJECTS: &str = "/troupe-objects";
 
+/// How a step went; an error is in words for the person who pushed.
+pub(super) type Done = Result<(), String>;
+
+/// The host steps of one attempt.
+#[derive(Default)]
+pub(super) struct Hosts {
+    /// The last one that was begun.
+    last: Option<u16>,
+    tasks: JoinSet<(u16, Done)>,
+    /// What they do to the workspace without a chance to stop.
+    writes: TaskTracker,
+}
+
+impl Hosts {
+    /// True when nothing of an earlier step is left, and this one comes after it.
+    pub(super) fn ready_for(&self, step: u16) -> bool {
+        self.tasks.is_empty() && self.writes.is_empty() && self.last.is_none_or(|last| step > last)
+    }
+
+    /// The step that is under way.
+    pub(super) fn under_way(&self) -> Option<u16> {
+        self.last.filter(|_| !self.tasks.is_empty())
+    }
+
+    /// Begins a step that it is ready for; the work holds the token as long as it writes into the workspace.
+    pub(super) fn begin<F>(&mut self, step: u16, work: impl FnOnce(TaskTrackerToken) -> F)
+    where
+        F: Future<Output = Done> + Send + 'static,
+    {
+        self.last = Some(step);
+        let work = AssertUnwindSafe(work(self.writes.token())).catch_unwind();
+        self.tasks.spawn(async move {
+            let panicked = |_| Err("the node's part of this step panicked (see the node's log)".to_owned());
+            (step, work.await.unwrap_or_else(panicked))
+        });
+    }
+
+    /// The next one that is done; none when none is under way. What was aborted has no answer: init ended it itself.
+    pub(super) async fn next(&mut self) -> Option<(u16, Done)> {
+        loop {
+            if let Ok(done) = self.tasks.join_next().await? {
+                return Some(done);
+            }
+        }
+    }
+
+    /// Ends what is under way, soon.
+    pub(super) fn abort(&mut self) {
+        self.tasks.abort_all();
+    }
+
+    /// Ends what is under way; answers when nothing of it is left.
+    pub(super) async fn over(&mut self) {
+        self.tasks.shutdown().await;
+        self.writes.close();
+        self.writes.wait().await;
+    }
+}
+
 /// A checkout with all it needs; owned, so that it runs beside the attempt.
 pub(super) struct HostStep {
     pub(super) parts: Arc<Parts>,
     pub(super) repo: Option<(RepoId, Repo)>,
     pub(super) event: Arc<Event>,
     pub(super) directories: Directories,
+    /// Which step.
+    pub(super) step: u16,
 }
 
 impl HostStep {
-    /// Does it; an error is in words for the person who pushed.
-    pub(super) async fn run(self, action: Action) -> Result<(), String> {
+    /// Does it.
+    pub(super) async fn run(self, action: Action, writing: TaskTrackerToken) -> Done {
         let Action::Checkout { path, git_ref, depth } = action else {
             return Err("this step is not the node's to do".to_owned());
         };
@@ -52,7 +121,8 @@ impl HostStep {
             mirror,
             objects_seen_at: objects,
             origin,
-            staging: self.directories.staging,
+            // Its own: a step that was ended half-way leaves its directory behind until the attempt is over.
+            staging: self.directories.staging.join(self.step.to_string()),
             workspace: self.directories.workspace,
             path,
             git_ref,
@@ -60,8 +130,58 @@ impl HostStep {
             depth,
             owner,
             timeout: self.parts.options.git_timeout,
+            writing: Some(writing),
         })
         .await
         .map_err(|e| e.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn one_step_at_a_time_each_once_in_order() {
+        let mut hosts = Hosts::default();
+        let (go, wait) = oneshot::channel::<()>();
+        assert!(hosts.ready_for(1));
+        hosts.begin(1, |_| async { wait.await.map_err(|e| e.to_string()) });
+        assert_eq!(hosts.under_way(), Some(1));
+        assert!(!hosts.ready_for(2), "one is under way");
+        drop(go);
+        let (step, done) = hosts.next().await.unwrap_or((0, Ok(())));
+        assert!(step == 1 && done.is_err(), "{step} {done:?}");
+        assert_eq!(hosts.under_way(), None);
+        // Forged or asked again.
+        assert!(!hosts.ready_for(0) && !hosts.ready_for(1) && hosts.ready_for(2));
+        assert!(hosts.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_aborted_step_has_no_answer_and_the_next_waits_for_what_it_writes() {
+        let mut hosts = Hosts::default();
+        let (keep, kept) = oneshot::channel();
+        hosts.begin(0, |token| async {
+            drop(keep.send(token));
+            std::future::pending().await
+        });
+        let token = kept.await.ok();
+        assert!(token.is_some());
+        hosts.abort();
+        assert!(hosts.next().await.is_none());
+        assert!(!hosts.ready_for(1), "it still writes");
+        drop(token);
+        assert!(hosts.ready_for(1));
+        hosts.over().await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_for_its_step() {
+        let mut hosts = Hosts::default();
+        hosts.begin(3, |_| async { std::panic::panic_any("a bug") });
+        let (step, done) = hosts.next().await.unwrap_or((0, Ok(())));
+        assert!(step == 3 && done.is_err(), "{step} {done:?}");
     }
 }

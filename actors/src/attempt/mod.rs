@@ -4,9 +4,11 @@
 //! writes), `workspace/`, `log`, and while a checkout is under way `staging/`. Only `log` outlives the attempt.
 //! Must not know placements, leases or how results are reported.
 
+mod begin;
 mod control;
 mod course;
 mod end;
+mod follow;
 mod given;
 mod host;
 mod life;
@@ -23,7 +25,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::artifacts::{Blobs, Limits};
-use crate::executor::{Executor, Found};
+use crate::executor::{self, Executor, Found, FoundState};
 use crate::logs::LogStore;
 use crate::replica::SharedReplica;
 use crate::runner::work::{Finished, SurvivorsError, Task, Work};
@@ -121,27 +123,35 @@ impl Parts {
     }
 
     /// The container of an attempt under its fence.
-    async fn container(
-        &self,
-        attempt: AttemptId,
-        fence: Fence,
-    ) -> Result<Option<Found>, crate::executor::Error> {
+    async fn container(&self, attempt: AttemptId, fence: Fence) -> Result<Option<Found>, executor::Error> {
         let all = self.executor.list().await?;
         Ok(all.into_iter().find(|found| found.attempt == attempt && found.fence == fence))
     }
 
-    async fn clean(&self, attempt: AttemptId, fence: Fence) {
-        match self.container(attempt, fence).await {
-            Ok(Some(found)) => {
-                if let Err(error) = self.executor.remove(&found.id).await {
-                    tracing::warn!(%attempt, %error, "a container cannot be removed; the next start of this node tries again");
-                }
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%attempt, %error, "cannot look for the container of an attempt that is over")
-            }
+    /// Sees that no container of an attempt runs, however long the executor takes to answer.
+    async fn end_container(&self, attempt: AttemptId, fence: Fence) {
+        while let Err(error) = self.try_to_end(attempt, fence).await {
+            tracing::warn!(%attempt, %error, "cannot end the container of an attempt yet; its slot stays taken");
+            tokio::time::sleep(life::RETRY).await;
         }
+    }
+
+    /// One that does not run and cannot be removed is left to the next start of this node: it does no harm.
+    async fn try_to_end(&self, attempt: AttemptId, fence: Fence) -> Result<(), executor::Error> {
+        let Some(found) = self.container(attempt, fence).await? else { return Ok(()) };
+        match self.executor.remove(&found.id).await {
+            Err(error) if found.state == FoundState::Running => Err(error),
+            Err(error @ executor::Error::Unreachable(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!(%attempt, %error, "a container cannot be removed; the next start of this node tries again");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn clean(&self, attempt: AttemptId, fence: Fence) {
+        self.end_container(attempt, fence).await;
         let directory = self.directory(attempt);
         let removed = tokio::task::spawn_blocking(move || control::clear(&directory, fence)).await;
         if !matches!(removed, Ok(Ok(()))) {

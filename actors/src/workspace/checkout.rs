@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, fchown, openat, renameat, unlinkat};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::git::Git;
 use super::{Error, check_ref};
@@ -40,6 +41,8 @@ pub struct Checkout {
     pub owner: Option<(u32, u32)>,
     /// Limit for git.
     pub timeout: Duration,
+    /// Held as long as anything is written into the workspace, also after the future was dropped.
+    pub writing: Option<TaskTrackerToken>,
 }
 
 /// Does it.
@@ -59,7 +62,9 @@ pub async fn checkout(wanted: Checkout) -> Result<(), Error> {
     tokio::fs::create_dir_all(&tree).await.map_err(io("make the staging directory"))?;
     build_tree(&wanted, &tree).await?;
     let (workspace, staging, owner) = (wanted.workspace.clone(), wanted.staging.clone(), wanted.owner);
+    let writing = wanted.writing.clone();
     let moved = tokio::task::spawn_blocking(move || {
+        let _writing = writing;
         if let Some(owner) = owner {
             give(&tree, owner)?;
         }

@@ -1,0 +1,163 @@
+//! From a task to a container: prepare and start one, or find the one that an earlier life of this node left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Outcome;
+
+use super::host::OBJECTS;
+use super::life::{Life, RETRY};
+use super::plan;
+use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState};
+
+/// Tries of a start, when the executor does not answer; then the attempt is lost and may be placed elsewhere.
+const TRIES: u32 = 30;
+
+/// Why there is no container to follow.
+pub(super) enum NoStart {
+    /// Asked to end, or unable to go on.
+    Ended(Outcome, String),
+    /// It had one, which is gone.
+    Gone,
+}
+
+impl Life {
+    /// The container, begun now or by an earlier life of this node.
+    pub(super) async fn begin(&mut self, workspace: String) -> Result<ContainerId, NoStart> {
+        if self.task.adopted {
+            match self.left().await {
+                Some(found) if found.state == FoundState::Created => {
+                    self.parts.end_container(self.task.attempt, self.task.fence).await;
+                }
+                Some(found) => return Ok(found.id),
+                None if self.directories.begun() => return Err(NoStart::Gone),
+                None => {}
+            }
+        }
+        self.prepare(workspace).await.map_err(|why| NoStart::Ended(Outcome::Lost, why))?;
+        let (parts, image) = (Arc::clone(&self.parts), self.given.image.clone());
+        let limit = Duration::from_secs(u64::from(self.given.spec.timeout_seconds));
+        let had = tokio::time::timeout(limit, self.patiently(|| parts.executor.ensure_image(&image)));
+        self.unless_ended(had).await?.unwrap_or_else(|_| {
+            let why = format!("the image {image} was not had within the job's limit of {limit:?}");
+            Err(NoStart::Ended(Outcome::TimedOut, why))
+        })?;
+        let spec = self.container();
+        self.exposed = true;
+        self.patiently(|| parts.executor.start(spec.clone())).await
+    }
+
+    /// What an earlier life left. Asks until the executor answers: as long as it does not, a container may run, and that
+    /// is no time to say that the attempt is over. Whoever wants its end is obeyed by its init in the meantime.
+    async fn left(&self) -> Option<Found> {
+        let (attempt, fence) = (self.task.attempt, self.task.fence);
+        let (mut cancelled, mut killed) = (false, false);
+        loop {
+            match self.parts.container(attempt, fence).await {
+                Ok(found) => return found,
+                Err(error) => tracing::warn!(%attempt, %error, "an adopted attempt waits for its executor"),
+            }
+            tokio::select! {
+                biased;
+                () = self.task.kill.cancelled(), if !killed => {
+                    killed = true;
+                    self.tell("kill");
+                }
+                () = self.task.cancel.cancelled(), if !cancelled => {
+                    cancelled = true;
+                    self.tell("cancel");
+                }
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    /// Tells its init a line; false, said in this node's log, when that cannot be.
+    pub(super) fn tell(&self, line: &str) -> bool {
+        let told = self.directories.tell(line);
+        if let Err(error) = &told {
+            tracing::warn!(attempt = %self.task.attempt, line, %error, "the init of an attempt cannot be told");
+        }
+        told.is_ok()
+    }
+
+    async fn prepare(&self, workspace: String) -> Result<(), String> {
+        let (attempt, fence, directories) = (self.task.attempt, self.task.fence, self.directories.clone());
+        let plan = plan::of(&self.given.spec, workspace, self.parts.options.grace).encode();
+        let objects = self.given.checked_out().map(|repo| self.parts.mirrors.dir(repo).join("objects"));
+        let prepared = tokio::task::spawn_blocking(move || {
+            if let Some(objects) = objects {
+                std::fs::create_dir_all(objects)?;
+            }
+            directories.prepare(attempt, fence, &plan)
+        });
+        let prepared = prepared.await.unwrap_or_else(|join| Err(std::io::Error::other(join)));
+        prepared.map_err(|error| format!("cannot prepare {}: {error}", self.directories.root.display()))
+    }
+
+    fn container(&self) -> ContainerSpec {
+        let mirror = |repo| (self.parts.mirrors.dir(repo).join("objects"), OBJECTS.to_owned());
+        ContainerSpec {
+            attempt: self.task.attempt,
+            fence: self.task.fence,
+            node: self.parts.options.node,
+            image: self.given.image.clone(),
+            control_dir: self.directories.control.clone(),
+            workspace: self.directories.workspace.clone(),
+            read_only: self.given.checked_out().map(mirror).into_iter().collect(),
+            env: self.given.env.clone(),
+            resources: self.given.resources,
+            pids: self.parts.options.pids,
+            slot: self.task.slot,
+        }
+    }
+
+    /// Asks for an image or a start until the executor answers, someone wants the end, or it was too often. A question
+    /// that is out is waited for: its answer is the only one that says for sure.
+    async fn patiently<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, NoStart>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut tries = 0;
+        loop {
+            if self.task.kill.is_cancelled() {
+                return Err(killed());
+            }
+            if self.task.cancel.is_cancelled() {
+                return Err(cancelled());
+            }
+            match ask().await {
+                Ok(value) => return Ok(value),
+                Err(error @ Error::Unreachable(_)) if tries < TRIES => {
+                    tries += 1;
+                    tracing::warn!(attempt = %self.task.attempt, %error, "an attempt waits for its executor");
+                    self.unless_ended(tokio::time::sleep(RETRY)).await?;
+                }
+                Err(error @ (Error::Unreachable(_) | Error::Gone(_))) => {
+                    return Err(NoStart::Ended(Outcome::Lost, error.to_string()));
+                }
+                // What the job asks for cannot be: no such image, or one that cannot be started.
+                Err(error @ (Error::ImageMissing { .. } | Error::Refused { .. })) => {
+                    return Err(NoStart::Ended(Outcome::Failed, error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// What can be left half-way at any time when someone wants the end.
+    async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Result<T, NoStart> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.task.kill.cancelled() => Err(killed()),
+            () = self.task.cancel.cancelled() => Err(cancelled()),
+        }
+    }
+}
+
+fn cancelled() -> NoStart {
+    NoStart::Ended(Outcome::Cancelled, "cancelled before it began".to_owned())
+}
+
+fn killed() -> NoStart {
+    NoStart::Ended(Outcome::Lost, "given up by its node before it began".to_owned())
+}
