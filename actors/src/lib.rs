@@ -17,4 +17,5 @@ pub mod root;
 pub mod runner;
 pub mod shelf;
 pub mod supervisor;
+mod tree;
 pub mod workspace;

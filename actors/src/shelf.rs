@@ -6,9 +6,8 @@ use domain::AttemptId;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use tokio_util::io::ReaderStream;
 
-use crate::artifacts::Blobs;
+use crate::artifacts::{Blobs, Parts};
 use crate::bulk::{ByteStream, Shelf};
 use crate::logs::{self, Frame, LogStore};
 
@@ -77,22 +76,43 @@ impl Shelf for NodeShelf {
         self.frames(attempt, from, follow).boxed()
     }
 
+    /// Begins at once, however large it is: what is damaged shows at its end.
     fn artifact(&self, digest: [u8; 32]) -> BoxFuture<'_, Option<ByteStream>> {
         let blobs = self.blobs.clone();
         async move {
             let opened = tokio::task::spawn_blocking(move || blobs.open(&digest)).await;
             match opened {
-                Ok(Ok(file)) => Some(ReaderStream::new(tokio::fs::File::from_std(file)).boxed()),
+                Ok(Ok(parts)) => Some(checked(parts).boxed()),
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "an artifact cannot be served");
                     None
                 }
                 Err(join) => {
-                    tracing::error!(%join, "reading an artifact panicked");
+                    tracing::error!(%join, "opening an artifact panicked");
                     None
                 }
             }
         }
         .boxed()
+    }
+}
+
+/// The parts of a blob; in place of the last one an error when it is damaged.
+fn checked(parts: Parts) -> impl futures::Stream<Item = std::io::Result<bytes::Bytes>> {
+    async_stream::try_stream! {
+        let mut parts = parts;
+        loop {
+            let read = tokio::task::spawn_blocking(move || {
+                let part = parts.next_part();
+                (parts, part)
+            });
+            let (rest, part) = read.await.map_err(std::io::Error::other)?;
+            parts = rest;
+            let part = part.inspect_err(|error| tracing::error!(%error, "an artifact cannot be served whole"));
+            match part.map_err(std::io::Error::other)? {
+                Some(part) => yield part,
+                None => break,
+            }
+        }
     }
 }

@@ -110,25 +110,56 @@ impl Output for NodeOutput {
         node: NodeId,
         attempt: AttemptId,
         digest: [u8; 32],
+        size: u64,
     ) -> BoxFuture<'_, Result<Chunks, Error>> {
         async move {
-            let mut bytes = self.fetch(node, attempt, Wanted::Artifact { digest }).await?;
+            let bytes = self.fetch(node, attempt, Wanted::Artifact { digest }).await?;
             let (sender, chunks) = mpsc::channel(WAITING);
-            let node = self.name(node);
-            self.readers.spawn(async move {
-                let mut offset = 0;
-                while let Some(part) = bytes.next().await {
-                    let chunk = part.map(|bytes| Chunk { offset, bytes }).map_err(|e| broken(&node, &e));
-                    offset += chunk.as_ref().map_or(0, |chunk| chunk.bytes.len() as u64);
-                    let over = chunk.is_err();
-                    if sender.send(chunk).await.is_err() || over {
-                        return;
-                    }
-                }
-            });
+            self.readers.spawn(read_artifact(self.name(node), bytes, size, sender));
             Ok(chunks)
         }
         .boxed()
+    }
+}
+
+/// Passes a file's bytes on. The last that came is held back until it is known whether more come: the reader was told the
+/// size, and takes a file that has so many bytes for whole.
+async fn read_artifact(
+    node: String,
+    mut bytes: ByteStream,
+    size: u64,
+    sender: mpsc::Sender<Result<Chunk, Error>>,
+) {
+    let (mut came, mut held) = (0, None);
+    loop {
+        let next = match bytes.next().await {
+            Some(Ok(bytes)) => {
+                let chunk = Chunk { offset: came, bytes };
+                came += chunk.bytes.len() as u64;
+                Ok(Some(chunk))
+            }
+            Some(Err(error)) => Err(broken(&node, &error)),
+            None => Ok(None),
+        };
+        let over = !matches!(next, Ok(Some(_)));
+        let pass = match next {
+            Ok(_) if came > size || over && came < size => {
+                let why = format!("the file that it keeps is not the one of {size} bytes that was kept");
+                Some(Err(broken(&node, &why)))
+            }
+            Ok(Some(chunk)) => held.replace(chunk).map(Ok),
+            Ok(None) => held.take().map(Ok),
+            Err(error) => Some(Err(error)),
+        };
+        let over = over || matches!(pass, Some(Err(_)));
+        if let Some(pass) = pass
+            && sender.send(pass).await.is_err()
+        {
+            return;
+        }
+        if over {
+            return;
+        }
     }
 }
 
@@ -183,5 +214,50 @@ fn chunk(frame: Frame, marked: &mut bool) -> Option<Chunk> {
             Some(Chunk { offset, bytes: Bytes::from(mark) })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Part = std::io::Result<Bytes>;
+
+    async fn passed(parts: Vec<Part>, size: u64) -> (Vec<u8>, bool) {
+        let (sender, mut chunks) = mpsc::channel(WAITING);
+        read_artifact("n1".to_owned(), futures::stream::iter(parts).boxed(), size, sender).await;
+        let (mut bytes, mut failed) = (Vec::new(), false);
+        while let Some(chunk) = chunks.recv().await {
+            assert!(!failed, "nothing follows an error");
+            match chunk {
+                Ok(chunk) => {
+                    assert_eq!(chunk.offset, bytes.len() as u64);
+                    bytes.extend_from_slice(&chunk.bytes);
+                }
+                Err(_) => failed = true,
+            }
+        }
+        (bytes, failed)
+    }
+
+    #[tokio::test]
+    async fn a_file_is_passed_on_whole_or_ends_with_an_error_before_its_size() {
+        let part = |text: &'static str| Ok(Bytes::from_static(text.as_bytes()));
+        let damaged = || Err(std::io::Error::other("damaged"));
+        assert_eq!(passed(vec![part("ab"), part("cd")], 4).await, (b"abcd".to_vec(), false));
+        assert_eq!(passed(vec![], 0).await, (vec![], false));
+        for (parts, size) in [
+            (vec![part("ab"), part("cd")], 5),
+            (vec![part("ab"), part("cd")], 3),
+            // Longer than it was: the reader must not have had all it waits for when that shows.
+            (vec![part("ab"), part("cd")], 2),
+            (vec![part("ab"), damaged()], 2),
+            (vec![part("ab"), part("cd"), damaged()], 4),
+            (vec![damaged()], 0),
+        ] {
+            let shown = format!("{parts:?} {size}");
+            let (bytes, failed) = passed(parts, size).await;
+            assert!(failed && (bytes.len() as u64) < size.max(1), "{shown}");
+        }
     }
 }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use domain::{AttemptId, Fence};
 use rustix::fs::{FileType, Mode, OFlags};
 
+use crate::tree;
+
 const FENCE: &str = "fence";
 
 /// Where things of an attempt are.
@@ -37,7 +39,7 @@ impl Directories {
     /// Makes everything that a container that never ran needs. What an earlier try left is removed first. Blocking.
     pub(super) fn prepare(&self, attempt: AttemptId, fence: Fence, plan: &[u8]) -> io::Result<()> {
         for directory in [&self.control, &self.workspace, &self.staging] {
-            remove(directory)?;
+            tree::remove_tree(directory)?;
         }
         // Others on this machine have no way in; the container has, whatever user its image runs as.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
@@ -104,16 +106,9 @@ pub(super) fn clear(root: &Path, fence: Fence) -> io::Result<()> {
     }
     let all = Directories::of(root.to_owned());
     for directory in [&all.control, &all.workspace, &all.staging] {
-        remove(directory)?;
+        tree::remove_tree(directory)?;
     }
     match fs::remove_file(root.join(FENCE)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
-}
-
-fn remove(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }

@@ -3,18 +3,20 @@
 //! The job may own the workspace already, so git never runs in it: the tree is made in a staging directory that no
 //! container sees, with its objects shared from the mirror, and is then moved in without following any symbolic link.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::lchown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, fchown, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, fchown, openat, renameat};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::git::Git;
 use super::{Error, check_ref};
+use crate::tree;
 
 /// What to put where.
 #[derive(Debug, Clone)]
@@ -57,9 +59,15 @@ pub async fn checkout(wanted: Checkout) -> Result<(), Error> {
         let action = action.to_owned();
         move |source| Error::Io { action, source }
     };
-    let _ = tokio::fs::remove_dir_all(&wanted.staging).await;
     let tree = wanted.staging.join("tree");
-    tokio::fs::create_dir_all(&tree).await.map_err(io("make the staging directory"))?;
+    let (staging, inner) = (wanted.staging.clone(), tree.clone());
+    let made = tokio::task::spawn_blocking(move || {
+        tree::remove_tree(&staging)?;
+        fs::create_dir_all(inner)
+    });
+    made.await
+        .unwrap_or_else(|join| Err(io::Error::other(join)))
+        .map_err(io("make the staging directory"))?;
     build_tree(&wanted, &tree).await?;
     let (workspace, staging, owner) = (wanted.workspace.clone(), wanted.staging.clone(), wanted.owner);
     let writing = wanted.writing.clone();
@@ -69,7 +77,7 @@ pub async fn checkout(wanted: Checkout) -> Result<(), Error> {
             give(&tree, owner)?;
         }
         move_in(&tree, &workspace, &parts, owner)?;
-        fs::remove_dir_all(&staging)
+        tree::remove_tree(&staging)
     });
     match moved.await {
         Ok(Ok(())) => Ok(()),
@@ -146,17 +154,20 @@ fn is_symlink_error(error: &io::Error) -> bool {
         || code == rustix::io::Errno::NOTDIR.raw_os_error())
 }
 
-/// Gives everything below `directory` to a user. No container sees the directory yet, so that nobody can put a link in the
-/// way; links that are there are given away themselves, not what they lead to.
+/// Gives everything below `directory` to a user; links are given away themselves, not what they lead to. No container sees
+/// the directory yet, but what is in it, and how deep, a repository decides.
 fn give(directory: &Path, (user, group): (u32, u32)) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        lchown(entry.path(), Some(user), Some(group))?;
-        if entry.file_type()?.is_dir() {
-            give(&entry.path(), (user, group))?;
-        }
-    }
-    Ok(())
+    let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+    let root = tree::open_root(directory)?;
+    let given = tree::walk(root.as_fd(), |entry| {
+        chownat(entry.directory, entry.name, user, group, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|source| tree::Error::Io { path: entry.path.to_owned(), source: source.into() })?;
+        Ok(true)
+    });
+    given.map_err(|error: tree::Error| match error {
+        tree::Error::Io { source, .. } => source,
+        error => io::Error::other(error),
+    })
 }
 
 /// Moves the content of `tree` to `workspace/parts`, in place of what is there. The directories on the way, and the last one,
@@ -180,12 +191,7 @@ fn move_in(tree: &Path, workspace: &Path, parts: &[String], owner: Option<(u32, 
     // Through the open descriptor, so that a directory swapped for a link in between is not followed.
     let target_path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&target)));
     for entry in fs::read_dir(&target_path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(target_path.join(entry.file_name()))?;
-        } else {
-            unlinkat(&target, entry.file_name(), AtFlags::empty())?;
-        }
+        tree::remove_at(target.as_fd(), &CString::new(entry?.file_name().into_vec())?)?;
     }
     let source = rustix::fs::open(tree, flags, Mode::empty())?;
     for entry in fs::read_dir(tree)? {
@@ -205,6 +211,29 @@ mod tests {
             assert!(matches!(components(bad), Err(Error::BadPath { .. })), "{bad:?}");
         }
         assert_eq!(components("./a/b").ok(), Some(vec!["a".to_owned(), "b".to_owned()]));
+    }
+
+    #[test]
+    fn links_are_given_away_and_not_what_they_lead_to() -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root gives files away");
+            return Ok(());
+        }
+        let dir = tempfile::tempdir()?;
+        let (tree, outside) = (dir.path().join("tree"), dir.path().join("outside"));
+        let deep = tree.join("d/".repeat(100));
+        fs::create_dir_all(&deep)?;
+        fs::write(deep.join("file"), "")?;
+        fs::write(&outside, "")?;
+        std::os::unix::fs::symlink(&outside, tree.join("link"))?;
+        give(&tree, (12345, 54321))?;
+        for given in [tree.join("d"), deep.join("file"), tree.join("link")] {
+            let found = fs::symlink_metadata(&given)?;
+            assert_eq!((found.uid(), found.gid()), (12345, 54321), "{}", given.display());
+        }
+        assert_eq!(fs::metadata(&outside)?.uid(), 0);
+        Ok(())
     }
 
     #[test]

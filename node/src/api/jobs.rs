@@ -125,7 +125,8 @@ pub(super) async fn artifact(api: &Api, request: &Request) -> Answer {
     let path = request.captured.get("path");
     let found = attempt.artifacts.iter().find(|artifact| artifact.path == path);
     let artifact = found.ok_or_else(|| Problem::not_found("artifact", &path))?;
-    let chunks = api.output.artifact(attempt.node, key, artifact.digest).await.map_err(unavailable)?;
+    let chunks = api.output.artifact(attempt.node, key, artifact.digest, artifact.size).await;
+    let chunks = chunks.map_err(unavailable)?;
     let mut response = raw(chunks);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));

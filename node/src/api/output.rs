@@ -49,11 +49,13 @@ pub trait Output: Send + Sync {
         follow: bool,
     ) -> BoxFuture<'_, Result<Chunks, Error>>;
 
-    /// An artifact's bytes.
+    /// An artifact's bytes. When they are not `size` in all, or not those that were kept, an error comes in place of the
+    /// last of them.
     fn artifact(
         &self,
         node: NodeId,
         attempt: AttemptId,
         digest: [u8; 32],
+        size: u64,
     ) -> BoxFuture<'_, Result<Chunks, Error>>;
 }

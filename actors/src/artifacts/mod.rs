@@ -1,15 +1,21 @@
 //! Files kept from a workspace: chosen by globs, copied into the node's blobs under their digest, read back verified.
 //!
-//! Runs when the container is gone, so nothing changes underneath; symbolic links are never followed.
+//! Runs when the container has ended; should something of it live on, it can make what is kept another, but no link that it
+//! puts anywhere is followed.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+mod blobs;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use domain::Artifact;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use rustix::fs::{Mode, OFlags};
-use sha2::{Digest, Sha256};
+use rustix::fs::{FileType, OFlags};
+
+use crate::tree;
+pub use blobs::{Blobs, Parts};
 
 /// What can go wrong with artifacts.
 #[derive(Debug, thiserror::Error)]
@@ -73,81 +79,14 @@ pub struct Limits {
     pub bytes: u64,
 }
 
-/// Immutable bytes by their SHA-256, below one directory.
-#[derive(Debug, Clone)]
-pub struct Blobs {
-    root: PathBuf,
-}
-
-impl Blobs {
-    /// Blobs below `root`.
-    #[must_use]
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-
-    /// Where a blob is, whether or not it is there.
-    #[must_use]
-    pub fn path(&self, digest: &[u8; 32]) -> PathBuf {
-        let name = hex::encode(digest);
-        self.root.join(&name[..2]).join(name)
-    }
-
-    /// Copies a reader's bytes in: written to a temporary file, synced, renamed. Blocking.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn put(&self, mut from: impl Read) -> io::Result<(u64, [u8; 32])> {
-        fs::create_dir_all(&self.root)?;
-        let mut temporary = tempfile::NamedTempFile::new_in(&self.root)?;
-        let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 64 * 1024]);
-        loop {
-            let n = from.read(&mut buffer)?;
-            if n == 0 {
-                break;
+impl From<tree::Error> for Error {
+    fn from(error: tree::Error) -> Self {
+        match error {
+            tree::Error::Io { path, source } => {
+                Self::Io { path: path.display().to_string(), action: "list", source }
             }
-            hasher.update(&buffer[..n]);
-            temporary.write_all(&buffer[..n])?;
-            size += n as u64;
+            tree::Error::TooMuch { what, limit } => Self::TooMuch { what, limit: limit as u64 },
         }
-        let digest: [u8; 32] = hasher.finalize().into();
-        let path = self.path(&digest);
-        if !path.exists() {
-            let parent = path.parent().unwrap_or(&self.root);
-            fs::create_dir_all(parent)?;
-            temporary.as_file().sync_all()?;
-            temporary.persist(&path).map_err(|e| e.error)?;
-            File::open(parent)?.sync_all()?;
-        }
-        Ok((size, digest))
-    }
-
-    /// Opens a blob after checking every byte of it. Blocking.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`], or [`Error::Io`] when it is not there.
-    pub fn open(&self, digest: &[u8; 32]) -> Result<File, Error> {
-        let name = hex::encode(digest);
-        let io = |action| {
-            let path = name.clone();
-            move |source| Error::Io { path, action, source }
-        };
-        let mut file = File::open(self.path(digest)).map_err(io("open"))?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let n = file.read(&mut buffer).map_err(io("read"))?;
-            if n == 0 {
-                break;
-            }
-            hasher.update(&buffer[..n]);
-        }
-        let found: [u8; 32] = hasher.finalize().into();
-        if found != *digest {
-            return Err(Error::Damaged { digest: name, found: hex::encode(found) });
-        }
-        io::Seek::rewind(&mut file).map_err(io("rewind"))?;
-        Ok(file)
     }
 }
 
@@ -165,26 +104,17 @@ pub fn collect(
     if patterns.is_empty() {
         return Ok(Vec::new());
     }
-    let globs = compile(patterns)?;
-    let mut files = Vec::new();
-    walk(workspace, Path::new(""), &globs, limits, &mut files)?;
-    if files.iter().map(|name| name.len() + ENTRY_BYTES).sum::<usize>() > MAX_LIST_BYTES {
-        return Err(Error::TooMuch { what: "bytes of names", limit: MAX_LIST_BYTES as u64 });
-    }
+    let root = tree::open_root(workspace).map_err(|source| io_error("the workspace", "open", source))?;
+    let mut files = list(root.as_fd(), &Wanted::new(patterns)?, limits)?;
     files.sort();
     let mut kept = Vec::with_capacity(files.len());
     let mut total = 0;
     for path in files {
-        let io = |action| {
-            let path = path.clone();
-            move |source| Error::Io { path, action, source }
-        };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::open(workspace.join(&path), flags, Mode::empty())
-            .map_err(|e| io("open")(io::Error::from(e)))?;
         let left = limits.bytes - total;
+        let file = open(root.as_fd(), &path).map_err(|source| io_error(&path, "open", source))?;
         // One byte more than is left tells "too much" from "exactly full".
-        let (size, digest) = blobs.put(File::from(file).take(left + 1)).map_err(io("store"))?;
+        let stored = blobs.put(file.take(left + 1));
+        let (size, digest) = stored.map_err(|source| io_error(&path, "store", source))?;
         if size > left {
             return Err(Error::TooMuch { what: "bytes", limit: limits.bytes });
         }
@@ -192,6 +122,72 @@ pub fn collect(
         kept.push(Artifact { path, size, digest });
     }
     Ok(kept)
+}
+
+fn io_error(path: &str, action: &'static str, source: io::Error) -> Error {
+    Error::Io { path: path.to_owned(), action, source }
+}
+
+/// Opens a file of the workspace, and nothing else that may be in its place by now.
+fn open(root: BorrowedFd<'_>, path: &str) -> io::Result<File> {
+    // Opening must not wait for the other end of a pipe.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(tree::open_beneath(root, Path::new(path), flags)?);
+    match file.metadata()?.file_type().is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no longer a file")),
+    }
+}
+
+/// The paths of the files that are wanted.
+fn list(root: BorrowedFd<'_>, wanted: &Wanted, limits: Limits) -> Result<Vec<String>, Error> {
+    let (mut files, mut list_bytes) = (Vec::new(), 0);
+    tree::walk(root, |entry| {
+        match entry.kind {
+            FileType::Directory => return Ok(wanted.may_be_below(entry.path)),
+            FileType::RegularFile if wanted.globs.is_match(entry.path) => {}
+            _ => return Ok(false),
+        }
+        // A name that is not UTF-8 cannot be named in the API.
+        let Some(path) = entry.path.to_str() else { return Ok(false) };
+        if let Some(why) = refused(path) {
+            return Err(Error::BadName { name: path.chars().take(100).collect(), why });
+        }
+        if files.len() as u64 >= limits.files {
+            return Err(Error::TooMuch { what: "number of files", limit: limits.files });
+        }
+        list_bytes += path.len() + ENTRY_BYTES;
+        if list_bytes > MAX_LIST_BYTES {
+            return Err(Error::TooMuch { what: "bytes of names", limit: MAX_LIST_BYTES as u64 });
+        }
+        files.push(path.to_owned());
+        Ok(false)
+    })?;
+    Ok(files)
+}
+
+/// What is kept.
+struct Wanted {
+    globs: GlobSet,
+    /// Of each pattern, the directories that it names before its first wildcard.
+    heads: Vec<Vec<String>>,
+}
+
+impl Wanted {
+    fn new(patterns: &[String]) -> Result<Self, Error> {
+        let head = |pattern: &String| {
+            let parts = pattern.split('/').filter(|part| !matches!(*part, "" | "."));
+            parts.take_while(|part| !part.contains(['*', '?', '[', '{', '\\'])).map(str::to_owned).collect()
+        };
+        Ok(Self { globs: compile(patterns)?, heads: patterns.iter().map(head).collect() })
+    }
+
+    /// Whether a pattern could choose anything in this directory: what no pattern names is not even listed.
+    fn may_be_below(&self, directory: &Path) -> bool {
+        let along =
+            |head: &Vec<String>| head.iter().zip(directory).all(|(wanted, found)| found == wanted.as_str());
+        self.heads.iter().any(along)
+    }
 }
 
 /// Whether patterns can be read, for whoever takes them long before there are files.
@@ -215,36 +211,6 @@ fn compile(patterns: &[String]) -> Result<GlobSet, Error> {
     set.build().map_err(|e| bad(&patterns.join(", "), e.to_string()))
 }
 
-fn walk(
-    root: &Path,
-    below: &Path,
-    globs: &GlobSet,
-    limits: Limits,
-    out: &mut Vec<String>,
-) -> Result<(), Error> {
-    let shown = below.display().to_string();
-    let io = |source| Error::Io { path: shown.clone(), action: "list", source };
-    for entry in fs::read_dir(root.join(below)).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let path = below.join(entry.file_name());
-        let kind = entry.file_type().map_err(io)?;
-        if kind.is_dir() {
-            walk(root, &path, globs, limits, out)?;
-        } else if kind.is_file() && globs.is_match(&path) {
-            // A name that is not UTF-8 cannot be named in the API.
-            let Some(name) = path.to_str() else { continue };
-            if let Some(why) = refused(name) {
-                return Err(Error::BadName { name: name.chars().take(100).collect(), why });
-            }
-            if out.len() as u64 >= limits.files {
-                return Err(Error::TooMuch { what: "number of files", limit: limits.files });
-            }
-            out.push(name.to_owned());
-        }
-    }
-    Ok(())
-}
-
 /// What is wrong with a name, if anything. Links were not followed, so it is below the workspace as it stands; read with
 /// its percent signs decoded, it must be, too.
 fn refused(name: &str) -> Option<&'static str> {
@@ -262,6 +228,7 @@ fn refused(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const LIMITS: Limits = Limits { files: 3, bytes: 100 };
 
@@ -291,16 +258,68 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_byte_is_detected() -> Result<(), Box<dyn std::error::Error>> {
+    fn nothing_is_read_through_a_link_in_the_place_of_a_directory_or_file() -> io::Result<()> {
         let dir = workspace()?;
-        let blobs = Blobs::new(dir.path().join("b"));
-        let (size, digest) = blobs.put(&b"hello"[..])?;
-        assert_eq!(size, 5);
-        let mut text = String::new();
-        blobs.open(&digest)?.read_to_string(&mut text)?;
-        assert_eq!(text, "hello");
-        fs::write(blobs.path(&digest), "hellO")?;
-        assert!(matches!(blobs.open(&digest), Err(Error::Damaged { .. })));
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside)?;
+        fs::write(outside.join("a.txt"), "a secret of the host")?;
+        let root = tree::open_root(&dir.path().join("w"))?;
+        assert!(open(root.as_fd(), "out/a.txt").is_ok());
+        // After the files were listed, something that still runs swaps their directory.
+        fs::rename(dir.path().join("w/out"), dir.path().join("w/was"))?;
+        std::os::unix::fs::symlink(&outside, dir.path().join("w/out"))?;
+        assert!(open(root.as_fd(), "out/a.txt").is_err());
+        let fifo = dir.path().join("w/fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, 0o600.into(), 0)?;
+        assert!(open(root.as_fd(), "fifo").is_err());
+        assert!(open(root.as_fd(), "was").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn what_no_pattern_names_is_not_looked_at() -> Result<(), Box<dyn std::error::Error>> {
+        let wanted = |pattern: &str| Wanted::new(&[pattern.to_owned()]);
+        for (pattern, directory, enters) in [
+            ("out", "out", true),
+            ("out", "out/sub/deeper", true),
+            ("out", "other", false),
+            ("./a//b/*.txt", "a", true),
+            ("a/b/*.txt", "a/b", true),
+            ("a/b/*.txt", "a/c", false),
+            ("**/x", "any/where", true),
+            ("{a,b}/x", "a", true),
+        ] {
+            assert_eq!(wanted(pattern)?.may_be_below(Path::new(directory)), enters, "{pattern} {directory}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_largest_list_fits_into_one_report() -> Result<(), Box<dyn std::error::Error>> {
+        use domain::{AttemptId, AttemptReport, Command, Fence, JobId, NodeId, Outcome, Progress, RunId};
+        use domain::{StepResult, Timestamp, limits};
+        let files: usize = 1000;
+        let path = "x".repeat(MAX_LIST_BYTES / files - ENTRY_BYTES);
+        let artifacts = vec![Artifact { path, size: u64::MAX, digest: [0xff; 32] }; files];
+        let step = StepResult {
+            exit_code: Some(i32::MIN),
+            signal: Some(i32::MIN),
+            outcome: Some(Outcome::Lost),
+            started_at: Timestamp(u64::MAX),
+            finished_at: Timestamp(u64::MAX),
+        };
+        let what = Progress::Finished {
+            outcome: Outcome::Failed,
+            reason: "r".repeat(64 * 1024),
+            steps: vec![step; limits::MAX_STEPS],
+            artifacts,
+            log_bytes: u64::MAX,
+        };
+        let job = JobId { run: RunId(u128::MAX), index: u16::MAX };
+        let attempt = AttemptId { job, number: u16::MAX };
+        let report = AttemptReport { attempt, fence: Fence(u64::MAX), node: NodeId(u64::MAX), what };
+        let encoded = raft_store::codec::encode(&Command::Report(report))?;
+        assert!(encoded.len() < 2 * limits::MAX_SPEC_BYTES, "{}", encoded.len());
         Ok(())
     }
 
