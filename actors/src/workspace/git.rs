@@ -1,14 +1,23 @@
-//! Runs git, hardened: no configuration but ours, no hooks, no prompts, an allow-list of protocols, a deadline, its own
-//! process group, and no credential on any command line.
+//! Runs git, hardened: no configuration but ours, no hooks, no prompts, an allow-list of protocols, a deadline, bounded
+//! output, its own process group, which ends as one, and no credential on any command line.
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::process::Command;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
 
 use super::CloneUrl;
+
+/// Most bytes that git may write to its standard output: commits, and workflow files, which are smaller.
+const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+/// Last bytes of its error output that are kept.
+const KEPT_ERROR_BYTES: usize = 16 * 1024;
+/// A server that sends less than a byte a second for so long is given up, in seconds.
+const SILENCE_SECONDS: u32 = 120;
 
 /// What can go wrong with sources.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +45,14 @@ pub enum Error {
         action: String,
         /// The limit.
         seconds: u64,
+    },
+    /// git said too much.
+    #[error("git {action} wrote more than {limit} bytes; the repository has too much of what was asked for")]
+    TooMuchOutput {
+        /// The subcommand.
+        action: String,
+        /// The limit.
+        limit: usize,
     },
     /// A ref or commit that is not acceptable.
     #[error(
@@ -95,19 +112,20 @@ impl<'a> Git<'a> {
             .current_dir(self.dir)
             .env_clear()
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .process_group(0);
         for (key, value) in self.environment() {
             command.env(key, value);
         }
-        let output = tokio::time::timeout(self.deadline, command.output())
-            .await
-            .map_err(|_| Error::TimedOut { action: action.clone(), seconds: self.deadline.as_secs() })?
-            .map_err(|source| Error::Io { action: action.clone(), source })?;
-        if output.status.success() {
-            return Ok(output.stdout);
+        let ended = tokio::time::timeout(self.deadline, end(&mut command, &action)).await;
+        let (status, stdout, stderr) = ended
+            .map_err(|_| Error::TimedOut { action: action.clone(), seconds: self.deadline.as_secs() })??;
+        if status.success() {
+            return Ok(stdout);
         }
-        Err(Error::Failed { action, stderr: self.readable(&output.stderr) })
+        Err(Error::Failed { action, stderr: self.readable(&stderr) })
     }
 
     fn environment(&self) -> Vec<(String, String)> {
@@ -119,6 +137,8 @@ impl<'a> Git<'a> {
             ("gc.auto", "0".to_owned()),
             ("maintenance.auto", "false".to_owned()),
             ("http.followRedirects", "initial".to_owned()),
+            ("http.lowSpeedLimit", "1".to_owned()),
+            ("http.lowSpeedTime", SILENCE_SECONDS.to_string()),
             ("submodule.recurse", "false".to_owned()),
             ("transfer.fsckObjects", "true".to_owned()),
             ("advice.detachedHead", "false".to_owned()),
@@ -165,14 +185,138 @@ impl<'a> Git<'a> {
     }
 }
 
+/// git and whatever it started (the program that talks to the server): all of it ends when nobody waits for it any more.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // None when git was waited for: its number may be another's by now.
+        let Some(group) = self.0.id().and_then(|id| Pid::from_raw(id as i32)) else { return };
+        if let Err(error) = kill_process_group(group, Signal::KILL) {
+            tracing::warn!(%error, "git cannot be killed");
+        }
+    }
+}
+
+/// Runs it to its end: how it ended, its output, and the end of its error output.
+async fn end(command: &mut Command, action: &str) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Error> {
+    let io = |source| Error::Io { action: action.to_owned(), source };
+    let mut group = Group(command.spawn().map_err(io)?);
+    let (stdout, stderr) = (group.0.stdout.take(), group.0.stderr.take());
+    // To their ends before git is waited for: whoever holds them open longer than git is of the group, and is killed with it.
+    let (stdout, stderr) = tokio::try_join!(whole(stdout, action), last(stderr, action))?;
+    Ok((group.0.wait().await.map_err(io)?, stdout, stderr))
+}
+
+async fn whole(from: Option<impl AsyncRead + Unpin>, action: &str) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        let read = from.take(MAX_OUTPUT_BYTES as u64 + 1).read_to_end(&mut bytes).await;
+        read.map_err(|source| Error::Io { action: action.to_owned(), source })?;
+    }
+    if bytes.len() > MAX_OUTPUT_BYTES {
+        return Err(Error::TooMuchOutput { action: action.to_owned(), limit: MAX_OUTPUT_BYTES });
+    }
+    Ok(bytes)
+}
+
+async fn last(from: Option<impl AsyncRead + Unpin>, action: &str) -> Result<Vec<u8>, Error> {
+    let (mut kept, mut buffer) = (Vec::new(), vec![0; KEPT_ERROR_BYTES]);
+    let Some(mut from) = from else { return Ok(kept) };
+    loop {
+        let read = from.read(&mut buffer).await;
+        let read = read.map_err(|source| Error::Io { action: action.to_owned(), source })?;
+        if read == 0 {
+            return Ok(kept);
+        }
+        kept.extend_from_slice(&buffer[..read]);
+        kept.drain(..kept.len().saturating_sub(KEPT_ERROR_BYTES));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    use tokio::net::TcpListener;
+
+    type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+    /// Longer than any test waits for anything.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Processes that have this in their command line.
+    fn running(mark: &str) -> Result<usize> {
+        let mut found = 0;
+        for entry in fs::read_dir("/proc")? {
+            let line = fs::read(entry?.path().join("cmdline")).unwrap_or_default();
+            found += usize::from(String::from_utf8_lossy(&line).contains(mark));
+        }
+        Ok(found)
+    }
+
+    async fn gone(mark: &str) -> Result {
+        let gone = async {
+            while running(mark)? > 0 {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, gone).await?
+    }
+
+    /// A server that takes connections and never answers.
+    async fn silent() -> Result<(String, TcpListener)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Ok((format!("http://127.0.0.1:{}/silent", listener.local_addr()?.port()), listener))
+    }
+
+    #[tokio::test]
+    async fn git_and_its_children_are_gone_when_the_time_is_up() -> Result {
+        let dir = tempfile::tempdir()?;
+        let (url, _listener) = silent().await?;
+        let git = Git::new(dir.path(), Duration::from_secs(1));
+        let error = git.run(&["ls-remote", "--end-of-options", &url]).await.unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        gone(&url).await
+    }
+
+    #[tokio::test]
+    async fn git_and_its_children_are_gone_when_nobody_waits_any_more() -> Result {
+        let dir = tempfile::tempdir()?;
+        let (url, listener) = silent().await?;
+        let (path, mut waiting) = (dir.path().to_owned(), tokio::task::JoinSet::new());
+        let asked = url.clone();
+        waiting.spawn(async move {
+            Git::new(&path, PATIENCE).run(&["ls-remote", "--end-of-options", &asked]).await.is_ok()
+        });
+        let _open = tokio::time::timeout(PATIENCE, listener.accept()).await??;
+        assert!(running(&url)? >= 2, "git and what talks to the server");
+        waiting.shutdown().await;
+        gone(&url).await
+    }
+
+    #[tokio::test]
+    async fn output_is_bounded_and_of_errors_the_end_is_kept() -> Result {
+        let dir = tempfile::tempdir()?;
+        fs::write(dir.path().join("large"), vec![b'x'; MAX_OUTPUT_BYTES + 1])?;
+        let git = Git::new(dir.path(), PATIENCE);
+        git.run(&["init", "--quiet", "."]).await?;
+        let object = String::from_utf8(git.run(&["hash-object", "-w", "large"]).await?)?;
+        let error = git.run(&["cat-file", "blob", object.trim()]).await.unwrap_err();
+        assert!(matches!(&error, Error::TooMuchOutput { limit: MAX_OUTPUT_BYTES, .. }), "{error}");
+        let long = format!("{}the end", "x".repeat(2 * KEPT_ERROR_BYTES));
+        let error = git.run(&["rev-parse", "--verify", &long]).await.unwrap_err();
+        assert!(matches!(&error, Error::Failed { stderr, .. } if stderr.chars().count() <= 2000), "{error}");
+        let kept = last(Some(long.as_bytes()), "x").await?;
+        assert!(kept.len() == KEPT_ERROR_BYTES && kept.ends_with(b"the end"));
+        Ok(())
+    }
 
     /// The URL's own checks come first; this is the second fence, should a URL be found that they let through.
     #[tokio::test]
-    async fn git_itself_refuses_what_runs_commands_or_reads_this_machine()
-    -> Result<(), Box<dyn std::error::Error>> {
+    async fn git_itself_refuses_what_runs_commands_or_reads_this_machine() -> Result {
         let dir = tempfile::tempdir()?;
         let (git, marker) = (Git::new(dir.path(), Duration::from_secs(60)), dir.path().join("touched"));
         git.run(&["init", "-q", "--bare", "there"]).await?;
