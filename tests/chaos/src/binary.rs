@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// The crates that the binary is made from.
+const CRATES: [&str; 8] = ["domain", "workflow", "forge", "links", "init", "raft-store", "actors", "node"];
+
 /// `TROUPE_BIN`, or the binary beside this test's own, when it is as new as its sources.
 ///
 /// # Panics
@@ -18,7 +21,8 @@ pub fn troupe() -> PathBuf {
     let binary = profile.join("troupe");
     let built = modified(&binary)
         .unwrap_or_else(|| panic!("{} is not there; to do: cargo build -p node", binary.display()));
-    let newer = sources(&binary).into_iter().find(|source| modified(source).is_none_or(|at| at > built));
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let newer = CRATES.iter().find_map(|name| newer(&repository.join(name).join("src"), built));
     if let Some(source) = newer {
         panic!("{} is newer than {}; to do: cargo build -p node", source.display(), binary.display());
     }
@@ -29,12 +33,14 @@ fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
-/// What cargo says that the binary is made from: `BINARY: SOURCE SOURCE...`, with blanks escaped. Directories are left out:
-/// they change when an editor writes beside a file.
-fn sources(binary: &Path) -> Vec<PathBuf> {
-    let list = fs::read_to_string(binary.with_extension("d")).expect("cargo writes troupe.d beside troupe");
-    let (_, sources) = list.split_once(": ").expect("a rule of make");
-    let marked = sources.trim().replace("\\ ", "\0");
-    let sources = marked.split(' ').map(|source| PathBuf::from(source.replace('\0', " ")));
-    sources.filter(|source| !source.is_dir()).collect()
+/// A file below a directory that was changed after the binary was built.
+fn newer(dir: &Path, built: SystemTime) -> Option<PathBuf> {
+    fs::read_dir(dir).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            newer(&path, built)
+        } else {
+            modified(&path).filter(|at| *at > built).map(|_| path)
+        }
+    })
 }
