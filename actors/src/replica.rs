@@ -24,6 +24,8 @@ pub trait Replica: Send + Sync + 'static {
     fn effects(&self) -> broadcast::Receiver<(LogIndex, Effect)>;
     /// Succeeds when a quorum confirms, after the call began, that this node leads.
     fn confirm(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
+    /// Waits until everything is applied here that was committed when the call began, as whoever leads confirms.
+    fn current(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
     /// Who leads, as it changes.
     fn leadership(&self) -> watch::Receiver<Leadership>;
 }
@@ -60,6 +62,10 @@ impl Replica for Store {
             self.linearizable().await?;
             if term() == Some(before) { Ok(()) } else { Err(ProposeError::Unavailable) }
         })
+    }
+
+    fn current(&self) -> BoxFuture<'_, Result<(), ProposeError>> {
+        Box::pin(async move { self.linearizable().await.map(drop) })
     }
 
     fn leadership(&self) -> watch::Receiver<Leadership> {

@@ -75,6 +75,12 @@ pub struct StartError {
 pub async fn start(parts: Parts) -> Result<Handle, StartError> {
     let Parts { replica, work, sources, wire, bulk, gateway, queue, runner, policy } = parts;
     let (node, of_handle) = (runner.facts.node, Arc::clone(&replica));
+    let blobs = runner.reaper.blobs.clone();
+    // Before anything is put in.
+    let removed = tokio::task::spawn_blocking(move || blobs.remove_temporaries()).await;
+    if !matches!(removed, Ok(Ok(()))) {
+        tracing::warn!(?removed, "what was left half-written among the blobs cannot be removed");
+    }
     let desk = Desk::default();
     let runners = Runners::new(Arc::clone(&replica), work, runner);
     let handler = handler(Arc::clone(&replica), desk.clone(), runners.clone());

@@ -4,19 +4,23 @@
 
 mod support;
 
+use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use actors::artifacts::Blobs;
 use actors::replica::{Leadership, NodeAddress};
 use actors::root::{self, Handle, Parts};
-use actors::runner::Sources;
+use actors::runner::work::Finished;
+use actors::runner::{Sources, reaper};
 use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
 use actors::{gateway, queue, runner};
 use domain::{
-    AttemptId, BootId, Capacity, Command, Condition, DeliveryId, DeliveryState, Event, EventKind, JobId,
-    JobState, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Reply, RepoId, Resources, RunId, SpecBytes,
+    Artifact, AttemptId, BootId, Capacity, Command, Condition, DeliveryId, DeliveryState, Event, EventKind,
+    Fence, JobId, JobState, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Reply, RepoId, Resources,
+    RunId, SpecBytes,
 };
 use support::{Bench, BenchWork, OneCopy};
 
@@ -52,6 +56,10 @@ fn parts(copy: &Arc<OneCopy>, bench: &Arc<Bench>, dir: &Path, boot: u64) -> Part
             heartbeat: Duration::from_millis(20),
             first_lease: Duration::from_secs(10),
             margin: Duration::from_millis(100),
+            reaper: reaper::Options {
+                every: Duration::from_millis(10),
+                ..reaper::Options::new(Blobs::new(dir.join("blobs")))
+            },
         },
         policy: Policy { backoff_min: Duration::from_millis(1), ..Policy::default() },
     }
@@ -207,6 +215,100 @@ async fn a_result_waits_on_disk_while_nothing_can_be_proposed() {
         }
     };
     tokio::time::timeout(support::PATIENCE, gone).await.unwrap();
+    node.shutdown().await;
+}
+
+/// What a file or directory is like that nobody touched for longer than the reaper waits.
+fn age(path: &Path) {
+    File::open(path).unwrap().set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
+}
+
+/// A log as an attempt leaves it.
+fn old_log(dir: &Path, attempt: AttemptId) -> std::path::PathBuf {
+    let path = dir.join(format!("attempts/{}-{}", attempt.job, attempt.number));
+    fs::create_dir_all(path.join("left/over")).unwrap();
+    fs::write(path.join("log"), "frames").unwrap();
+    age(&path.join("log"));
+    age(&path);
+    path
+}
+
+/// As many whole looks of the reaper as it takes that one of them began after this call.
+async fn looked_again(copy: &OneCopy) {
+    let mut asked = copy.asked.subscribe();
+    let times = *asked.borrow();
+    let looked = asked.wait_for(|now| *now >= times + 3);
+    tokio::time::timeout(support::PATIENCE, looked).await.unwrap().unwrap();
+}
+
+async fn until_gone(path: &Path) {
+    let gone = async {
+        while path.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_no_attempt_owns_is_removed_by_a_node_whose_state_is_recent() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    fs::create_dir(dir.path().join("blobs")).unwrap();
+    fs::write(dir.path().join("blobs/.tmphalf"), "half").unwrap();
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    assert!(!dir.path().join("blobs/.tmphalf").exists());
+    let blobs = Blobs::new(dir.path().join("blobs"));
+    let (size, digest) = blobs.put(&b"kept"[..]).unwrap();
+    let job = submit(&copy, 1);
+    until_state(&copy, job, JobState::Running).await;
+    let artifacts = vec![Artifact { path: "a".to_owned(), size, digest }];
+    let finished = Finished { artifacts, ..Finished::bare(Outcome::Succeeded, "") };
+    bench.begun.lock().unwrap()[&first(job)].1.send_replace(Some(finished));
+    until_state(&copy, job, JobState::Finished(Outcome::Succeeded)).await;
+    copy.cut_off.send_replace(true);
+    let named = [old_log(dir.path(), first(job)), blobs.path(&digest)];
+    age(&named[1]);
+    let unknown = first(JobId { run: RunId(99), index: 0 });
+    let nobodys = [old_log(dir.path(), unknown), blobs.path(&blobs.put(&b"nobody's"[..]).unwrap().1)];
+    age(&nobodys[1]);
+    let young = blobs.path(&blobs.put(&b"young"[..]).unwrap().1);
+    let other = dir.path().join("attempts/lost+found");
+    fs::create_dir(&other).unwrap();
+    age(&other);
+    looked_again(&copy).await;
+    assert!(nobodys.iter().all(|path| path.exists()), "what a node does not know may be still to come");
+    copy.cut_off.send_replace(false);
+    for path in &nobodys {
+        until_gone(path).await;
+    }
+    looked_again(&copy).await;
+    assert!(named.iter().chain([&young, &other]).all(|path| path.exists()), "{named:?} {young:?} {other:?}");
+    copy.apply(Command::ForgetRuns { runs: vec![job.run] });
+    for path in &named {
+        until_gone(path).await;
+    }
+    assert!(young.exists() && other.exists());
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_removed_at_an_attempts_end_is_removed_later() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let job = submit(&copy, 1);
+    until_state(&copy, job, JobState::Running).await;
+    let left = first(JobId { run: RunId(99), index: 0 });
+    bench.begun.lock().unwrap().insert(left, (Fence(1), tokio::sync::watch::channel(None).0));
+    let cleaned = async {
+        while !bench.cleaned.lock().unwrap().contains(&left) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, cleaned).await.unwrap();
+    looked_again(&copy).await;
+    assert!(!bench.cleaned.lock().unwrap().contains(&first(job)), "what runs stays");
+    bench.end(first(job), Outcome::Succeeded);
+    until_state(&copy, job, JobState::Finished(Outcome::Succeeded)).await;
     node.shutdown().await;
 }
 

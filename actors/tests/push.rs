@@ -86,6 +86,7 @@ async fn start(dir: &Path, docker: bool) -> Node {
         artifacts: Limits { files: 10, bytes: 1 << 20 },
     };
     let shelf = NodeShelf::new(logs.clone(), blobs.clone());
+    let reaper = runner::reaper::Options::new(blobs.clone());
     let work =
         Containers::new(options, Arc::clone(&copy) as _, executor, logs.clone(), blobs, mirrors.clone());
     let facts = NodeFacts {
@@ -112,6 +113,7 @@ async fn start(dir: &Path, docker: bool) -> Node {
             heartbeat: Duration::from_millis(20),
             first_lease: Duration::from_secs(10),
             margin: Duration::from_millis(100),
+            reaper,
         },
         policy: Policy::default(),
     })

@@ -7,6 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::artifacts::Blobs;
 use actors::root::{self, Parts};
 use actors::runner::Sources;
 use actors::supervisor::Policy;
@@ -84,6 +85,7 @@ async fn a_run_is_placed_and_finishes_through_consensus() {
             heartbeat: Duration::from_millis(100),
             first_lease: Duration::from_secs(10),
             margin: Duration::from_secs(1),
+            reaper: runner::reaper::Options::new(Blobs::new(dir.path().join("blobs"))),
         },
         policy: Policy::default(),
     })

@@ -10,7 +10,7 @@ use actors::attempt::{self, Containers};
 use actors::executor::{DockerExecutor, Executor, FakeExecutor};
 use actors::logs::LogStore;
 use actors::root::{self, Handle, Parts};
-use actors::runner::Sources;
+use actors::runner::{Sources, reaper};
 use actors::shelf::NodeShelf;
 use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
@@ -88,7 +88,7 @@ pub(crate) async fn start(
         blobs.clone(),
         mirrors.clone(),
     );
-    let shelf = Arc::new(NodeShelf::new(logs, blobs));
+    let shelf = Arc::new(NodeShelf::new(logs, blobs.clone()));
     let boot = BootId(rand::random());
     let lease = Duration::from_millis(config.leases.leader_ms);
     let facts = NodeFacts {
@@ -119,6 +119,7 @@ pub(crate) async fn start(
             heartbeat: heartbeat(config),
             first_lease: lease,
             margin: lease - Duration::from_millis(config.leases.node_ms),
+            reaper: reaper::Options::new(blobs),
         },
         policy: Policy::default(),
     })

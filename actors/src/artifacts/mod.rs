@@ -15,6 +15,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{FileType, OFlags};
 
 use crate::tree;
+pub(crate) use blobs::is_old;
 pub use blobs::{Blobs, Parts};
 
 /// What can go wrong with artifacts.

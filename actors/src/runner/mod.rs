@@ -6,6 +6,7 @@ pub mod environment;
 mod expander;
 mod heart;
 mod life;
+pub mod reaper;
 mod report;
 pub mod work;
 
@@ -49,6 +50,8 @@ pub struct Options {
     pub first_lease: Duration,
     /// This node gives its lease up so much earlier than the leader may.
     pub margin: Duration,
+    /// What is removed when no attempt owns it any more.
+    pub reaper: reaper::Options,
 }
 
 /// What the parts of the runner share.
@@ -78,6 +81,7 @@ enum Order {
     Start(AttemptId, Fence),
     Cancel(AttemptId, Fence),
     Expand(DeliveryId, Fence),
+    Clean(AttemptId, Fence),
 }
 
 /// Gives orders to this node's runner supervisor. Clones share it.
@@ -171,6 +175,7 @@ impl Runners {
     #[must_use]
     pub fn children(&self, gateway: &Gateway, sources: &Sources) -> Vec<Child> {
         let (heart, runners) = ((self.clone(), gateway.clone()), (self.clone(), sources.clone()));
+        let of_reaper = self.clone();
         vec![
             Child::task("heart", move |stop| Box::pin(heart::run(heart.0.clone(), heart.1.clone(), stop))),
             Child::task("runners", move |stop| {
@@ -185,6 +190,7 @@ impl Runners {
                     result
                 })
             }),
+            Child::task("reaper", move |stop| Box::pin(reaper::run(of_reaper.clone(), stop))),
         ]
     }
 }
@@ -240,6 +246,7 @@ impl Keeper {
                     Some(Order::Start(attempt, fence)) => self.start(attempt, fence),
                     Some(Order::Cancel(attempt, fence)) => self.cancel(attempt, fence),
                     Some(Order::Expand(delivery, fence)) => self.expand(delivery, fence),
+                    Some(Order::Clean(attempt, fence)) => self.clean(attempt, fence),
                     None => return Ok(()),
                 },
                 Some(over) = self.lives.join_next() => {
@@ -350,6 +357,17 @@ impl Keeper {
         lock(&shared).insert(attempt, held);
         self.lives.spawn(async move {
             life::send(shared, end).await;
+            attempt
+        });
+    }
+
+    /// Removes what an attempt left that is over; it is held meanwhile, so that nothing begins in its place.
+    fn clean(&mut self, attempt: AttemptId, fence: Fence) {
+        let shared = self.runners.shared.clone();
+        let Some((held, _)) = self.hold(attempt, fence, true) else { return };
+        lock(&shared).insert(attempt, held);
+        self.lives.spawn(async move {
+            shared.work.clean(attempt, fence).await;
             attempt
         });
     }

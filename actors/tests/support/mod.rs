@@ -31,6 +31,8 @@ pub struct OneCopy {
     pub leadership: watch::Sender<Leadership>,
     /// While set, nothing can be proposed.
     pub cut_off: watch::Sender<bool>,
+    /// How often it was asked whether the state is recent.
+    pub asked: watch::Sender<u64>,
 }
 
 impl OneCopy {
@@ -42,6 +44,7 @@ impl OneCopy {
             effects: broadcast::channel(1024).0,
             leadership: watch::channel(leadership).0,
             cut_off: watch::channel(false).0,
+            asked: watch::channel(0).0,
         })
     }
 
@@ -107,6 +110,10 @@ impl Replica for OneCopy {
                 false => Ok(()),
             }
         })
+    }
+    fn current(&self) -> BoxFuture<'_, Result<(), ProposeError>> {
+        self.asked.send_modify(|times| *times += 1);
+        self.confirm()
     }
     fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.subscribe()
