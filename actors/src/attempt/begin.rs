@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::Outcome;
 
+use super::accept::accept;
 use super::host::OBJECTS;
 use super::life::{Life, RETRY};
 use super::plan;
@@ -42,6 +43,8 @@ impl Life {
             let why = format!("the image {image} was not had within the job's limit of {limit:?}");
             Err(NoStart::Ended(Outcome::TimedOut, why))
         })?;
+        let accepted = self.unless_ended(accept(&self.parts, self.task.attempt, self.task.fence)).await?;
+        accepted.map_err(|why| NoStart::Ended(Outcome::Lost, why))?;
         let spec = self.container();
         self.exposed = true;
         self.patiently(|| parts.executor.start(spec.clone())).await

@@ -4,6 +4,7 @@
 //! writes), `workspace/`, `log`, and while a checkout is under way `staging/`. Only `log` outlives the attempt.
 //! Must not know placements, leases or how results are reported.
 
+mod accept;
 mod begin;
 mod control;
 mod course;

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::unheld::Said;
 use crate::gateway::Request;
 use crate::metrics::{PLACED_SECONDS, QUEUED_SECONDS, RUN_SECONDS};
 
@@ -69,7 +70,7 @@ fn tell(
 /// Compares what nodes hold with what they are to hold.
 fn reconcile(shared: &Shared, calls: &mut JoinSet<(NodeId, AttemptId, bool)>, under: &mut Under) {
     let state = shared.replica.state();
-    for (node, held) in shared.leases.holdings() {
+    for Said { node, holdings: held, .. } in shared.leases.said() {
         let wanted: Vec<_> = state.holdings(node).collect();
         for (holding, cancel) in &wanted {
             let (attempt, fence) = (AttemptId { job: holding.job, number: holding.number }, holding.fence);

@@ -1,13 +1,14 @@
 //! Leases: who lives, in the leader's memory. A new leader grants every node a fresh one.
 //!
 //! Nothing is granted beyond what this leader knows to be its own time: a lease counts from the last moment at which a
-//! quorum confirmed that it leads. A later leader begins after that moment, so no node outlives its lease there.
+//! quorum confirmed that it leads. A later leader begins after that moment, so no node outlives its lease there. What has
+//! run out is not renewed any more: that the node is lost may be on its way into the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::{AttemptId, BootId, Command, Fence, Holding, JobState, NodeId};
+use domain::{BootId, Command, Holding, NodeId, Reply};
 use metrics::counter;
 use ractor::ActorProcessingErr;
 use tokio::sync::Notify;
@@ -15,13 +16,23 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::unheld::{Said, Unheld};
 use crate::metrics::NODES_LOST;
 
 struct Lease {
     boot: BootId,
     expires: Instant,
-    /// What the node said it holds; none before its first heartbeat in this term.
-    holdings: Option<Vec<Holding>>,
+    /// When the node was last heard and what it said it holds; none before its first heartbeat in this term.
+    said: Option<(Instant, Vec<Holding>)>,
+}
+
+/// Why a lease is not renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotRenewed {
+    /// It has run out: the node is about to be lost.
+    RunOut,
+    /// This node may not lead any more.
+    NotLeader,
 }
 
 /// The leases of one term.
@@ -40,9 +51,9 @@ struct Inner {
 }
 
 impl Leases {
-    /// To be made when this node has just become the leader, which is a confirmation.
-    pub(super) fn new(term: u64, lease: Duration) -> Self {
-        let inner = Inner { confirmed: Instant::now(), nodes: BTreeMap::new() };
+    /// `confirmed` is the begin of a confirmation that this node leads in this term.
+    pub(super) fn new(term: u64, lease: Duration, confirmed: Instant) -> Self {
+        let inner = Inner { confirmed, nodes: BTreeMap::new() };
         Self { term, lease, inner: Mutex::new(inner), changed: Notify::new() }
     }
 
@@ -50,57 +61,76 @@ impl Leases {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Renews; answers for how long from now. None when this node may not lead any more.
-    pub(super) fn renew(&self, node: NodeId, boot: BootId, holdings: Vec<Holding>) -> Option<Duration> {
+    /// Renews; answers for how long from now.
+    pub(super) fn renew(
+        &self,
+        node: NodeId,
+        boot: BootId,
+        holdings: Vec<Holding>,
+    ) -> Result<Duration, NotRenewed> {
         let mut inner = self.lock();
         let now = Instant::now();
-        let granted = self.lease.checked_sub(now.duration_since(inner.confirmed)).filter(|d| !d.is_zero())?;
+        if inner.nodes.get(&node).is_some_and(|lease| lease.boot == boot && lease.expires <= now) {
+            return Err(NotRenewed::RunOut);
+        }
+        let granted = self.lease.checked_sub(now.duration_since(inner.confirmed));
+        let granted = granted.filter(|left| !left.is_zero()).ok_or(NotRenewed::NotLeader)?;
         // On this side the lease lasts the full time from now: never shorter than on the node's.
-        let lease = Lease { boot, expires: now + self.lease, holdings: Some(holdings) };
+        let lease = Lease { boot, expires: now + self.lease, said: Some((now, holdings)) };
         inner.nodes.insert(node, lease);
         drop(inner);
         self.changed.notify_waiters();
-        Some(granted)
+        Ok(granted)
     }
 
     /// Nodes heard of in this term whose lease holds.
     pub(super) fn live(&self) -> BTreeSet<NodeId> {
         let now = Instant::now();
-        let alive = |l: &Lease| l.expires > now && l.holdings.is_some();
+        let alive = |l: &Lease| l.expires > now && l.said.is_some();
         self.lock().nodes.iter().filter(|(_, l)| alive(l)).map(|(id, _)| *id).collect()
     }
 
-    /// What each node heard of says it holds.
-    pub(super) fn holdings(&self) -> Vec<(NodeId, Vec<Holding>)> {
-        let inner = self.lock();
-        inner.nodes.iter().filter_map(|(id, l)| Some((*id, l.holdings.clone()?))).collect()
+    /// What each node heard of said last.
+    pub(super) fn said(&self) -> Vec<Said> {
+        let said = |(node, lease): (&NodeId, &Lease)| {
+            let (heard, holdings) = lease.said.clone()?;
+            Some(Said { node: *node, boot: lease.boot, heard, holdings })
+        };
+        self.lock().nodes.iter().filter_map(said).collect()
     }
 
     fn confirm(&self, began: Instant) {
         self.lock().confirmed = began;
     }
 
-    /// Grants fresh leases to nodes without one; answers those whose lease has run out, and forgets them.
+    /// Grants fresh leases to nodes without one; answers those whose lease has run out.
     fn expire(&self, members: &[(NodeId, BootId)]) -> Vec<(NodeId, BootId)> {
         let now = Instant::now();
         let mut inner = self.lock();
         inner.nodes.retain(|id, lease| members.contains(&(*id, lease.boot)));
         let mut expired = Vec::new();
         for (id, boot) in members {
-            let fresh = || Lease { boot: *boot, expires: now + self.lease, holdings: None };
+            let fresh = || Lease { boot: *boot, expires: now + self.lease, said: None };
             if inner.nodes.entry(*id).or_insert_with(fresh).expires <= now {
                 expired.push((*id, *boot));
             }
         }
         expired
     }
+
+    /// The node is lost in this life: should it register again, it is a new matter.
+    fn forget(&self, node: NodeId, boot: BootId) {
+        let mut inner = self.lock();
+        if inner.nodes.get(&node).is_some_and(|lease| lease.boot == boot) {
+            inner.nodes.remove(&node);
+        }
+    }
 }
 
 pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), ActorProcessingErr> {
     let mut tick = tokio::time::interval(shared.options.reconcile);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Placements that their node does not hold, and since when.
-    let mut unheld: BTreeMap<(AttemptId, Fence), Instant> = BTreeMap::new();
+    let mut unheld = Unheld::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -128,7 +158,12 @@ async fn lose(shared: &Shared, stop: &CancellationToken) {
         tracing::warn!(%node, "the lease of a node has run out");
         let command = Command::LoseNode { node, boot };
         match stop.run_until_cancelled(shared.replica.propose(command)).await {
-            Some(Ok(_)) => counter!(NODES_LOST).increment(1),
+            // It has registered anew, or another leader was first.
+            Some(Ok(Reply::Refused(refusal))) => tracing::debug!(%node, %refusal, "not lost"),
+            Some(Ok(_)) => {
+                counter!(NODES_LOST).increment(1);
+                shared.leases.forget(node, boot);
+            }
             Some(Err(error)) => tracing::warn!(%node, %error, "cannot say that a node is lost; trying again"),
             None => return,
         }
@@ -136,30 +171,11 @@ async fn lose(shared: &Shared, stop: &CancellationToken) {
 }
 
 /// Takes placements back that their node does not hold in time.
-async fn take_back(
-    shared: &Shared,
-    unheld: &mut BTreeMap<(AttemptId, Fence), Instant>,
-    stop: &CancellationToken,
-) {
-    let state = shared.replica.state();
-    let now = Instant::now();
-    let mut still = BTreeMap::new();
-    for (node, held) in shared.leases.holdings() {
-        for (holding, _) in state.holdings(node) {
-            let placed = state.jobs.get(&holding.job).is_some_and(|job| job.state == JobState::Placed);
-            if placed && !held.contains(&holding) {
-                let key = (AttemptId { job: holding.job, number: holding.number }, holding.fence);
-                still.insert(key, unheld.get(&key).copied().unwrap_or(now));
-            }
-        }
-    }
-    *unheld = still;
-    for ((attempt, fence), since) in unheld.iter() {
-        if now.duration_since(*since) < shared.options.acknowledge {
-            continue;
-        }
-        let reason = format!("its node did not begin it within {:?}", shared.options.acknowledge);
-        let command = Command::Unplace { attempt: *attempt, fence: *fence, reason };
+async fn take_back(shared: &Shared, unheld: &mut Unheld, stop: &CancellationToken) {
+    let (state, acknowledge) = (shared.replica.state(), shared.options.acknowledge);
+    for (attempt, fence) in unheld.look(Instant::now(), acknowledge, &state, &shared.leases.said()) {
+        let reason = format!("its node did not begin it within {acknowledge:?}");
+        let command = Command::Unplace { attempt, fence, reason };
         match stop.run_until_cancelled(shared.replica.propose(command)).await {
             Some(Ok(reply)) => tracing::warn!(%attempt, ?reply, "a placement was not acknowledged"),
             Some(Err(error)) => {

@@ -10,6 +10,7 @@ mod expansions;
 mod leases;
 mod retention;
 mod scheduler;
+mod unheld;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,20 +19,21 @@ use std::time::Duration;
 use domain::{BootId, Holding, NodeId};
 use futures::future::BoxFuture;
 use ractor::ActorProcessingErr;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Answer, Gateway, Outcome, Rejection};
 use crate::replica::{Leadership, SharedReplica};
 use crate::supervisor::{Child, Policy, Supervisor};
 pub(crate) use expansions::pause as expansion_pause;
-use leases::Leases;
+use leases::{Leases, NotRenewed};
 
 /// How the queue behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How long a lease lasts. Nodes stop their containers earlier than that by a margin.
     pub lease: Duration,
-    /// A placement that its node does not hold by then is taken back.
+    /// A placement that its node, when it is heard of so long after, does not hold is taken back.
     pub acknowledge: Duration,
     /// How often the state is compared with what should be.
     pub reconcile: Duration,
@@ -86,7 +88,7 @@ impl Desk {
     /// Takes a heartbeat: renews the lease and remembers what the node holds.
     ///
     /// # Errors
-    /// [`Rejection::NotLeader`] or [`Rejection::NotRegistered`].
+    /// [`Rejection::NotLeader`], or [`Rejection::NotRegistered`] when the node is lost or about to be.
     pub fn heartbeat(
         &self,
         replica: &SharedReplica,
@@ -100,7 +102,10 @@ impl Desk {
         if !known {
             return Err(Rejection::NotRegistered);
         }
-        let granted = leases.renew(node, boot, holdings).ok_or(Rejection::NotLeader)?;
+        let granted = leases.renew(node, boot, holdings).map_err(|why| match why {
+            NotRenewed::RunOut => Rejection::NotRegistered,
+            NotRenewed::NotLeader => Rejection::NotLeader,
+        })?;
         Ok(Answer::Lease { granted_millis: granted.as_millis() as u64, term: leases.term })
     }
 
@@ -155,8 +160,17 @@ async fn lead(
             }
             continue;
         }
+        let same = |l: &Leadership| l.is_me && l.term == now.term;
+        let confirmed = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = leadership.wait_for(|l| !same(l)) => {
+                changed?;
+                continue;
+            }
+            confirmed = confirm(&replica, options.reconcile) => confirmed,
+        };
         tracing::info!(term = now.term, "this node leads: the queue is here");
-        let leases = Arc::new(Leases::new(now.term, options.lease));
+        let leases = Arc::new(Leases::new(now.term, options.lease, confirmed));
         let shared = Shared {
             replica: Arc::clone(&replica),
             gateway: gateway.clone(),
@@ -165,7 +179,6 @@ async fn lead(
         };
         let (queue, mut over) = Supervisor::start(policy.clone(), children(&shared)).await?;
         desk.set(Some(Arc::clone(&shared.leases)));
-        let same = |l: &Leadership| l.is_me && l.term == now.term;
         let ended = tokio::select! {
             () = stop.cancelled() => None,
             changed = leadership.wait_for(|l| !same(l)) => changed.err().map(|e| e.to_string()),
@@ -180,6 +193,19 @@ async fn lead(
             None if stop.is_cancelled() => return Ok(()),
             None => {}
         }
+    }
+}
+
+/// Waits for the first confirmation that this node leads; answers when it began. Before that the state here may lack what
+/// earlier leaders committed, and a later one may be there already: nothing may be granted, cancelled or taken back.
+async fn confirm(replica: &SharedReplica, pause: Duration) -> Instant {
+    loop {
+        let began = Instant::now();
+        match replica.confirm().await {
+            Ok(()) => return began,
+            Err(error) => tracing::debug!(%error, "leadership is not confirmed yet"),
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Registers this life of the node, then says to the leader again and again that it lives and what it holds.
 //!
-//! The lease counts from when a heartbeat was sent, less a margin: shorter than the leader counts it.
+//! The lease counts from when a heartbeat was sent, less a margin: shorter than the leader counts it. Whatever the leader
+//! grants, what the state here gives to others is ended at each beat.
 
 use std::time::Duration;
 
@@ -11,6 +12,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::Runners;
 use crate::gateway::{Answer, CallError, Gateway, Rejection, Request};
+use crate::replica::{Leadership, ProposeError};
+
+/// A heartbeat that brought no lease is sent again after so small a part of the usual pause.
+const SOONER: u32 = 8;
+
+/// What became of a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beat {
+    /// A lease, or nobody to ask.
+    Done,
+    /// No lease from this leader, or no longer from this leader.
+    Again,
+    /// This node has to register anew.
+    Unknown,
+}
 
 pub(super) async fn run(
     runners: Runners,
@@ -21,7 +37,7 @@ pub(super) async fn run(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leadership = runners.shared.replica.leadership();
     // Every life registers, even a restarted heart's: it is idempotent.
-    let mut registered = false;
+    let (mut registered, mut open) = (false, None);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -31,31 +47,41 @@ pub(super) async fn run(
         }
         let beat = async {
             if !registered {
-                registered = register(&runners).await;
+                registered = register(&runners, &mut open).await;
             }
-            if registered {
-                registered = beat(&runners, &gateway).await;
+            if !registered {
+                return Beat::Done;
             }
+            runners.let_go();
+            let beat = beat(&runners, &gateway).await;
+            registered = beat != Beat::Unknown;
+            beat
         };
-        if stop.run_until_cancelled(beat).await.is_none() {
-            return Ok(());
+        match stop.run_until_cancelled(beat).await {
+            None => return Ok(()),
+            Some(Beat::Done) => {}
+            Some(Beat::Again | Beat::Unknown) => {
+                tick.reset_after(runners.shared.options.heartbeat / SOONER);
+            }
         }
     }
 }
 
-/// Offers this node to the planner, once what runs attempts here answers.
-async fn register(runners: &Runners) -> bool {
+/// Offers this node to the planner, once what runs attempts here answers. `open` is when the first registration was sent
+/// of which it is not known whether it is in the state.
+async fn register(runners: &Runners, open: &mut Option<Instant>) -> bool {
     if let Err(error) = runners.shared.work.survivors().await {
         tracing::warn!(%error, "this node takes no jobs yet");
         return false;
     }
-    let (facts, sent) = (runners.shared.options.facts.clone(), Instant::now());
+    let (facts, sent) = (runners.shared.options.facts.clone(), open.unwrap_or_else(Instant::now));
     match runners.shared.replica.propose(Command::RegisterNode(facts)).await {
         Ok(Reply::Refused(refusal)) => {
             tracing::error!(%refusal, "this node is not accepted by the cluster");
             false
         }
         Ok(_) => {
+            *open = None;
             // The leader grants a lease to a life that it has not seen before, so only the first registration counts;
             // adopted attempts live on this one at first.
             let (options, first) = (&runners.shared.options, !*runners.shared.registered.borrow());
@@ -66,6 +92,9 @@ async fn register(runners: &Runners) -> bool {
             true
         }
         Err(error) => {
+            if error == ProposeError::Unknown {
+                *open = Some(sent);
+            }
             tracing::debug!(%error, "this node cannot register yet");
             false
         }
@@ -77,32 +106,38 @@ fn extend(runners: &Runners, deadline: Instant) {
     runners.shared.deadline.send_modify(|d| *d = Some(d.map_or(deadline, |d| d.max(deadline))));
 }
 
-/// False when this node has to register again.
-async fn beat(runners: &Runners, gateway: &Gateway) -> bool {
+/// One heartbeat to the leader of the moment; given up when that is no longer it.
+async fn beat(runners: &Runners, gateway: &Gateway) -> Beat {
     let shared = &runners.shared;
-    let leader = shared.replica.leadership().borrow().leader.as_ref().map(|(id, _)| NodeId(*id));
-    let Some(leader) = leader else { return true };
+    let mut leadership = shared.replica.leadership();
+    let now = |l: &Leadership| l.leader.as_ref().map(|(id, _)| NodeId(*id));
+    let leader = now(&leadership.borrow_and_update());
+    let Some(leader) = leader else { return Beat::Done };
     let (facts, holdings) = (&shared.options.facts, runners.holdings());
     let slots = usize::from(facts.capacity.slots).saturating_sub(holdings.len()) as u16;
     let sent = Instant::now();
     let request = Request::Heartbeat { node: facts.node, boot: facts.boot, holdings, slots };
-    match gateway.call(leader, request).await {
+    let answer = tokio::select! {
+        answer = gateway.call(leader, request) => answer,
+        _ = leadership.wait_for(|l| now(l) != Some(leader)) => return Beat::Again,
+    };
+    match answer {
         Ok(Answer::Lease { granted_millis, .. }) => {
             let lease = Duration::from_millis(granted_millis).saturating_sub(shared.options.margin);
             extend(runners, sent + lease);
-            true
+            Beat::Done
         }
         Ok(answer) => {
             tracing::warn!(?answer, "a heartbeat had a strange answer");
-            true
+            Beat::Done
         }
         Err(CallError::Rejected { rejection: Rejection::NotRegistered, .. }) => {
             tracing::warn!("the leader does not know this life of the node: registering again");
-            false
+            Beat::Unknown
         }
         Err(error) => {
             tracing::debug!(%leader, %error, "a heartbeat was not answered");
-            true
+            Beat::Again
         }
     }
 }

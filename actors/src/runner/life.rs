@@ -5,26 +5,27 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use domain::{AttemptId, AttemptReport, Fence, Outcome, Progress, Refusal};
+use domain::{AttemptId, AttemptReport, Fence, JobState, Outcome, Progress, Refusal};
 use futures::FutureExt;
 use metrics::counter;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::report::{Reported, forget, keep, report};
 use super::work::{Finished, Task, Told};
+use super::{Shared, present};
 use crate::metrics::ATTEMPTS;
 
 /// Runs and reports; answers when nothing of the attempt is left to do.
 pub(super) async fn live(shared: Shared, task: Task, told: watch::Receiver<Told>) {
-    let (attempt, fence) = (task.attempt, task.fence);
+    let (attempt, fence, kill) = (task.attempt, task.fence, task.kill.clone());
     let work = Arc::clone(&shared.work);
     // The call itself may panic, too, not only the future that it makes.
     let work = AssertUnwindSafe(async move { work.run(task).await }).catch_unwind();
     let finished = tokio::select! {
         finished = work => finished,
         // Ends only with the node's store; the work goes on by itself then.
-        never = tell(&shared, attempt, fence, told) => match never {},
+        never = tell(&shared, attempt, fence, told, &kill) => match never {},
     };
     let panicked = finished.is_err();
     let finished = finished.unwrap_or_else(|panic| {
@@ -106,19 +107,23 @@ fn in_place_of(end: AttemptReport, why: &str) -> AttemptReport {
     AttemptReport { what: Progress::Finished { outcome, reason, steps, artifacts, log_bytes }, ..end }
 }
 
-/// Tells the state of progress, the latest only; what comes while a proposal is under way is told together.
+/// Tells the state of progress, the latest only; what comes while a proposal is under way is told together. An attempt
+/// that the state refuses to hear of is no longer this node's, and is killed.
 async fn tell(
     shared: &Shared,
     attempt: AttemptId,
     fence: Fence,
     mut told: watch::Receiver<Told>,
+    kill: &CancellationToken,
 ) -> std::convert::Infallible {
     let node = shared.options.facts.node;
     let mut last = Told::default();
     loop {
         let now = told.borrow_and_update().clone();
         let mut news = Vec::new();
-        if let Some(at) = now.started_at.filter(|_| last.started_at.is_none()) {
+        // Work that asked before it began has said so already.
+        let known = || present(&shared.replica.state(), node, attempt, fence) == Some(JobState::Running);
+        if let Some(at) = now.started_at.filter(|_| last.started_at.is_none() && !known()) {
             news.push(Progress::Started { at });
         }
         if now.steps != last.steps {
@@ -126,9 +131,14 @@ async fn tell(
         }
         for what in news {
             let sent = report(&shared.replica, AttemptReport { attempt, fence, node, what }).await;
-            if sent != Reported::Applied {
-                tracing::debug!(%attempt, ?sent, "progress was not taken");
+            match sent {
+                Reported::Applied => continue,
+                // Too many steps, for one: its end will say so.
+                Reported::Refused(Refusal::Invalid { .. }) => {}
+                Reported::Refused(_) => kill.cancel(),
+                Reported::Unacceptable(_) | Reported::Stopped => {}
             }
+            tracing::debug!(%attempt, ?sent, "progress was not taken");
         }
         last = now;
         if told.changed().await.is_err() {

@@ -31,6 +31,7 @@ use crate::replica::SharedReplica;
 use crate::supervisor::Child;
 pub use expander::{ExpandFn, Sources};
 use life::SharedWork;
+pub(crate) use report::{Reported, report as report_until_known};
 use work::Finished;
 
 /// Orders that wait for the runner supervisor, at most.
@@ -158,6 +159,16 @@ impl Runners {
     /// As [`Runners::start`].
     pub async fn expand(&self, delivery: DeliveryId, fence: Fence) -> Reply {
         self.order(fence, Order::Expand(delivery, fence)).await
+    }
+
+    /// Ends at once what the state here no longer gives to this node, without waiting to be told.
+    fn let_go(&self) {
+        let (state, node) = (self.shared.replica.state(), self.shared.options.facts.node);
+        for (attempt, held) in lock(&self.shared).iter() {
+            if present(&state, node, *attempt, held.fence).is_none() {
+                held.kill.cancel();
+            }
+        }
     }
 
     /// A fence is a log index: once applied here, the state here knows what the order is about.

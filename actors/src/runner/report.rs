@@ -17,7 +17,7 @@ const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
 
 /// What became of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reported {
+pub(crate) enum Reported {
     /// In the state.
     Applied,
     /// Never to be: the attempt is over or another's.
@@ -30,7 +30,7 @@ pub(super) enum Reported {
 
 /// Proposes a report until it is applied or refused. A report that was applied without our knowing is applied again:
 /// reports are idempotent.
-pub(super) async fn report(replica: &SharedReplica, report: AttemptReport) -> Reported {
+pub(crate) async fn report(replica: &SharedReplica, report: AttemptReport) -> Reported {
     let mut pause = PAUSE_MIN;
     loop {
         match replica.propose(Command::Report(report.clone())).await {

@@ -20,7 +20,7 @@ use actors::runner::work::{Finished, Task, Told};
 use actors::workspace::Mirrors;
 use domain::{
     Action, AttemptId, BootId, Capacity, Command, Condition, DeliveryId, DeliveryState, Event, EventKind,
-    Fence, JobId, JobSpec, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId,
+    Fence, JobId, JobSpec, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, RepoId, Resources, RunId,
     Shell, SpecBytes, StepSpec,
 };
 use futures::StreamExt;
@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{OneCopy, PATIENCE};
 
+/// Of a rig's first attempt.
 pub const FENCE: Fence = Fence(3);
 /// Of output of one attempt, in bytes.
 const LOG_CAP: u64 = 1 << 30;
@@ -48,6 +49,7 @@ pub struct Rig {
     pub executor: Arc<dyn Executor>,
     pub work: Containers,
     pub attempt: AttemptId,
+    pub fence: Fence,
     grace: Duration,
 }
 
@@ -115,6 +117,26 @@ fn new_run(run: RunId, spec: &JobSpec) -> NewRun {
     NewRun { id: run, name: "x".into(), path: String::new(), jobs: vec![job], error: None }
 }
 
+fn facts(node: NodeId) -> NodeFacts {
+    NodeFacts {
+        node,
+        name: "n1".parse().unwrap(),
+        boot: BootId(1),
+        cluster_addr: "127.0.0.1:1".to_owned(),
+        http_addr: "127.0.0.1:2".to_owned(),
+        labels: Labels::default(),
+        capacity: Capacity { resources: Resources { cpu_millis: 1000, memory_mib: 1000 }, slots: 2 },
+        version: "test".to_owned(),
+    }
+}
+
+/// Gives the attempt to the node.
+fn place(copy: &OneCopy, attempt: AttemptId, node: NodeId) -> Fence {
+    let placement = Placement { job: attempt.job, number: attempt.number, node };
+    copy.apply(Command::Place { placements: vec![placement] });
+    domain_state(copy).attempts.get(&attempt).unwrap().fence
+}
+
 impl Rig {
     /// None, said aloud, where containers are not wanted.
     pub fn new(kind: Kind, number: u64, spec: &JobSpec) -> Option<Self> {
@@ -147,10 +169,13 @@ impl Rig {
             run: new_run(run, spec),
             max_open_jobs: 9,
         });
+        copy.apply(Command::RegisterNode(facts(node)));
+        let fence = place(&copy, attempt, node);
+        assert_eq!(fence, FENCE);
         let logs = LogStore::new(dir.path().join("attempts"), LOG_CAP);
         let grace = Duration::from_millis(300);
         let work = Self::work(dir.path(), node, &copy, &executor, &logs, grace);
-        Self { dir, node, copy, logs, executor, work, attempt, grace }
+        Self { dir, node, copy, logs, executor, work, attempt, fence, grace }
     }
 
     /// The attempt is now one of a run of this repository.
@@ -164,17 +189,6 @@ impl Rig {
             sender: "ada".to_owned(),
             title: "change".to_owned(),
         };
-        let facts = NodeFacts {
-            node: self.node,
-            name: "n1".parse().unwrap(),
-            boot: BootId(1),
-            cluster_addr: "127.0.0.1:1".to_owned(),
-            http_addr: "127.0.0.1:2".to_owned(),
-            labels: Labels::default(),
-            capacity: Capacity { resources: Resources { cpu_millis: 1000, memory_mib: 1000 }, slots: 1 },
-            version: "test".to_owned(),
-        };
-        self.copy.apply(Command::RegisterNode(facts));
         self.copy.apply(Command::PutRepo {
             id: repo,
             name: "team/demo".parse().unwrap(),
@@ -199,7 +213,7 @@ impl Rig {
         let runs = vec![new_run(run, spec)];
         self.copy.apply(Command::ExpandDelivery { delivery, fence, commit: "c".repeat(40), runs });
         self.attempt = AttemptId { job: JobId { run, index: 0 }, number: 1 };
-        assert!(domain_state(&self.copy).jobs.get(&self.attempt.job).is_some());
+        self.fence = place(&self.copy, self.attempt, self.node);
     }
 
     fn work(
@@ -247,7 +261,7 @@ impl Rig {
         let (cancel, kill) = (CancellationToken::new(), CancellationToken::new());
         let task = Task {
             attempt: self.attempt,
-            fence: FENCE,
+            fence: self.fence,
             slot: 0,
             adopted,
             cancel: cancel.clone(),
