@@ -7,8 +7,14 @@
 mod rig;
 mod support;
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::executor::{ContainerId, ContainerSpec, Error, Executor, Exit, FakeExecutor, Found};
 use actors::replica::Replica;
 use domain::{Command, JobState, Outcome, Reply};
+use futures::future::BoxFuture;
 use rig::{Kind, Rig, run, spec};
 
 #[tokio::test]
@@ -34,4 +40,41 @@ async fn a_placement_cannot_be_taken_back_once_its_container_may_run() {
     assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
     running.kill.cancel();
     running.end().await;
+}
+
+/// An engine on a machine that lacks something.
+struct Lacking(FakeExecutor);
+
+impl Executor for Lacking {
+    fn seen(&self, directory: &Path, inside: &str) -> PathBuf {
+        self.0.seen(directory, inside)
+    }
+    fn ensure_image(&self, image: &str) -> BoxFuture<'_, Result<(), Error>> {
+        self.0.ensure_image(image)
+    }
+    fn start(&self, _: ContainerSpec) -> BoxFuture<'_, Result<ContainerId, Error>> {
+        let lacking = Error::Machine { action: "create the network", why: "no more address pools".to_owned() };
+        Box::pin(std::future::ready(Err(lacking)))
+    }
+    fn wait(&self, id: &ContainerId) -> BoxFuture<'_, Result<Exit, Error>> {
+        self.0.wait(id)
+    }
+    fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        self.0.stop(id, grace)
+    }
+    fn remove(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        self.0.remove(id)
+    }
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, Error>> {
+        self.0.list()
+    }
+}
+
+#[tokio::test]
+async fn what_a_machine_lacks_loses_the_attempt_and_does_not_fail_the_job() {
+    let steps = spec(vec![run("true")]);
+    let rig = Rig::on(43, &steps, |_, init| Arc::new(Lacking(FakeExecutor::new(init))));
+    let finished = rig.finish().await;
+    assert_eq!(finished.outcome, Outcome::Lost, "{finished:?}");
+    assert!(finished.reason.contains("no more address pools"), "{}", finished.reason);
 }

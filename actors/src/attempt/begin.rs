@@ -136,7 +136,7 @@ impl Life {
                     tracing::warn!(attempt = %self.task.attempt, %error, "an attempt waits for its executor");
                     self.unless_ended(tokio::time::sleep(RETRY)).await?;
                 }
-                Err(error @ (Error::Unreachable(_) | Error::Gone(_))) => {
+                Err(error @ (Error::Unreachable(_) | Error::Machine { .. } | Error::Gone(_))) => {
                     return Err(NoStart::Ended(Outcome::Lost, error.to_string()));
                 }
                 // What the job asks for cannot be: no such image, or one that cannot be started.

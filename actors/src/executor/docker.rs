@@ -1,27 +1,49 @@
 //! Containers by the Docker engine, with defaults that a job cannot loosen. The only module that knows bollard.
 
+mod blame;
+mod images;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bollard::Docker;
 use bollard::errors::Error as Bollard;
 use bollard::models::{
     ContainerCreateBody, ContainerStateStatusEnum, ContainerSummaryStateEnum, HostConfig,
     HostConfigLogConfig, NetworkCreateRequest,
 };
 use bollard::query_parameters as query;
+use bollard::{API_DEFAULT_VERSION, Docker};
 use domain::{AttemptId, Fence, NodeId};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::Mutex;
 
+use self::blame::{of_question, of_start, status};
+use self::images::Images;
 use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState};
 
 const NODE: &str = "troupe.node";
 const ATTEMPT: &str = "troupe.attempt";
 const FENCE: &str = "troupe.fence";
+const SLOT: &str = "troupe.slot";
 const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"];
+
+/// How the engine is reached and how long it is waited for.
+#[derive(Debug, Clone)]
+pub struct DockerOptions {
+    /// Its socket; none for `DOCKER_HOST` or the default one.
+    pub socket: Option<PathBuf>,
+    /// For the beginning of an answer, whole seconds, at least one.
+    pub answer: Duration,
+    /// A pull of which nothing is heard for so long is given up.
+    pub pull_stall: Duration,
+}
+
+impl Default for DockerOptions {
+    fn default() -> Self {
+        Self { socket: None, answer: Duration::from_secs(120), pull_stall: Duration::from_secs(300) }
+    }
+}
 
 /// Runs attempts on the Docker engine of this machine.
 #[derive(Debug)]
@@ -29,8 +51,8 @@ pub struct DockerExecutor {
     docker: Docker,
     node: NodeId,
     init: PathBuf,
-    /// One pull at a time, so that attempts of one image do not pull it side by side.
-    pulling: Mutex<()>,
+    images: Images,
+    answer: Duration,
 }
 
 impl DockerExecutor {
@@ -39,27 +61,24 @@ impl DockerExecutor {
     /// # Errors
     /// [`Error::Unreachable`] when the address makes no sense. The engine is first asked later.
     pub fn connect(node: NodeId, init: PathBuf) -> Result<Self, Error> {
-        let docker = Docker::connect_with_defaults().map_err(|e| Error::Unreachable(e.to_string()))?;
-        Ok(Self { docker, node, init, pulling: Mutex::new(()) })
+        Self::connect_with(node, init, DockerOptions::default())
     }
 
-    async fn pull(&self, image: &str) -> Result<(), Error> {
-        let _one_at_a_time = self.pulling.lock().await;
-        match self.docker.inspect_image(image).await {
-            Ok(_) => return Ok(()),
-            Err(e) if status(&e) == Some(404) => {}
-            Err(e) => return Err(refused("inspect the image", e)),
-        }
-        // Without a tag the engine would pull every tag there is.
-        let name = image.rsplit('/').next().unwrap_or(image);
-        let tag = (!name.contains([':', '@'])).then(|| "latest".to_owned());
-        let options =
-            query::CreateImageOptions { from_image: Some(image.to_owned()), tag, ..Default::default() };
-        let mut progress = self.docker.create_image(Some(options), None, None);
-        while let Some(step) = progress.next().await {
-            step.map_err(|e| Error::ImageMissing { image: image.to_owned(), why: words(&e) })?;
-        }
-        Ok(())
+    /// As [`DockerExecutor::connect`], with options.
+    ///
+    /// # Errors
+    /// As [`DockerExecutor::connect`].
+    pub fn connect_with(node: NodeId, init: PathBuf, options: DockerOptions) -> Result<Self, Error> {
+        let DockerOptions { socket, answer, pull_stall } = options;
+        let docker = match &socket {
+            Some(path) => {
+                Docker::connect_with_unix(&path.to_string_lossy(), answer.as_secs(), API_DEFAULT_VERSION)
+            }
+            None => Docker::connect_with_defaults(),
+        };
+        let docker = docker.map_err(|e| Error::Unreachable(e.to_string()))?.with_timeout(answer);
+        let images = Images::new(docker.clone(), pull_stall);
+        Ok(Self { docker, node, init, images, answer })
     }
 
     async fn network(&self, slot: u16) -> Result<String, Error> {
@@ -67,7 +86,7 @@ impl DockerExecutor {
         match self.docker.inspect_network(&name, None).await {
             Ok(_) => return Ok(name),
             Err(e) if status(&e) == Some(404) => {}
-            Err(e) => return Err(refused("inspect the network", e)),
+            Err(e) => return Err(of_question("inspect the network", &e)),
         }
         let request = NetworkCreateRequest {
             name: name.clone(),
@@ -75,7 +94,8 @@ impl DockerExecutor {
             labels: Some(HashMap::from([(NODE.to_owned(), self.node.to_string())])),
             ..Default::default()
         };
-        self.docker.create_network(request).await.map_err(|e| refused("create the network", e))?;
+        let made = self.docker.create_network(request).await;
+        made.map_err(|e| of_start("create the network", &e))?;
         Ok(name)
     }
 
@@ -90,22 +110,37 @@ impl DockerExecutor {
             Err(e) if status(&e) == Some(409) => {
                 let found = self.all().await?;
                 let same = found.into_iter().find(|f| f.attempt == attempt && f.fence == fence);
-                let id = same.ok_or_else(|| refused("create the container", e))?.id;
+                let id = same.ok_or_else(|| of_start("create the container", &e))?.id;
                 if self.was_started(&id).await? {
                     return Ok(id);
                 }
                 id
             }
-            Err(e) => return Err(refused("create the container", e)),
+            Err(e) => return Err(of_start("create the container", &e)),
         };
-        self.docker.start_container(&id.0, None).await.map_err(|e| refused("start the container", e))?;
-        Ok(id)
+        match self.docker.start_container(&id.0, None).await {
+            Ok(()) => Ok(id),
+            Err(e) => {
+                if status(&e) == Some(404) {
+                    self.discard(&id).await;
+                }
+                Err(of_start("start the container", &e))
+            }
+        }
+    }
+
+    /// What it was made with is gone (its network was removed by someone): the next try makes it anew. Not by force: one
+    /// that runs after all is left.
+    async fn discard(&self, id: &ContainerId) {
+        if let Err(error) = self.docker.remove_container(&id.0, None).await {
+            tracing::debug!(id = id.0, %error, "a container that did not start cannot be removed");
+        }
     }
 
     /// One that was started may have ended: starting it again would run the attempt twice.
     async fn was_started(&self, id: &ContainerId) -> Result<bool, Error> {
         let seen = self.docker.inspect_container(&id.0, None).await;
-        let seen = seen.map_err(|e| refused("inspect the container", e))?;
+        let seen = seen.map_err(|e| of_question("inspect the container", &e))?;
         Ok(seen.state.and_then(|state| state.status) != Some(ContainerStateStatusEnum::CREATED))
     }
 
@@ -115,14 +150,14 @@ impl DockerExecutor {
             Some(Ok(end)) => (end.status_code, None),
             Some(Err(Bollard::DockerContainerWaitError { error, code })) => (code, Some(error)),
             Some(Err(e)) if status(&e) == Some(404) => return Err(Error::Gone(id)),
-            Some(Err(e)) => return Err(refused("wait for the container", e)),
+            Some(Err(e)) => return Err(of_question("wait for the container", &e)),
             None => return Err(Error::Unreachable("the wait for a container was cut off".into())),
         };
         let seen = self.docker.inspect_container(&id, None).await;
         let state = match seen {
             Ok(seen) => seen.state,
             Err(e) if status(&e) == Some(404) => None,
-            Err(e) => return Err(refused("inspect the container", e)),
+            Err(e) => return Err(of_question("inspect the container", &e)),
         };
         let oom_killed = state.and_then(|s| s.oom_killed).unwrap_or(false);
         Ok(Exit { code, oom_killed, error: error.filter(|e| !e.is_empty()) })
@@ -132,8 +167,8 @@ impl DockerExecutor {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{NODE}={}", self.node)])]);
         let options =
             query::ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
-        let all =
-            self.docker.list_containers(Some(options)).await.map_err(|e| refused("list containers", e))?;
+        let all = self.docker.list_containers(Some(options)).await;
+        let all = all.map_err(|e| of_question("list containers", &e))?;
         let found = all.into_iter().filter_map(|c| {
             let labels = c.labels?;
             let attempt = parse_attempt(labels.get(ATTEMPT)?)?;
@@ -143,7 +178,8 @@ impl DockerExecutor {
                 ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD => FoundState::Ended,
                 _ => FoundState::Running,
             };
-            Some(Found { id: ContainerId(c.id?), attempt, fence, state })
+            let slot = labels.get(SLOT).and_then(|slot| slot.parse().ok());
+            Some(Found { id: ContainerId(c.id?), attempt, fence, slot, state })
         });
         Ok(found.collect())
     }
@@ -156,7 +192,7 @@ impl Executor for DockerExecutor {
 
     fn ensure_image(&self, image: &str) -> BoxFuture<'_, Result<(), Error>> {
         let image = image.to_owned();
-        async move { self.pull(&image).await }.boxed()
+        async move { self.images.ensure(&image).await }.boxed()
     }
 
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<ContainerId, Error>> {
@@ -169,9 +205,13 @@ impl Executor for DockerExecutor {
 
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>> {
         let id = id.0.clone();
-        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        // Whole seconds for the engine: none of the grace is taken away.
+        let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
         let options = query::StopContainerOptions { t: Some(seconds), ..Default::default() };
-        async move { gone_is_fine(self.docker.stop_container(&id, Some(options)).await, "stop the container") }.boxed()
+        // The answer comes when it has ended.
+        let docker = self.docker.clone().with_timeout(self.answer.saturating_add(grace));
+        async move { gone_is_fine(docker.stop_container(&id, Some(options)).await, "stop the container") }
+            .boxed()
     }
 
     fn remove(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
@@ -215,8 +255,12 @@ fn body(spec: ContainerSpec, init: &Path, network: String) -> Result<ContainerCr
         network_mode: Some(network),
         ..Default::default()
     };
-    let labels =
-        [(NODE, spec.node.to_string()), (ATTEMPT, spec.attempt.to_string()), (FENCE, spec.fence.to_string())];
+    let labels = [
+        (NODE, spec.node.to_string()),
+        (ATTEMPT, spec.attempt.to_string()),
+        (FENCE, spec.fence.to_string()),
+        (SLOT, spec.slot.to_string()),
+    ];
     Ok(ContainerCreateBody {
         image: Some(spec.image),
         entrypoint: Some(vec!["/troupe-init".into()]),
@@ -245,31 +289,9 @@ fn parse_attempt(text: &str) -> Option<AttemptId> {
     Some(AttemptId { job: job.parse().ok()?, number: number.parse().ok()? })
 }
 
-fn status(error: &Bollard) -> Option<u16> {
-    match error {
-        Bollard::DockerResponseServerError { status_code, .. } => Some(*status_code),
-        _ => None,
-    }
-}
-
-fn words(error: &Bollard) -> String {
-    match error {
-        Bollard::DockerResponseServerError { message, .. } => message.clone(),
-        Bollard::DockerStreamError { error } => error.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn refused(action: &'static str, error: Bollard) -> Error {
-    match status(&error) {
-        Some(_) => Error::Refused { action, why: words(&error) },
-        None => Error::Unreachable(words(&error)),
-    }
-}
-
 fn gone_is_fine(done: Result<(), Bollard>, action: &'static str) -> Result<(), Error> {
     match done {
-        Err(e) if status(&e) != Some(404) => Err(refused(action, e)),
+        Err(e) if status(&e) != Some(404) => Err(of_question(action, &e)),
         _ => Ok(()),
     }
 }

@@ -146,6 +146,7 @@ impl Executor for FakeExecutor {
             id: ContainerId(id.clone()),
             attempt: process.attempt,
             fence: process.fence,
+            slot: None,
             state: state(process),
         });
         let found = found.collect();

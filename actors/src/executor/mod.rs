@@ -10,7 +10,7 @@ use std::time::Duration;
 use domain::{AttemptId, Fence, NodeId, Resources};
 use futures::future::BoxFuture;
 
-pub use docker::DockerExecutor;
+pub use docker::{DockerExecutor, DockerOptions};
 pub use fake::FakeExecutor;
 
 /// A container, as its executor names it.
@@ -53,6 +53,8 @@ pub struct Found {
     pub attempt: AttemptId,
     /// Under which fence.
     pub fence: Fence,
+    /// Its slot, by which it has its network; none where slots mean nothing.
+    pub slot: Option<u16>,
     /// Where it stands.
     pub state: FoundState,
 }
@@ -90,13 +92,23 @@ pub enum Error {
         /// The daemon's words.
         why: String,
     },
-    /// The daemon does not answer.
-    #[error("the Docker daemon does not answer: {0}; check that it runs")]
+    /// The daemon does not answer, or with an error of its own. Worth another try.
+    #[error("the Docker daemon does not serve this node: {0}; check that it runs and is well")]
     Unreachable(String),
+    /// This machine lacks something, through no fault of the job: another may have it.
+    #[error(
+        "the Docker daemon of this node cannot {action}: {why}; see docs/operations.md for what a node needs"
+    )]
+    Machine {
+        /// What was tried.
+        action: &'static str,
+        /// Its words.
+        why: String,
+    },
     /// There is no such container any more.
     #[error("the container {0} is gone")]
     Gone(String),
-    /// The daemon refused.
+    /// The daemon refused what the job or its image asks for.
     #[error("the Docker daemon refused to {action}: {why}")]
     Refused {
         /// What was tried.
