@@ -53,7 +53,8 @@ impl Executor for Lacking {
         self.0.ensure_image(image)
     }
     fn start(&self, _: ContainerSpec) -> BoxFuture<'_, Result<ContainerId, Error>> {
-        let lacking = Error::Machine { action: "create the network", why: "no more address pools".to_owned() };
+        let lacking =
+            Error::Machine { action: "create the network", why: "no more address pools".to_owned() };
         Box::pin(std::future::ready(Err(lacking)))
     }
     fn wait(&self, id: &ContainerId) -> BoxFuture<'_, Result<Exit, Error>> {

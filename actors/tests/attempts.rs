@@ -8,12 +8,13 @@ mod rig;
 mod support;
 
 use actors::executor::FoundState;
-use actors::runner::work::Work;
+use actors::runner::work::{Survivor, Work};
 use domain::{Condition, JobSpec, Outcome};
 use rig::{FENCE, Kind, Rig, codes, run, spec};
 use support::PATIENCE;
 
 async fn steps_run(kind: Kind, number: u64) {
+    let slot = matches!(kind, Kind::Containers).then_some(0);
     let steps = vec![
         run("echo one; mkdir out; echo kept > out/file"),
         run("echo two >&2; exit 4"),
@@ -32,7 +33,8 @@ async fn steps_run(kind: Kind, number: u64) {
     assert_eq!(finished.log_bytes, 8);
     let kept: Vec<_> = finished.artifacts.iter().map(|a| (a.path.as_str(), a.size)).collect();
     assert_eq!(kept, [("out/file", 5)]);
-    assert_eq!(rig.work.survivors().await.unwrap(), [(rig.attempt, FENCE)]);
+    let left = Survivor { attempt: rig.attempt, fence: FENCE, slot };
+    assert_eq!(rig.work.survivors().await.unwrap(), [left]);
     rig.work.clean(rig.attempt, FENCE).await;
     assert!(rig.containers().await.is_empty() && rig.work.survivors().await.unwrap().is_empty());
     assert!(!rig.file("workspace").exists() && !rig.file("control").exists());
@@ -85,7 +87,8 @@ async fn a_node_that_comes_back_adopts_the_container_and_its_log_goes_on() {
     assert_eq!(before.len(), 1, "{before:?}");
     drop(running);
     rig.restart();
-    assert_eq!(rig.work.survivors().await.unwrap(), [(rig.attempt, FENCE)]);
+    let left = Survivor { attempt: rig.attempt, fence: FENCE, slot: Some(0) };
+    assert_eq!(rig.work.survivors().await.unwrap(), [left]);
     let running = rig.begin(true);
     // More is written while nobody and while the new life reads.
     std::fs::write(rig.file("workspace/stop"), "").unwrap();

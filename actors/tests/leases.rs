@@ -13,7 +13,7 @@ use actors::gateway::{self, Answer, Rejection};
 use actors::queue;
 use actors::replica::{Leadership, ProposeError, Replica};
 use actors::root::{self, Handle, Parts};
-use actors::runner::work::{Finished, SurvivorsError, Task, Told, Work};
+use actors::runner::work::{Finished, Survivor, SurvivorsError, Task, Told, Work};
 use actors::runner::{self, Sources};
 use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
@@ -68,7 +68,7 @@ impl Work for MuteWork {
         })
     }
 
-    fn survivors(&self) -> BoxFuture<'_, Result<Vec<(AttemptId, Fence)>, SurvivorsError>> {
+    fn survivors(&self) -> BoxFuture<'_, Result<Vec<Survivor>, SurvivorsError>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 

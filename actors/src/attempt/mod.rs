@@ -29,7 +29,7 @@ use crate::artifacts::{Blobs, Limits};
 use crate::executor::{self, Executor, Found, FoundState};
 use crate::logs::LogStore;
 use crate::replica::SharedReplica;
-use crate::runner::work::{Finished, SurvivorsError, Task, Work};
+use crate::runner::work::{Finished, Survivor, SurvivorsError, Task, Work};
 use crate::workspace::Mirrors;
 
 /// How this node runs attempts.
@@ -99,7 +99,7 @@ impl Work for Containers {
         life::run(Arc::clone(&self.0), task).boxed()
     }
 
-    fn survivors(&self) -> BoxFuture<'_, Result<Vec<(AttemptId, Fence)>, SurvivorsError>> {
+    fn survivors(&self) -> BoxFuture<'_, Result<Vec<Survivor>, SurvivorsError>> {
         self.0.survivors().boxed()
     }
 
@@ -110,16 +110,18 @@ impl Work for Containers {
 
 impl Parts {
     /// Containers of this node, and directories that were prepared and never got one.
-    async fn survivors(&self) -> Result<Vec<(AttemptId, Fence)>, SurvivorsError> {
+    async fn survivors(&self) -> Result<Vec<Survivor>, SurvivorsError> {
         let failed = |why: String| SurvivorsError { why };
         let containers = self.executor.list().await.map_err(|e| failed(e.to_string()))?;
-        let mut found: Vec<_> = containers.into_iter().map(|c| (c.attempt, c.fence)).collect();
+        let of = |c: Found| Survivor { attempt: c.attempt, fence: c.fence, slot: c.slot };
+        let mut found: Vec<_> = containers.into_iter().map(of).collect();
         let root = self.options.attempts.clone();
         let prepared = tokio::task::spawn_blocking(move || control::prepared(&root)).await;
         let prepared = prepared.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
-        found.extend(prepared);
-        found.sort();
-        found.dedup();
+        found.extend(prepared.into_iter().map(|(attempt, fence)| Survivor { attempt, fence, slot: None }));
+        // Of the same attempt the one that has a slot.
+        found.sort_by_key(|s| (s.attempt, s.fence, s.slot.is_none()));
+        found.dedup_by_key(|s| (s.attempt, s.fence));
         Ok(found)
     }
 

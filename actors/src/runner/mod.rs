@@ -32,7 +32,7 @@ use crate::supervisor::Child;
 pub use expander::{ExpandFn, Sources};
 use life::SharedWork;
 pub(crate) use report::{Reported, report as report_until_known};
-use work::Finished;
+use work::{Finished, Survivor};
 
 /// Orders that wait for the runner supervisor, at most.
 const ORDERS: usize = 1024;
@@ -75,6 +75,15 @@ struct Held {
     slot: u16,
     cancel: CancellationToken,
     kill: CancellationToken,
+}
+
+/// Where an attempt that is taken up comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It begins now.
+    Now,
+    /// An earlier life of this node left it, in this slot.
+    Earlier(Option<u16>),
 }
 
 #[derive(Debug)]
@@ -279,21 +288,29 @@ impl Keeper {
         shared.registered.subscribe().wait_for(|registered| *registered).await?;
         let root = shared.options.attempts.clone();
         let results = tokio::task::spawn_blocking(move || report::kept(&root)).await??;
-        for result in results {
+        let mut survivors = shared.work.survivors().await?;
+        let slot_of = |result: &AttemptReport| {
+            let same = |s: &&Survivor| s.attempt == result.attempt && s.fence == result.fence;
+            survivors.iter().find(same).and_then(|s| s.slot)
+        };
+        let results: Vec<_> = results.into_iter().map(|result| (slot_of(&result), result)).collect();
+        for (slot, result) in results {
             tracing::info!(attempt = %result.attempt, "a result of an earlier life is reported");
-            self.resend(result);
+            self.resend(result, slot);
         }
         let state = shared.replica.state();
-        for (attempt, fence) in shared.work.survivors().await? {
+        // What has a slot keeps it: its network is there. The rest takes what is left.
+        survivors.sort_by_key(|survivor| survivor.slot.is_none());
+        for Survivor { attempt, fence, slot } in survivors {
             if lock(&shared).contains_key(&attempt) {
                 continue;
             }
             if present(&state, shared.options.facts.node, attempt, fence).is_some() {
-                tracing::info!(%attempt, "an attempt of an earlier life is adopted");
-                self.spawn(attempt, fence, true);
+                tracing::info!(%attempt, ?slot, "an attempt of an earlier life is adopted");
+                self.spawn(attempt, fence, Origin::Earlier(slot));
             } else {
                 tracing::info!(%attempt, %fence, "what is left of an attempt that is over is removed");
-                shared.work.clean(attempt, fence).await;
+                self.clean(attempt, fence, slot);
             }
         }
         Ok(())
@@ -316,16 +333,17 @@ impl Keeper {
             Some(_) if shared.deadline.borrow().is_none_or(|deadline| deadline <= Instant::now()) => {
                 tracing::warn!(%attempt, "not started: this node has no lease");
             }
-            Some(_) => self.spawn(attempt, fence, false),
+            Some(_) => self.spawn(attempt, fence, Origin::Now),
         }
     }
 
-    fn spawn(&mut self, attempt: AttemptId, fence: Fence, adopted: bool) {
+    fn spawn(&mut self, attempt: AttemptId, fence: Fence, origin: Origin) {
         let shared = self.runners.shared.clone();
-        let Some((held, slot)) = self.hold(attempt, fence, adopted) else {
+        let Some((held, slot)) = self.hold(attempt, fence, origin) else {
             tracing::warn!(%attempt, "not started: all slots are busy");
             return;
         };
+        let adopted = origin != Origin::Now;
         if !adopted {
             tracing::info!(%attempt, %fence, slot, "an attempt begins");
         }
@@ -337,39 +355,55 @@ impl Keeper {
         });
     }
 
-    fn hold(&self, attempt: AttemptId, fence: Fence, over: bool) -> Option<(Held, u16)> {
+    fn hold(&self, attempt: AttemptId, fence: Fence, origin: Origin) -> Option<(Held, u16)> {
         let held = lock(&self.runners.shared);
         if held.contains_key(&attempt) {
             return None;
         }
         let busy: BTreeSet<u16> = held.values().map(|h| h.slot).collect();
-        let slots = self.runners.shared.options.facts.capacity.slots;
-        // What ran already is adopted even when the node was given fewer slots since.
-        let last = if over { u16::MAX } else { slots };
-        let slot = (0..last).find(|slot| !busy.contains(slot))?;
+        let free = |slots: u16| (0..slots).find(|slot| !busy.contains(slot));
+        let slot = match origin {
+            Origin::Now => free(self.runners.shared.options.facts.capacity.slots)?,
+            Origin::Earlier(Some(slot)) => slot,
+            // What ran already is taken up even when the node was given fewer slots since.
+            Origin::Earlier(None) => free(u16::MAX)?,
+        };
         Some((Held { fence, slot, cancel: CancellationToken::new(), kill: CancellationToken::new() }, slot))
+    }
+
+    /// Holds an attempt while something is done about it that is no run.
+    fn settle<F>(
+        &mut self,
+        attempt: AttemptId,
+        fence: Fence,
+        slot: Option<u16>,
+        work: impl FnOnce(Shared) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let shared = self.runners.shared.clone();
+        let Some((held, _)) = self.hold(attempt, fence, Origin::Earlier(slot)) else { return };
+        lock(&shared).insert(attempt, held);
+        let work = work(shared);
+        self.lives.spawn(async move {
+            work.await;
+            attempt
+        });
     }
 
     /// Reports an end without a run.
     fn conclude(&mut self, attempt: AttemptId, fence: Fence, finished: Finished) {
-        let shared = self.runners.shared.clone();
-        let Some((held, _)) = self.hold(attempt, fence, true) else { return };
-        lock(&shared).insert(attempt, held);
-        self.lives.spawn(async move {
-            life::conclude(shared, attempt, fence, finished).await;
-            attempt
-        });
+        self.settle(attempt, fence, None, |shared| life::conclude(shared, attempt, fence, finished));
     }
 
-    fn resend(&mut self, end: AttemptReport) {
-        let shared = self.runners.shared.clone();
-        let attempt = end.attempt;
-        let Some((held, _)) = self.hold(attempt, end.fence, true) else { return };
-        lock(&shared).insert(attempt, held);
-        self.lives.spawn(async move {
-            life::send(shared, end).await;
-            attempt
-        });
+    fn resend(&mut self, end: AttemptReport, slot: Option<u16>) {
+        self.settle(end.attempt, end.fence, slot, |shared| life::send(shared, end));
+    }
+
+    /// Removes what is left, however long that takes; nothing else waits for it, and its slot stays taken.
+    fn clean(&mut self, attempt: AttemptId, fence: Fence, slot: Option<u16>) {
+        let clean = |shared: Shared| async move { shared.work.clean(attempt, fence).await };
+        self.settle(attempt, fence, slot, clean);
     }
 
     /// Removes what an attempt left that is over; it is held meanwhile, so that nothing begins in its place.

@@ -56,6 +56,17 @@ impl Finished {
     }
 }
 
+/// An attempt of which something is left from an earlier life of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Survivor {
+    /// Which.
+    pub attempt: AttemptId,
+    /// Under which fence.
+    pub fence: Fence,
+    /// The slot it occupies; none when it never got as far.
+    pub slot: Option<u16>,
+}
+
 /// Why what is left of earlier attempts cannot be told.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot list what earlier attempts left: {why}")]
@@ -68,8 +79,8 @@ pub struct SurvivorsError {
 pub trait Work: Send + Sync + 'static {
     /// From preparation to end; every failure is an end with its reason.
     fn run(&self, task: Task) -> BoxFuture<'static, Finished>;
-    /// Attempts of which something is left from an earlier life of this node, each with its fence.
-    fn survivors(&self) -> BoxFuture<'_, Result<Vec<(AttemptId, Fence)>, SurvivorsError>>;
+    /// What is left from earlier lives of this node, each attempt once.
+    fn survivors(&self) -> BoxFuture<'_, Result<Vec<Survivor>, SurvivorsError>>;
     /// Removes what an attempt used; its log stays.
     fn clean(&self, attempt: AttemptId, fence: Fence) -> BoxFuture<'_, ()>;
 }

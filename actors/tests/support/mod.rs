@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actors::replica::{Leadership, NodeAddress, ProposeError, Replica};
-use actors::runner::work::{Finished, SurvivorsError, Task, Told, Work};
+use actors::runner::work::{Finished, Survivor, SurvivorsError, Task, Told, Work};
 use domain::{
     AttemptId, ClusterState, Command, Effect, Entry, Fence, LogIndex, NodeId, Outcome, Reply, Timestamp,
 };
@@ -161,9 +161,14 @@ impl Work for BenchWork {
         })
     }
 
-    fn survivors(&self) -> BoxFuture<'_, Result<Vec<(AttemptId, Fence)>, SurvivorsError>> {
+    fn survivors(&self) -> BoxFuture<'_, Result<Vec<Survivor>, SurvivorsError>> {
         let begun = self.0.begun.lock().unwrap();
-        let found = begun.iter().map(|(id, (fence, _))| (*id, *fence)).collect();
+        let of = |(attempt, (fence, _)): (&AttemptId, &Begun)| Survivor {
+            attempt: *attempt,
+            fence: *fence,
+            slot: None,
+        };
+        let found = begun.iter().map(of).collect();
         Box::pin(std::future::ready(Ok(found)))
     }
 

@@ -20,8 +20,8 @@ use actors::runner::work::{Finished, Task, Told};
 use actors::workspace::Mirrors;
 use domain::{
     Action, AttemptId, BootId, Capacity, Command, Condition, DeliveryId, DeliveryState, Event, EventKind,
-    Fence, JobId, JobSpec, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, RepoId, Resources, RunId,
-    Shell, SpecBytes, StepSpec,
+    Fence, JobId, JobSpec, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, RepoId, Resources,
+    RunId, Shell, SpecBytes, StepSpec,
 };
 use futures::StreamExt;
 use tokio::sync::watch;
