@@ -185,3 +185,64 @@ async fn take_back(shared: &Shared, unheld: &mut Unheld, stop: &CancellationToke
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId(1);
+    const BOOT: BootId = BootId(5);
+    const LEASE: Duration = Duration::from_secs(600);
+
+    fn run_out(leases: &Leases) {
+        if let Some(lease) = leases.lock().nodes.get_mut(&NODE) {
+            lease.expires = Instant::now();
+        }
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_is_renewed_only_when_the_loss_is_in_the_state() {
+        let leases = Leases::new(1, LEASE, Instant::now());
+        assert!(leases.renew(NODE, BOOT, Vec::new()).is_ok());
+        assert_eq!(leases.live(), BTreeSet::from([NODE]));
+        assert_eq!(leases.expire(&[(NODE, BOOT)]), []);
+        run_out(&leases);
+        // A node that stood still comes back, with the loss on its way into the log.
+        assert_eq!(leases.renew(NODE, BOOT, Vec::new()), Err(NotRenewed::RunOut));
+        assert_eq!(leases.expire(&[(NODE, BOOT)]), [(NODE, BOOT)]);
+        assert_eq!(leases.renew(NODE, BOOT, Vec::new()), Err(NotRenewed::RunOut));
+        assert!(leases.live().is_empty());
+        leases.forget(NODE, BootId(4));
+        assert_eq!(leases.renew(NODE, BOOT, Vec::new()), Err(NotRenewed::RunOut));
+        leases.forget(NODE, BOOT);
+        assert!(leases.renew(NODE, BOOT, Vec::new()).is_ok());
+        // Another life is another matter.
+        run_out(&leases);
+        assert!(leases.renew(NODE, BootId(6), Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn a_node_never_heard_of_has_a_fresh_lease_and_is_not_live() {
+        let leases = Leases::new(1, LEASE, Instant::now());
+        assert_eq!(leases.expire(&[(NODE, BOOT)]), []);
+        assert!(leases.live().is_empty() && leases.said().is_empty());
+        run_out(&leases);
+        assert_eq!(leases.expire(&[(NODE, BOOT)]), [(NODE, BOOT)]);
+        // A later life has one of its own.
+        assert_eq!(leases.expire(&[(NODE, BootId(6))]), []);
+    }
+
+    #[test]
+    fn nothing_is_granted_beyond_what_a_quorum_confirmed() -> Result<(), &'static str> {
+        let ago = Duration::from_secs(1);
+        let confirmed = Instant::now().checked_sub(ago).ok_or("this machine has only just started")?;
+        // It has led for longer than a lease, and nobody has confirmed it since.
+        let leases = Leases::new(1, ago, confirmed);
+        assert_eq!(leases.renew(NODE, BOOT, Vec::new()), Err(NotRenewed::NotLeader));
+        leases.confirm(Instant::now() + LEASE);
+        assert!(leases.renew(NODE, BOOT, Vec::new()).is_ok());
+        let granted = Leases::new(1, LEASE, confirmed).renew(NODE, BOOT, Vec::new());
+        assert!(granted.is_ok_and(|granted| granted <= LEASE - ago), "{granted:?}");
+        Ok(())
+    }
+}
