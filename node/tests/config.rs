@@ -41,6 +41,7 @@ fn a_value_out_of_range_is_refused_by_name() {
         ("[http]\nlisten = \"nowhere\"", "http.listen"),
         ("[node]\nname = \"Not A Name\"", "node.name"),
         ("[leases]\nnode_ms = 40000", "leases.node_ms"),
+        ("[leases]\nnode_ms = 24001", "leases.node_ms"),
         ("[raft]\nelection_ms = 200", "raft.election_ms"),
         ("[http]\nmax_body_bytes = 1", "http.max_body_bytes"),
     ] {

@@ -118,11 +118,12 @@ impl Config {
                 "at least 3 times raft.heartbeat_ms is expected",
             );
         }
-        if self.leases.node_ms >= self.leases.leader_ms {
+        // The rest is for clocks that do not run alike and for the killing itself.
+        if self.leases.node_ms.saturating_mul(5) > self.leases.leader_ms.saturating_mul(4) {
             return invalid(
                 "leases.node_ms",
                 &self.leases.node_ms,
-                "less than leases.leader_ms is expected: a node must give up first",
+                "at most four fifths of leases.leader_ms is expected: a node must have given up before",
             );
         }
         Ok(())

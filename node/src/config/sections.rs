@@ -139,7 +139,7 @@ impl Default for Raft {
 pub struct Leases {
     /// Milliseconds after its last heartbeat when the leader counts a node as lost.
     pub leader_ms: u64,
-    /// Milliseconds without renewal when a node kills its own containers, 100 to 600000; less than `leader_ms`.
+    /// Milliseconds without renewal when a node kills its own containers, 100 to 600000; at most four fifths of `leader_ms`.
     pub node_ms: u64,
 }
 
