@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::artifacts::Blobs;
 use actors::root::{self, Parts};
 use actors::runner::work::{Finished, Survivor, SurvivorsError, Task, Work};
 use actors::runner::{self, Sources};
@@ -123,6 +124,7 @@ async fn adopted_attempts_keep_their_slots_and_nobody_else_gets_them() {
             heartbeat: Duration::from_millis(20),
             first_lease: Duration::from_secs(10),
             margin: Duration::from_millis(100),
+            reaper: runner::reaper::Options::new(Blobs::new(dir.path().join("blobs"))),
         },
         policy: Policy { backoff_min: Duration::from_millis(1), ..Policy::default() },
     })

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use actors::artifacts::Blobs;
 use actors::gateway::{self, Answer, Rejection};
 use actors::queue;
 use actors::replica::{Leadership, ProposeError, Replica};
@@ -101,6 +102,7 @@ fn parts(replica: Arc<dyn Replica>, mute: &Arc<Mute>, dir: &Path) -> Parts {
             heartbeat: Duration::from_millis(20),
             first_lease: Duration::from_secs(600),
             margin: Duration::from_secs(1),
+            reaper: runner::reaper::Options::new(Blobs::new(dir.join("blobs"))),
         },
         policy: Policy { backoff_min: Duration::from_millis(1), ..Policy::default() },
     }
@@ -203,6 +205,9 @@ impl Replica for Doubtful {
         self.asked.send_modify(|asked| *asked += 1);
         let sure = *self.sure.borrow();
         Box::pin(std::future::ready(sure.then_some(()).ok_or(ProposeError::Unavailable)))
+    }
+    fn current(&self) -> BoxFuture<'_, Result<(), ProposeError>> {
+        self.copy.current()
     }
     fn leadership(&self) -> watch::Receiver<Leadership> {
         self.copy.leadership()

@@ -91,7 +91,7 @@ enum Order {
     Start(AttemptId, Fence),
     Cancel(AttemptId, Fence),
     Expand(DeliveryId, Fence),
-    Clean(AttemptId, Fence),
+    Clean(Survivor),
 }
 
 /// Gives orders to this node's runner supervisor. Clones share it.
@@ -266,7 +266,7 @@ impl Keeper {
                     Some(Order::Start(attempt, fence)) => self.start(attempt, fence),
                     Some(Order::Cancel(attempt, fence)) => self.cancel(attempt, fence),
                     Some(Order::Expand(delivery, fence)) => self.expand(delivery, fence),
-                    Some(Order::Clean(attempt, fence)) => self.clean(attempt, fence),
+                    Some(Order::Clean(left)) => self.clean(left.attempt, left.fence, left.slot),
                     None => return Ok(()),
                 },
                 Some(over) = self.lives.join_next() => {
@@ -404,17 +404,6 @@ impl Keeper {
     fn clean(&mut self, attempt: AttemptId, fence: Fence, slot: Option<u16>) {
         let clean = |shared: Shared| async move { shared.work.clean(attempt, fence).await };
         self.settle(attempt, fence, slot, clean);
-    }
-
-    /// Removes what an attempt left that is over; it is held meanwhile, so that nothing begins in its place.
-    fn clean(&mut self, attempt: AttemptId, fence: Fence) {
-        let shared = self.runners.shared.clone();
-        let Some((held, _)) = self.hold(attempt, fence, true) else { return };
-        lock(&shared).insert(attempt, held);
-        self.lives.spawn(async move {
-            shared.work.clean(attempt, fence).await;
-            attempt
-        });
     }
 
     fn cancel(&mut self, attempt: AttemptId, fence: Fence) {

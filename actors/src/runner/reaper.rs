@@ -9,12 +9,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use domain::{AttemptId, ClusterState, Fence, Progress};
+use domain::{AttemptId, ClusterState, Progress};
 use ractor::ActorProcessingErr;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::work::SurvivorsError;
+use super::work::{Survivor, SurvivorsError};
 use super::{Order, Runners, lock, present, report};
 use crate::artifacts::{Blobs, is_old};
 use crate::replica::ProposeError;
@@ -90,7 +90,7 @@ async fn sweep(runners: &Runners) -> Result<(), Error> {
     let state = shared.replica.state();
     clean(runners, &state, &left);
     let keep: BTreeSet<AttemptId> =
-        lock(shared).keys().copied().chain(left.iter().map(|(attempt, _)| *attempt)).collect();
+        lock(shared).keys().copied().chain(left.iter().map(|left| left.attempt)).collect();
     found.logs.retain(|attempt| !keep.contains(attempt) && !state.attempts.contains(attempt));
     let options = std::sync::Arc::clone(&shared.options);
     blocking("remove what is left over", move || {
@@ -103,13 +103,14 @@ async fn sweep(runners: &Runners) -> Result<(), Error> {
 }
 
 /// Has what is left of attempts removed that are over: their runner may not run again, so it is asked to hold them meanwhile.
-fn clean(runners: &Runners, state: &ClusterState, left: &[(AttemptId, Fence)]) {
+fn clean(runners: &Runners, state: &ClusterState, left: &[Survivor]) {
     let shared = &runners.shared;
-    for (attempt, fence) in left {
+    for survivor in left {
+        let Survivor { attempt, fence, .. } = survivor;
         let over = present(state, shared.options.facts.node, *attempt, *fence).is_none();
         if over && !lock(shared).contains_key(attempt) {
             tracing::info!(%attempt, %fence, "what is left of an attempt that is over is removed");
-            if runners.orders.try_send(Order::Clean(*attempt, *fence)).is_err() {
+            if runners.orders.try_send(Order::Clean(*survivor)).is_err() {
                 tracing::debug!(%attempt, "there are too many orders; it waits for the next time");
             }
         }
