@@ -16,11 +16,11 @@ use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
 use actors::{gateway, queue};
 use domain::{
-    AttemptId, BootId, Capacity, Command, Condition, Fence, JobId, Labels, NewJob, NewRun, NodeFacts, NodeId,
-    Outcome, Placement, Reply, Resources, RunId, SpecBytes,
+    AttemptId, BootId, Capacity, Command, Fence, JobId, Labels, NodeFacts, NodeId, Outcome, Placement, Reply,
+    Resources, RunId,
 };
 use futures::future::BoxFuture;
-use support::{OneCopy, PATIENCE};
+use support::{OneCopy, PATIENCE, submit};
 use tokio::sync::watch;
 
 const ME: NodeId = NodeId(7);
@@ -36,30 +36,6 @@ fn facts(boot: u64) -> NodeFacts {
         capacity: Capacity { resources: Resources { cpu_millis: 4000, memory_mib: 4000 }, slots: 4 },
         version: "test".to_owned(),
     }
-}
-
-fn submit(copy: &OneCopy, id: u128) -> AttemptId {
-    let job = NewJob {
-        key: "job".to_owned(),
-        needs: Vec::new(),
-        condition: Condition::Success,
-        labels: Labels::default(),
-        resources: Resources { cpu_millis: 100, memory_mib: 10 },
-        priority: 0,
-        max_attempts: 3,
-        spec: SpecBytes(Arc::from([1u8])),
-    };
-    let id = RunId(id);
-    let run = NewRun { id, name: "x".to_owned(), path: String::new(), jobs: vec![job], error: None };
-    let command = Command::SubmitRun {
-        key: String::new(),
-        digest: [0; 32],
-        sender: "t".to_owned(),
-        run,
-        max_open_jobs: 100,
-    };
-    assert!(matches!(copy.apply(command), Reply::Run { .. }));
-    AttemptId { job: JobId { run: id, index: 0 }, number: 1 }
 }
 
 fn place(copy: &OneCopy, attempt: AttemptId) -> Fence {
@@ -93,11 +69,15 @@ impl Work for Slots {
     }
 }
 
+fn first(job: JobId) -> AttemptId {
+    AttemptId { job, number: 1 }
+}
+
 #[tokio::test]
 async fn adopted_attempts_keep_their_slots_and_nobody_else_gets_them() {
     let (copy, dir) = (OneCopy::led_by(ME), tempfile::tempdir().unwrap());
     copy.apply(Command::RegisterNode(facts(1)));
-    let (third, prepared) = (submit(&copy, 1), submit(&copy, 2));
+    let (third, prepared) = (first(submit(&copy, 1, &[])), first(submit(&copy, 2, &[])));
     let over = AttemptId { job: JobId { run: RunId(99), index: 0 }, number: 1 };
     let left = vec![
         Survivor { attempt: prepared, fence: place(&copy, prepared), slot: None },
@@ -130,7 +110,7 @@ async fn adopted_attempts_keep_their_slots_and_nobody_else_gets_them() {
     })
     .await
     .unwrap();
-    let new = submit(&copy, 3);
+    let new = first(submit(&copy, 3, &[]));
     let mut ran = work.ran.subscribe();
     let ran = ran.wait_for(|ran| ran.contains_key(&new));
     let ran = tokio::time::timeout(PATIENCE, ran).await.unwrap().unwrap().clone();

@@ -1,104 +1,20 @@
 //! The Docker executor with a real engine and the image that scripts/base-image.sh makes (bad-input rows 37, 40, 41).
 //! `TROUPE_NO_DOCKER=1` skips these tests, visibly; without an engine they fail.
 
-use std::collections::BTreeMap;
+#[path = "support/container.rs"]
+mod container;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use actors::executor::{ContainerSpec, DockerExecutor, Error, Executor, FoundState};
-use actors::init_binary;
+use actors::executor::{DockerOptions, Error, Executor, FoundState};
 use actors::logs::{Content, Frame, LogStore};
-use domain::{AttemptId, Fence, JobId, NodeId, Outcome, Resources, RunId};
-use init::wire::{Condition, Plan, Shell, Step, StepKind};
-
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-const IMAGE: &str = "troupe/busybox:local";
-
-/// One attempt's directories and its executor; what it made in the engine goes with it.
-struct Bench {
-    dir: tempfile::TempDir,
-    node: NodeId,
-    attempt: AttemptId,
-    executor: DockerExecutor,
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let label = format!("label=troupe.node={}", self.node);
-        for (list, remove) in [(["ps", "-aq"], ["rm", "-f"]), (["network", "ls"], ["network", "rm"])] {
-            let quiet = if list[0] == "network" { vec!["-q"] } else { vec![] };
-            let listed = Command::new("docker").args(list).args(quiet).args(["--filter", &label]).output();
-            let ids = listed.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
-            for id in ids.split_whitespace() {
-                let _ = Command::new("docker").args(remove).arg(id).output();
-            }
-        }
-    }
-}
+use container::{Bench, IMAGE, Result};
+use domain::{Fence, Outcome};
 
 impl Bench {
-    /// None, said aloud, when these tests are not wanted.
-    fn new(node: u64) -> Result<Option<Self>> {
-        if std::env::var_os("TROUPE_NO_DOCKER").is_some() {
-            println!("skipped: TROUPE_NO_DOCKER is set");
-            return Ok(None);
-        }
-        let dir = tempfile::tempdir()?;
-        // Ids of their own, so that runs of this test beside each other do not meet.
-        let node = NodeId(node << 32 | u64::from(std::process::id()));
-        let attempt = AttemptId { job: JobId { run: RunId(u128::from(node.0)), index: 0 }, number: 1 };
-        for sub in ["control", "workspace"] {
-            fs::create_dir(dir.path().join(sub))?;
-        }
-        let fifo = Command::new("mkfifo").arg(dir.path().join("control/control")).status()?;
-        assert!(fifo.success());
-        let executor = DockerExecutor::connect(node, init_binary::install(dir.path())?)?;
-        Ok(Some(Self { dir, node, attempt, executor }))
-    }
-
-    fn spec(&self, image: &str) -> ContainerSpec {
-        ContainerSpec {
-            attempt: self.attempt,
-            fence: Fence(7),
-            node: self.node,
-            image: image.to_owned(),
-            control_dir: self.dir.path().join("control"),
-            workspace: self.dir.path().join("workspace"),
-            read_only: Vec::new(),
-            env: BTreeMap::from([("GREETING".to_owned(), "hello $(x)".to_owned())]),
-            resources: Resources { cpu_millis: 500, memory_mib: 64 },
-            pids: 64,
-            slot: 0,
-        }
-    }
-
-    fn plan(&self, scripts: &[&str]) -> Result {
-        let step = |script: &&str| Step {
-            kind: StepKind::Run {
-                shell: Shell::Sh,
-                script: script.as_bytes().to_vec(),
-                cwd: "/workspace".to_owned(),
-            },
-            env: Vec::new(),
-            condition: Condition::Success,
-            timeout_ms: 0,
-            continue_on_error: false,
-        };
-        let steps = scripts.iter().map(step).collect();
-        let plan = Plan {
-            workspace: "/workspace".to_owned(),
-            timeout_ms: 60_000,
-            grace_ms: 500,
-            drain_ms: 200,
-            steps,
-        };
-        fs::write(self.dir.path().join("control/plan"), plan.encode())?;
-        Ok(())
-    }
-
     /// Everything that init wrote: the log's text, and the other frames.
     fn log(&self) -> Result<(String, Vec<Frame>)> {
         let logs = LogStore::new(self.dir.path().join("attempts"), 1_000_000);
@@ -139,10 +55,10 @@ fn outcome(events: &[Frame]) -> Option<Outcome> {
 
 #[tokio::test]
 async fn steps_run_in_order_and_their_log_and_exit_codes_are_kept() -> Result {
-    let Some(bench) = Bench::new(1)? else { return Ok(()) };
+    let Some(bench) = Bench::new(1, DockerOptions::default())? else { return Ok(()) };
     bench.executor.ensure_image(IMAGE).await?;
-    bench.plan(&["echo \"$GREETING\"; pwd; echo made > file", "cat file; exit 3", "echo never"])?;
-    let id = bench.executor.start(bench.spec(IMAGE)).await?;
+    bench.plan(&["echo \"$GREETING\"; pwd; echo made > file", "cat file; exit 3", "echo never"], 500)?;
+    let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     let exit = bench.executor.wait(&id).await?;
     assert_eq!((exit.code, exit.oom_killed), (1, false), "{exit:?}");
     let (text, events) = bench.log()?;
@@ -154,7 +70,7 @@ async fn steps_run_in_order_and_their_log_and_exit_codes_are_kept() -> Result {
     assert_eq!(codes.take(2).collect::<Vec<_>>(), [Some(0), Some(3)]);
     assert_eq!(outcome(&events), Some(Outcome::Failed));
     // The same attempt again finds what has ended, and does not run it twice.
-    assert_eq!(bench.executor.start(bench.spec(IMAGE)).await?, id);
+    assert_eq!(bench.executor.start(bench.spec(IMAGE, 0)).await?, id);
     let found = bench.executor.list().await?;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(
@@ -170,11 +86,11 @@ async fn steps_run_in_order_and_their_log_and_exit_codes_are_kept() -> Result {
 
 #[tokio::test]
 async fn a_container_has_the_safe_defaults_and_no_way_to_the_engine() -> Result {
-    let Some(bench) = Bench::new(2)? else { return Ok(()) };
+    let Some(bench) = Bench::new(2, DockerOptions::default())? else { return Ok(()) };
     bench.plan(&[
         "ls /var/run/docker.sock /run/docker.sock 2>/dev/null || true; id -u; grep CapEff /proc/self/status",
-    ])?;
-    let id = bench.executor.start(bench.spec(IMAGE)).await?;
+    ], 500)?;
+    let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     bench.executor.wait(&id).await?;
     let seen = bench.inspect(&id.0)?;
     let host = &seen["HostConfig"];
@@ -202,9 +118,9 @@ async fn a_container_has_the_safe_defaults_and_no_way_to_the_engine() -> Result 
 
 #[tokio::test]
 async fn a_step_that_ignores_the_request_to_end_is_killed() -> Result {
-    let Some(bench) = Bench::new(3)? else { return Ok(()) };
-    bench.plan(&["trap '' TERM; echo ready > ready; while true; do sleep 1; done"])?;
-    let id = bench.executor.start(bench.spec(IMAGE)).await?;
+    let Some(bench) = Bench::new(3, DockerOptions::default())? else { return Ok(()) };
+    bench.plan(&["trap '' TERM; echo ready > ready; while true; do sleep 1; done"], 500)?;
+    let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     let ready: PathBuf = bench.dir.path().join("workspace/ready");
     tokio::time::timeout(Duration::from_secs(60), async {
         while !ready.exists() {
@@ -222,7 +138,7 @@ async fn a_step_that_ignores_the_request_to_end_is_killed() -> Result {
 
 #[tokio::test]
 async fn an_image_that_cannot_be_had_is_said_with_the_engines_words() -> Result {
-    let Some(bench) = Bench::new(4)? else { return Ok(()) };
+    let Some(bench) = Bench::new(4, DockerOptions::default())? else { return Ok(()) };
     // Nothing listens there: a registry that is down.
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let image = format!("127.0.0.1:{port}/absent:1");
@@ -236,9 +152,9 @@ async fn an_image_that_cannot_be_had_is_said_with_the_engines_words() -> Result 
 
 #[tokio::test]
 async fn a_job_that_takes_more_memory_than_it_asked_for_is_killed_and_told_why() -> Result {
-    let Some(bench) = Bench::new(5)? else { return Ok(()) };
-    bench.plan(&["dd if=/dev/zero of=/dev/null bs=200M count=1"])?;
-    let id = bench.executor.start(bench.spec(IMAGE)).await?;
+    let Some(bench) = Bench::new(5, DockerOptions::default())? else { return Ok(()) };
+    bench.plan(&["dd if=/dev/zero of=/dev/null bs=200M count=1"], 500)?;
+    let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     bench.executor.wait(&id).await?;
     let (_, events) = bench.log()?;
     let signals = events.iter().filter_map(|event| match event.content {
@@ -289,7 +205,7 @@ const SPARC: &[u8] = b"\x7fELF\x01\x02\x01\0\0\0\0\0\0\0\0\0\0\x02\0\x02\0\0\0\x
 
 #[tokio::test]
 async fn an_image_in_which_nothing_runs_is_said_and_the_next_job_goes_on() -> Result {
-    let Some(bench) = Bench::new(6)? else { return Ok(()) };
+    let Some(bench) = Bench::new(6, DockerOptions::default())? else { return Ok(()) };
     let other = [SPARC, &[0; 4096]].concat();
     for (name, files, change, said) in [
         ("empty", &[][..], "ENV A=b", "No such file"),
@@ -297,8 +213,8 @@ async fn an_image_in_which_nothing_runs_is_said_and_the_next_job_goes_on() -> Re
     ] {
         let image = Image::import(name, files, change)?;
         bench.executor.ensure_image(&image.0).await?;
-        bench.plan(&["echo never"])?;
-        let id = bench.executor.start(bench.spec(&image.0)).await?;
+        bench.plan(&["echo never"], 500)?;
+        let id = bench.executor.start(bench.spec(&image.0, 0)).await?;
         bench.executor.wait(&id).await?;
         let (text, events) = bench.log()?;
         assert!(text.contains(said) && !text.contains("never\n"), "{name}: {text}");
@@ -311,13 +227,13 @@ async fn an_image_in_which_nothing_runs_is_said_and_the_next_job_goes_on() -> Re
     }
     // What the daemon itself refuses, in its words.
     let nobody = Image::import("nobody", &[], "USER nobody-here")?;
-    let refused = bench.executor.start(bench.spec(&nobody.0)).await.err().ok_or("it started")?;
+    let refused = bench.executor.start(bench.spec(&nobody.0, 0)).await.err().ok_or("it started")?;
     assert!(refused.to_string().contains("nobody-here"), "{refused}");
     for found in bench.executor.list().await? {
         bench.executor.remove(&found.id).await?;
     }
-    bench.plan(&["echo still here"])?;
-    let id = bench.executor.start(bench.spec(IMAGE)).await?;
+    bench.plan(&["echo still here"], 500)?;
+    let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     bench.executor.wait(&id).await?;
     assert_eq!(bench.log()?.0, "still here\n");
     Ok(())

@@ -19,11 +19,11 @@ use actors::runner::{self, Sources};
 use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
 use domain::{
-    AttemptId, BootId, Capacity, ClusterState, Command, Condition, Effect, Fence, JobId, JobState, LogIndex,
-    NewJob, NewRun, NodeFacts, NodeId, Outcome, Reply, Resources, RunId, SpecBytes, StepResult, Timestamp,
+    AttemptId, BootId, Capacity, ClusterState, Command, Effect, Fence, JobId, JobState, LogIndex, NodeFacts,
+    NodeId, Outcome, Reply, Resources, StepResult, Timestamp,
 };
 use futures::future::BoxFuture;
-use support::{OneCopy, PATIENCE, now};
+use support::{OneCopy, PATIENCE, now, submit};
 use tokio::sync::{broadcast, watch};
 
 const ME: NodeId = NodeId(7);
@@ -108,30 +108,6 @@ fn parts(replica: Arc<dyn Replica>, mute: &Arc<Mute>, dir: &Path) -> Parts {
     }
 }
 
-fn submit(copy: &OneCopy, id: u128, label: &str) -> JobId {
-    let job = NewJob {
-        key: "job".to_owned(),
-        needs: Vec::new(),
-        condition: Condition::Success,
-        labels: [label].into_iter().collect(),
-        resources: Resources { cpu_millis: 100, memory_mib: 10 },
-        priority: 0,
-        max_attempts: 3,
-        spec: SpecBytes(Arc::from([1u8])),
-    };
-    let id = RunId(id);
-    let run = NewRun { id, name: "x".to_owned(), path: String::new(), jobs: vec![job], error: None };
-    let command = Command::SubmitRun {
-        key: String::new(),
-        digest: [0; 32],
-        sender: "t".to_owned(),
-        run,
-        max_open_jobs: 100,
-    };
-    assert!(matches!(copy.apply(command), Reply::Run { .. }));
-    JobId { run: id, index: 0 }
-}
-
 fn is(job: JobId, wanted: JobState) -> impl Fn(&ClusterState) -> bool {
     move |state| state.jobs.get(&job).is_some_and(|job| job.state == wanted)
 }
@@ -157,9 +133,9 @@ async fn a_placement_is_taken_back_from_a_node_that_speaks_and_not_from_one_that
         heard(&handle, &copy, node).await;
     }
     // From here on, one is cut off: it may or may not have been told of what it is given.
-    let given = submit(&copy, 1, "silent");
+    let given = submit(&copy, 1, &["silent"]);
     copy.until("placed on the silent node", is(given, JobState::Placed)).await;
-    let other = submit(&copy, 2, "talks");
+    let other = submit(&copy, 2, &["talks"]);
     copy.until("placed on the other node", is(other, JobState::Placed)).await;
     let again = async {
         copy.until("taken back and placed again", |s| s.jobs.get(&other).is_some_and(|j| j.attempts >= 2))
@@ -223,7 +199,7 @@ async fn a_leader_grants_and_places_nothing_before_a_quorum_has_confirmed_it() {
         sure: watch::channel(false).0,
     });
     copy.apply(Command::RegisterNode(facts(TALKS, "talks")));
-    let job = submit(&copy, 1, "mine");
+    let job = submit(&copy, 1, &["mine"]);
     let handle = root::start(parts(Arc::clone(&doubtful) as _, &Arc::default(), dir.path())).await.unwrap();
     let mut asked = doubtful.asked.subscribe();
     let asked = asked.wait_for(|asked| *asked >= 3);
@@ -247,7 +223,7 @@ async fn running(heartbeat: Duration) -> (Arc<OneCopy>, Arc<Mute>, Handle, tempf
     parts.runner.heartbeat = heartbeat;
     let handle = root::start(parts).await.unwrap();
     heard(&handle, &copy, ME).await;
-    let job = submit(&copy, 1, "mine");
+    let job = submit(&copy, 1, &["mine"]);
     copy.until("runs", is(job, JobState::Running)).await;
     (copy, mute, handle, dir)
 }

@@ -18,11 +18,10 @@ use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
 use actors::{gateway, queue, runner};
 use domain::{
-    Artifact, AttemptId, BootId, Capacity, Command, Condition, DeliveryId, DeliveryState, Event, EventKind,
-    Fence, JobId, JobState, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Reply, RepoId, Resources,
-    RunId, SpecBytes,
+    Artifact, AttemptId, BootId, Capacity, Command, DeliveryId, DeliveryState, Event, EventKind, Fence,
+    JobId, JobState, Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId,
 };
-use support::{Bench, BenchWork, OneCopy};
+use support::{Bench, BenchWork, OneCopy, submit};
 
 const ME: NodeId = NodeId(7);
 
@@ -69,30 +68,6 @@ async fn start(copy: &Arc<OneCopy>, bench: &Arc<Bench>, dir: &Path, boot: u64) -
     root::start(parts(copy, bench, dir, boot)).await.unwrap()
 }
 
-fn submit(copy: &OneCopy, id: u128) -> JobId {
-    let job = NewJob {
-        key: "job".to_owned(),
-        needs: Vec::new(),
-        condition: Condition::Success,
-        labels: Labels::default(),
-        resources: Resources { cpu_millis: 100, memory_mib: 10 },
-        priority: 0,
-        max_attempts: 3,
-        spec: SpecBytes(Arc::from([1u8])),
-    };
-    let id = RunId(id);
-    let run = NewRun { id, name: "x".to_owned(), path: String::new(), jobs: vec![job], error: None };
-    let command = Command::SubmitRun {
-        key: String::new(),
-        digest: [0; 32],
-        sender: "t".to_owned(),
-        run,
-        max_open_jobs: 100,
-    };
-    assert!(matches!(copy.apply(command), Reply::Run { .. }));
-    JobId { run: id, index: 0 }
-}
-
 async fn until_state(copy: &OneCopy, job: JobId, wanted: JobState) {
     copy.until(&format!("{job} is {wanted:?}"), |s| s.jobs.get(&job).is_some_and(|j| j.state == wanted))
         .await;
@@ -106,7 +81,7 @@ fn first(job: JobId) -> AttemptId {
 async fn a_submitted_run_is_placed_runs_and_finishes() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::default(), tempfile::tempdir().unwrap());
     let node = start(&copy, &bench, dir.path(), 1).await;
-    let jobs: Vec<_> = (1..=5).map(|n| submit(&copy, n)).collect();
+    let jobs: Vec<_> = (1..=5).map(|n| submit(&copy, n, &[])).collect();
     for job in &jobs {
         until_state(&copy, *job, JobState::Running).await;
         bench.end(first(*job), Outcome::Succeeded);
@@ -125,7 +100,7 @@ async fn a_submitted_run_is_placed_runs_and_finishes() {
 async fn a_cancelled_run_ends_whether_it_runs_or_not() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::default(), tempfile::tempdir().unwrap());
     let node = start(&copy, &bench, dir.path(), 1).await;
-    let job = submit(&copy, 1);
+    let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
     copy.apply(Command::CancelRun { run: job.run });
     until_state(&copy, job, JobState::Finished(Outcome::Cancelled)).await;
@@ -136,7 +111,7 @@ async fn a_cancelled_run_ends_whether_it_runs_or_not() {
 async fn an_end_that_cannot_be_taken_is_a_failure_and_not_another_try() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::default(), tempfile::tempdir().unwrap());
     let node = start(&copy, &bench, dir.path(), 1).await;
-    let job = submit(&copy, 1);
+    let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
     // The state machine refuses it for what it says, whoever says it.
     bench.end(first(job), Outcome::Skipped);
@@ -153,12 +128,12 @@ async fn a_panic_in_a_runner_costs_the_attempt_not_the_node() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
     *bench.panics.lock().unwrap() = true;
     let node = start(&copy, &bench, dir.path(), 1).await;
-    let job = submit(&copy, 1);
+    let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Finished(Outcome::Failed)).await;
     let reason = copy.until("", |_| true).await.attempts.get(&first(job)).unwrap().reason.to_string();
     assert_eq!(reason, "the runner panicked: work that panics");
     *bench.panics.lock().unwrap() = false;
-    let next = submit(&copy, 2);
+    let next = submit(&copy, 2, &[]);
     until_state(&copy, next, JobState::Running).await;
     node.shutdown().await;
 }
@@ -167,14 +142,14 @@ async fn a_panic_in_a_runner_costs_the_attempt_not_the_node() {
 async fn a_node_that_restarts_adopts_what_runs_and_removes_what_is_over() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
     let node = start(&copy, &bench, dir.path(), 1).await;
-    let (kept, over) = (submit(&copy, 1), submit(&copy, 2));
+    let (kept, over) = (submit(&copy, 1, &[]), submit(&copy, 2, &[]));
     until_state(&copy, kept, JobState::Running).await;
     until_state(&copy, over, JobState::Running).await;
     node.shutdown().await;
     // The node was away for so long that it was lost, came back, and one job was cancelled in between.
     copy.apply(Command::CancelRun { run: over.run });
     copy.apply(Command::LoseNode { node: ME, boot: BootId(1) });
-    let other = submit(&copy, 3);
+    let other = submit(&copy, 3, &[]);
     let node = start(&copy, &bench, dir.path(), 2).await;
     copy.until("its second attempt runs", |s| {
         s.jobs.get(&kept).is_some_and(|j| j.state == JobState::Running && j.attempts == 2)
@@ -194,7 +169,7 @@ async fn a_node_that_restarts_adopts_what_runs_and_removes_what_is_over() {
 async fn a_result_waits_on_disk_while_nothing_can_be_proposed() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
     let node = start(&copy, &bench, dir.path(), 1).await;
-    let job = submit(&copy, 1);
+    let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
     copy.cut_off.send_replace(true);
     bench.end(first(job), Outcome::Succeeded);
@@ -259,7 +234,7 @@ async fn what_no_attempt_owns_is_removed_by_a_node_whose_state_is_recent() {
     assert!(!dir.path().join("blobs/.tmphalf").exists());
     let blobs = Blobs::new(dir.path().join("blobs"));
     let (size, digest) = blobs.put(&b"kept"[..]).unwrap();
-    let job = submit(&copy, 1);
+    let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
     let artifacts = vec![Artifact { path: "a".to_owned(), size, digest }];
     let finished = Finished { artifacts, ..Finished::bare(Outcome::Succeeded, "") };
@@ -297,7 +272,7 @@ async fn what_no_attempt_owns_is_removed_by_a_node_whose_state_is_recent() {
 async fn what_could_not_be_removed_at_an_attempts_end_is_removed_later() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
     let node = start(&copy, &bench, dir.path(), 1).await;
-    let job = submit(&copy, 1);
+    let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
     let left = first(JobId { run: RunId(99), index: 0 });
     bench.begun.lock().unwrap().insert(left, (Fence(1), tokio::sync::watch::channel(None).0));
@@ -321,7 +296,7 @@ async fn attempts_are_killed_when_the_lease_cannot_be_renewed() {
     parts.queue.lease = Duration::from_millis(600);
     parts.runner.first_lease = parts.queue.lease;
     let node = root::start(parts).await.unwrap();
-    let job = submit(&copy, 1);
+    let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
     copy.leadership.send_replace(Leadership { term: 2, leader: None, is_me: false });
     copy.until("ended as lost and queued again", |s| s.jobs.get(&job).is_some_and(|j| j.losses >= 1)).await;
@@ -371,11 +346,11 @@ async fn a_delivery_that_cannot_be_expanded_waits_and_says_why() {
 async fn a_drained_node_takes_nothing_new_and_waits_for_what_runs() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
     let node = start(&copy, &bench, dir.path(), 1).await;
-    let job = submit(&copy, 1);
+    let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
     let late = async {
         copy.until("drains", |s| s.nodes.get(&ME).is_some_and(|n| n.drain)).await;
-        let late = submit(&copy, 2);
+        let late = submit(&copy, 2, &[]);
         bench.end(first(job), Outcome::Succeeded);
         late
     };

@@ -14,12 +14,11 @@ use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
 use actors::{gateway, queue, runner};
 use domain::{
-    AttemptId, BootId, Capacity, Command, Condition, JobId, JobState, Labels, NewJob, NewRun, NodeFacts,
-    NodeId, Outcome, Resources, RunId, SpecBytes,
+    AttemptId, BootId, Capacity, JobId, JobState, Labels, NodeFacts, NodeId, Outcome, Resources, RunId,
 };
 use links::{Dialer, Identity, Limits, Port, Protocol, ca};
 use raft_store::{Options, Store, Timings};
-use support::{Bench, BenchWork, PATIENCE};
+use support::{Bench, BenchWork, PATIENCE, submission};
 use tokio_util::sync::CancellationToken;
 
 async fn until_state(store: &Store, job: JobId, wanted: JobState) {
@@ -92,27 +91,8 @@ async fn a_run_is_placed_and_finishes_through_consensus() {
     .await
     .unwrap();
 
-    let job = NewJob {
-        key: "job".to_owned(),
-        needs: Vec::new(),
-        condition: Condition::Success,
-        labels: Labels::default(),
-        resources: Resources { cpu_millis: 100, memory_mib: 10 },
-        priority: 0,
-        max_attempts: 3,
-        spec: SpecBytes(Arc::from([1u8])),
-    };
-    let id = RunId(1);
-    let run = NewRun { id, name: "x".to_owned(), path: String::new(), jobs: vec![job], error: None };
-    let submit = Command::SubmitRun {
-        key: String::new(),
-        digest: [0; 32],
-        sender: "t".to_owned(),
-        run,
-        max_open_jobs: 9,
-    };
-    store.propose(submit).await.unwrap();
-    let job = JobId { run: id, index: 0 };
+    store.propose(submission(1, &[])).await.unwrap();
+    let job = JobId { run: RunId(1), index: 0 };
     until_state(&store, job, JobState::Running).await;
     bench.end(AttemptId { job, number: 1 }, Outcome::Succeeded);
     until_state(&store, job, JobState::Finished(Outcome::Succeeded)).await;

@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actors::replica::{Leadership, NodeAddress, ProposeError, Replica};
 use actors::runner::work::{Finished, Survivor, SurvivorsError, Task, Told, Work};
 use domain::{
-    AttemptId, ClusterState, Command, Effect, Entry, Fence, LogIndex, NodeId, Outcome, Reply, Timestamp,
+    AttemptId, ClusterState, Command, Condition, Effect, Entry, Fence, JobId, LogIndex, NewJob, NewRun,
+    NodeId, Outcome, Reply, Resources, RunId, SpecBytes, Timestamp,
 };
 use futures::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
@@ -22,6 +23,35 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn now() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64))
+}
+
+/// A small job that may be tried three times, on any node with these labels.
+pub fn submission(id: u128, labels: &[&str]) -> Command {
+    let job = NewJob {
+        key: "job".to_owned(),
+        needs: Vec::new(),
+        condition: Condition::Success,
+        labels: labels.iter().copied().collect(),
+        resources: Resources { cpu_millis: 100, memory_mib: 10 },
+        priority: 0,
+        max_attempts: 3,
+        spec: SpecBytes(Arc::from([1u8])),
+    };
+    let (id, name, path) = (RunId(id), "x".to_owned(), String::new());
+    let run = NewRun { id, name, path, jobs: vec![job], error: None };
+    Command::SubmitRun {
+        key: String::new(),
+        digest: [0; 32],
+        sender: "t".to_owned(),
+        run,
+        max_open_jobs: 100,
+    }
+}
+
+/// Submits it; its job.
+pub fn submit(copy: &OneCopy, id: u128, labels: &[&str]) -> JobId {
+    assert!(matches!(copy.apply(submission(id, labels)), Reply::Run { .. }));
+    JobId { run: RunId(id), index: 0 }
 }
 
 pub struct OneCopy {

@@ -1,0 +1,123 @@
+//! One attempt's directories and an executor on the real engine, with the image that scripts/base-image.sh makes.
+#![allow(dead_code, reason = "shared by tests that use parts")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Output};
+
+use actors::executor::{ContainerSpec, DockerExecutor, DockerOptions};
+use actors::init_binary;
+use domain::{AttemptId, Fence, JobId, NodeId, Resources, RunId};
+use init::wire::{Condition, Plan, Shell, Step, StepKind};
+
+pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+pub const IMAGE: &str = "troupe/busybox:local";
+
+/// One attempt's directories; what was made in the engine goes with it.
+pub struct Bench {
+    pub dir: tempfile::TempDir,
+    pub node: NodeId,
+    pub attempt: AttemptId,
+    pub executor: DockerExecutor,
+    images: Vec<String>,
+}
+
+pub fn docker(args: &[&str]) -> Result<Output> {
+    Ok(Command::new("docker").args(args).output()?)
+}
+
+pub fn said(args: &[&str]) -> Result<String> {
+    let out = docker(args)?;
+    let words = String::from_utf8_lossy(&out.stderr).into_owned();
+    out.status.success().then_some(()).ok_or(words)?;
+    Ok(String::from_utf8(out.stdout)?.trim().to_owned())
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let label = format!("label=troupe.node={}", self.node);
+        for (list, remove) in
+            [(["ps", "-aq", "--no-trunc"], ["rm", "-f"]), (["network", "ls", "-q"], ["network", "rm"])]
+        {
+            let ids = said(&[&list[..], &["--filter", &label]].concat()).unwrap_or_default();
+            for id in ids.split_whitespace() {
+                drop(docker(&[&remove[..], &[id]].concat()));
+            }
+        }
+        for image in &self.images {
+            drop(docker(&["rmi", "-f", image]));
+        }
+    }
+}
+
+impl Bench {
+    /// None, said aloud, when these tests are not wanted.
+    pub fn new(node: u64, options: DockerOptions) -> Result<Option<Self>> {
+        if std::env::var_os("TROUPE_NO_DOCKER").is_some() {
+            println!("skipped: TROUPE_NO_DOCKER is set");
+            return Ok(None);
+        }
+        let dir = tempfile::tempdir()?;
+        // Ids of their own, so that runs of this test beside each other do not meet.
+        let node = NodeId(node << 48 | u64::from(std::process::id()));
+        let attempt = AttemptId { job: JobId { run: RunId(u128::from(node.0)), index: 0 }, number: 1 };
+        for sub in ["control", "workspace"] {
+            fs::create_dir(dir.path().join(sub))?;
+        }
+        let fifo = Command::new("mkfifo").arg(dir.path().join("control/control")).status()?;
+        assert!(fifo.success());
+        let executor = DockerExecutor::connect_with(node, init_binary::install(dir.path())?, options)?;
+        Ok(Some(Self { dir, node, attempt, executor, images: Vec::new() }))
+    }
+
+    /// An image that differs from the usual one by an instruction.
+    pub fn image(&mut self, instruction: &str) -> Result<String> {
+        let (name, from) = (format!("troupe/test-{}:local", self.node), said(&["create", IMAGE, "true"])?);
+        let made = said(&["commit", "--change", instruction, &from, &name]);
+        said(&["rm", &from])?;
+        made?;
+        self.images.push(name.clone());
+        Ok(name)
+    }
+
+    pub fn spec(&self, image: &str, slot: u16) -> ContainerSpec {
+        ContainerSpec {
+            attempt: self.attempt,
+            fence: Fence(7),
+            node: self.node,
+            image: image.to_owned(),
+            control_dir: self.dir.path().join("control"),
+            workspace: self.dir.path().join("workspace"),
+            read_only: Vec::new(),
+            env: BTreeMap::from([("GREETING".to_owned(), "hello $(x)".to_owned())]),
+            resources: Resources { cpu_millis: 500, memory_mib: 64 },
+            pids: 64,
+            slot,
+        }
+    }
+
+    /// What init is to do: one step for each script.
+    pub fn plan(&self, scripts: &[&str], grace_ms: u64) -> Result {
+        let step = |script: &&str| Step {
+            kind: StepKind::Run {
+                shell: Shell::Sh,
+                script: script.as_bytes().to_vec(),
+                cwd: "/workspace".to_owned(),
+            },
+            env: Vec::new(),
+            condition: Condition::Success,
+            timeout_ms: 0,
+            continue_on_error: false,
+        };
+        let plan = Plan {
+            workspace: "/workspace".to_owned(),
+            timeout_ms: 60_000,
+            grace_ms,
+            drain_ms: 200,
+            steps: scripts.iter().map(step).collect(),
+        };
+        fs::write(self.dir.path().join("control/plan"), plan.encode())?;
+        Ok(())
+    }
+}
