@@ -60,6 +60,21 @@ pub enum JobState {
     Finished(Outcome),
 }
 
+impl JobState {
+    /// The name used in the API, in errors and in metrics; its set of values is part of the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting(_) => "waiting",
+            Self::Queued => "queued",
+            Self::Held => "held",
+            Self::Placed => "placed",
+            Self::Running => "running",
+            Self::Finished(_) => "finished",
+        }
+    }
+}
+
 /// One job: the hot record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Job {
@@ -253,6 +268,18 @@ pub enum DeliveryState {
         /// The runs it became.
         runs: Arc<[RunId]>,
     },
+}
+
+impl DeliveryState {
+    /// The name used in the API and in errors; its set of values is part of the API.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending { .. } => "pending",
+            Self::Expanding { .. } => "expanding",
+            Self::Expanded { .. } => "expanded",
+        }
+    }
 }
 
 /// An accepted delivery.

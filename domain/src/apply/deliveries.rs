@@ -61,7 +61,11 @@ impl Applying<'_> {
     pub(super) fn assign_expansion(&mut self, id: DeliveryId, node: NodeId) -> Answer {
         let delivery = self.state.deliveries.get(&id).ok_or_else(|| not_found("delivery", id))?;
         let DeliveryState::Pending { not_before, .. } = delivery.state else {
-            return Err(wrong_state(format!("delivery {id}"), &delivery.state, "giving it to a node"));
+            return Err(wrong_state(
+                format!("delivery {id}"),
+                delivery.state.as_str(),
+                "giving it to a node",
+            ));
         };
         if not_before > self.state.now {
             return Err(wrong_state(
@@ -144,7 +148,9 @@ impl Applying<'_> {
         match delivery.state {
             DeliveryState::Expanding { fence, .. } if fence == given => Ok(delivery.clone()),
             DeliveryState::Expanding { fence, .. } => Err(Refusal::StaleFence { given, present: fence }),
-            _ => Err(wrong_state(format!("delivery {id}"), &delivery.state, "reporting its expansion")),
+            _ => {
+                Err(wrong_state(format!("delivery {id}"), delivery.state.as_str(), "reporting its expansion"))
+            }
         }
     }
 

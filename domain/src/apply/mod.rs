@@ -91,8 +91,8 @@ fn invalid(field: &str, why: impl Into<String>) -> Refusal {
     Refusal::Invalid { field: field.to_owned(), why: why.into() }
 }
 
-fn wrong_state(what: impl std::fmt::Display, state: impl std::fmt::Debug, wanted: &str) -> Refusal {
-    Refusal::WrongState { what: what.to_string(), state: format!("{state:?}"), wanted: wanted.to_owned() }
+fn wrong_state(what: impl std::fmt::Display, state: impl std::fmt::Display, wanted: &str) -> Refusal {
+    Refusal::WrongState { what: what.to_string(), state: state.to_string(), wanted: wanted.to_owned() }
 }
 
 /// A reason as it is kept: at most 2,000 characters.

@@ -32,7 +32,7 @@ impl Applying<'_> {
     fn check(&self, placement: &Placement) -> Result<(), Refusal> {
         let job = self.state.jobs.get(&placement.job).ok_or_else(|| not_found("job", placement.job))?;
         if job.state != JobState::Queued {
-            return Err(wrong_state(format!("job {}", placement.job), job.state, "placing it"));
+            return Err(wrong_state(format!("job {}", placement.job), job.state.as_str(), "placing it"));
         }
         if placement.number != job.attempts.saturating_add(1) {
             let found = format!("at attempt {}", job.attempts);
@@ -93,7 +93,11 @@ impl Applying<'_> {
             return Err(Refusal::StaleFence { given, present: job.fence });
         }
         if job.state != JobState::Placed {
-            return Err(wrong_state(format!("job {}", attempt.job), job.state, "taking its placement back"));
+            return Err(wrong_state(
+                format!("job {}", attempt.job),
+                job.state.as_str(),
+                "taking its placement back",
+            ));
         }
         let (cancelled, fence) = (job.cancel_requested, self.fence);
         self.end_attempt(attempt.job, Outcome::Lost, reason);

@@ -14,7 +14,7 @@ impl Applying<'_> {
         match job.state {
             JobState::Placed | JobState::Running => self.progress(report),
             JobState::Finished(_) => self.repeated(report),
-            other => Err(wrong_state(format!("job {id}"), other, "reporting about it")),
+            other => Err(wrong_state(format!("job {id}"), other.as_str(), "reporting about it")),
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) fn list(api: &Api, request: &Request) -> Answer {
         None => Box::new(state.jobs.iter().rev()),
     };
     let entries = newest_first
-        .filter(|(_, job)| filter.as_deref().is_none_or(|text| JobView::state(job) == text))
+        .filter(|(_, job)| filter.as_deref().is_none_or(|text| job.state.as_str() == text))
         .map(|(id, job)| (*id, JobView::of(&state, &waits, *id, job)));
     json(StatusCode::OK, &Page::take(wanted.limit, entries))
 }

@@ -127,16 +127,16 @@ impl DeliveryView {
     /// A delivery's view.
     #[must_use]
     pub fn of(id: DeliveryId, delivery: &Delivery) -> Self {
-        let (state, reason, runs) = match &delivery.state {
-            DeliveryState::Pending { reason, .. } => ("pending", reason.to_string(), Vec::new()),
-            DeliveryState::Expanding { .. } => ("expanding", String::new(), Vec::new()),
+        let (reason, runs) = match &delivery.state {
+            DeliveryState::Pending { reason, .. } => (reason.to_string(), Vec::new()),
+            DeliveryState::Expanding { .. } => Default::default(),
             DeliveryState::Expanded { runs } => {
-                ("expanded", String::new(), runs.iter().map(ToString::to_string).collect())
+                (String::new(), runs.iter().map(ToString::to_string).collect())
             }
         };
         Self {
             id: id.to_string(),
-            state: state.to_owned(),
+            state: delivery.state.as_str().to_owned(),
             reason,
             tries: delivery.tries,
             runs,

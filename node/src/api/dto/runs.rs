@@ -219,26 +219,13 @@ pub struct JobView {
 }
 
 impl JobView {
-    /// The name of a job's state.
-    #[must_use]
-    pub fn state(job: &Job) -> &'static str {
-        match job.state {
-            JobState::Waiting(_) => "waiting",
-            JobState::Queued => "queued",
-            JobState::Held => "held",
-            JobState::Placed => "placed",
-            JobState::Running => "running",
-            JobState::Finished(_) => "finished",
-        }
-    }
-
     /// A job's view.
     #[must_use]
     pub fn of(state: &ClusterState, waits: &Waits<'_>, id: JobId, job: &Job) -> Self {
         Self {
             id: id.to_string(),
             key: job.key.to_string(),
-            state: Self::state(job).to_owned(),
+            state: job.state.as_str().to_owned(),
             reason: reason(state, waits, id, job),
             outcome: job.outcome().map(outcome),
             attempts: job.attempts,

@@ -9,7 +9,7 @@ use serde::Serialize;
 /// Latencies of one kind, in no order.
 #[derive(Debug, Clone, Default)]
 pub struct Latencies {
-    micros: Vec<u64>,
+    nanos: Vec<u64>,
 }
 
 /// What is said of latencies; all in milliseconds.
@@ -32,40 +32,40 @@ pub struct Summary {
 impl Latencies {
     /// One more.
     pub fn push(&mut self, latency: Duration) {
-        self.micros.push(latency.as_micros() as u64);
+        self.nanos.push(latency.as_nanos() as u64);
     }
 
     /// All of another.
     pub fn extend(&mut self, other: Self) {
-        self.micros.extend(other.micros);
+        self.nanos.extend(other.nanos);
     }
 
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.micros.len()
+        self.nanos.len()
     }
 
     /// What is said of them; nothing when there are none.
     #[must_use]
     pub fn summary(mut self) -> Option<Summary> {
-        self.micros.sort_unstable();
-        let millis = |micros: u64| micros as f64 / 1000.0;
-        let sum: u64 = self.micros.iter().sum();
+        self.nanos.sort_unstable();
+        let millis = |nanos: u64| nanos as f64 / 1e6;
+        let sum: u64 = self.nanos.iter().sum();
         Some(Summary {
-            count: self.micros.len(),
-            mean_ms: millis(sum) / self.micros.len() as f64,
-            p50_ms: millis(percentile(&self.micros, 50)?),
-            p95_ms: millis(percentile(&self.micros, 95)?),
-            p99_ms: millis(percentile(&self.micros, 99)?),
-            max_ms: millis(*self.micros.last()?),
+            count: self.nanos.len(),
+            mean_ms: millis(sum) / self.nanos.len() as f64,
+            p50_ms: millis(percentile(&self.nanos, 50)?),
+            p95_ms: millis(percentile(&self.nanos, 95)?),
+            p99_ms: millis(percentile(&self.nanos, 99)?),
+            max_ms: millis(*self.nanos.last()?),
         })
     }
 }
 
 impl FromIterator<Duration> for Latencies {
     fn from_iter<T: IntoIterator<Item = Duration>>(latencies: T) -> Self {
-        Self { micros: latencies.into_iter().map(|latency| latency.as_micros() as u64).collect() }
+        Self { nanos: latencies.into_iter().map(|latency| latency.as_nanos() as u64).collect() }
     }
 }
 
