@@ -1,9 +1,10 @@
-//! Webhooks at several nodes (row 3 of docs/bad-input.md), and without a quorum (row 11).
+//! Webhooks at several nodes (row 3 of docs/bad-input.md), without a quorum (row 11), and while the git server is down.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use chaos::cluster::Cluster;
 use chaos::push::{Webhook, register, run_of};
+use chaos::until;
 use fixtures::GitServer;
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -32,6 +33,27 @@ async fn one_delivery_at_all_nodes_at_once_is_one_run() {
     let runs = cluster.nodes[2].get("/v1/runs").await;
     let ids: Vec<_> = runs["items"].as_array().unwrap().iter().map(|run| &run["id"]).collect();
     assert_eq!(ids, [&Value::from(run)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_waits_for_its_git_server_and_says_so() {
+    let cluster = Cluster::start(3).await;
+    let mut git = GitServer::start(WORKFLOW).unwrap();
+    register(&cluster, &git).await;
+    git.stop().unwrap();
+    let webhook = Webhook::push(&git.head().unwrap(), "d-1");
+    let delivery = webhook.accepted(&cluster.nodes[0]).await;
+    let waiting = until("the delivery says why it waits", async || {
+        let seen = cluster.nodes[1].try_get(&format!("/v1/deliveries/{delivery}")).await?;
+        seen["reason"].as_str().is_some_and(|reason| !reason.is_empty()).then_some(seen)
+    })
+    .await;
+    assert_eq!(waiting["state"], "pending");
+    let reason = waiting["reason"].as_str().unwrap();
+    assert!(reason.contains("127.0.0.1") && reason.contains("Connection refused"), "{reason}");
+    git.resume().unwrap();
+    let run = run_of(&cluster.nodes[2], &delivery).await;
+    assert_eq!(cluster.nodes[2].get(&format!("/v1/runs/{run}")).await["commit"], git.head().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
