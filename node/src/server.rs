@@ -43,9 +43,14 @@ pub enum Error {
     /// The node's id.
     #[error(transparent)]
     Identity(#[from] raft_store::identity::Error),
-    /// Certificates or the cluster port.
+    /// The cluster port.
     #[error(transparent)]
     Links(#[from] links::Error),
+    /// Certificates that cannot be used.
+    #[error(
+        "cannot use the certificates of cluster.ca, cluster.cert and cluster.key: {0}; make them with `troupe ca init` and `troupe ca issue`"
+    )]
+    Certificates(#[source] links::Error),
     /// The certificate is another node's.
     #[error(
         "the certificate is for {certificate:?}, but node.name is {name:?}; issue one with `troupe ca issue`"
@@ -107,19 +112,19 @@ impl Server {
     /// # Errors
     /// [`Error`]; what was started before the error is stopped by being dropped.
     pub async fn start(config: &Config) -> Result<Self, Error> {
-        let lock = lock(&config.node.data_dir)?;
         let name: NodeName = config.node.name.parse()?;
-        let node = raft_store::identity::load_or_create(&config.node.data_dir)?;
         let files = links::Files {
             ca: config.cluster.ca.clone(),
             cert: config.cluster.cert.clone(),
             key: config.cluster.key.clone(),
         };
-        let identity = links::Identity::load(files)?;
+        let identity = links::Identity::load(files).map_err(Error::Certificates)?;
         if identity.name().as_str() != name.as_str() {
             let certificate = identity.name().as_str().to_owned();
             return Err(Error::WrongCertificate { certificate, name: name.to_string() });
         }
+        let lock = lock(&config.node.data_dir)?;
+        let node = raft_store::identity::load_or_create(&config.node.data_dir)?;
         // Bound before the store is opened: a busy port is found while nothing has begun.
         let http = bind("http.listen", &config.http.listen).await?;
         let http_addr = http.local_addr().map_err(|source| Error::Bind {

@@ -55,3 +55,17 @@ fn a_missing_file_is_named() {
     let error = Config::load(Some(Path::new("/nonexistent/node.toml"))).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/node.toml"), "{error}");
 }
+
+#[test]
+fn a_node_without_certificates_says_which_settings_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_troupe"))
+        .arg("node")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{words}");
+    assert!(words.contains("cluster.cert") && words.contains("troupe ca issue"), "{words}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use domain::{AttemptId, JobId, RunId};
 
 use crate::api::Code;
+use crate::server::Error as ServerError;
 
 /// The exit code of what may go well at another time.
 const UNAVAILABLE: u8 = 5;
@@ -170,7 +171,7 @@ pub enum Failure {
     Telemetry(#[from] crate::telemetry::Error),
     /// The node did not start.
     #[error(transparent)]
-    Server(#[from] crate::server::Error),
+    Server(#[from] ServerError),
     /// Certificates.
     #[error(transparent)]
     Links(#[from] links::Error),
@@ -196,7 +197,8 @@ impl Failure {
             | Self::Folder { .. }
             | Self::SeveralJobs { .. }
             | Self::Disk { .. }
-            | Self::OpenFiles { .. } => 2,
+            | Self::OpenFiles { .. }
+            | Self::Server(ServerError::Certificates(_) | ServerError::WrongCertificate { .. }) => 2,
             Self::FirstJob { .. } => 1,
             Self::NoJob { .. } | Self::NoAttempt { .. } | Self::NoArtifact { .. } => 3,
             Self::Exists { .. } | Self::NoToken | Self::Links(links::Error::Exists { .. }) => 4,
