@@ -23,7 +23,7 @@ use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{self, CHUNK, Hello, Request, Response, Welcome};
 
 /// Most bytes of entries in one append, as they are encoded; the rest follows in the next.
-const APPEND_BYTES: usize = 4 * 1024 * 1024;
+const APPEND_BYTES: u64 = 4 * 1024 * 1024;
 /// A disk may take this long for entries before they are sent again.
 const SLOW_DISK: Duration = Duration::from_secs(2);
 /// Bytes per second that a network between nodes has at least.
@@ -192,11 +192,11 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         mut rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let cut = within(&rpc, APPEND_BYTES);
+        let (cut, bytes) = within(&rpc);
         let partial = cut < rpc.entries.len();
         rpc.entries.truncate(cut);
         let last = rpc.entries.last().map(|entry| entry.log_id);
-        let (since, limit) = (Instant::now(), append_limit(&rpc, option.hard_ttl()));
+        let (since, limit) = (Instant::now(), append_limit(bytes, option.hard_ttl()));
         let answer = ask!(self, Request::Append(rpc), limit, Response::Append)?;
         // Heartbeats carry none, and say nothing about disks.
         if last.is_some() {
@@ -252,22 +252,24 @@ impl RaftNetworkV2<TypeConfig> for Connection {
 
 /// How long an append may take. Openraft gives each the interval of heartbeats, which go over a connection of their own:
 /// entries would be cut off on every try where the network or the disk takes longer for them.
-fn append_limit(rpc: &AppendEntriesRequest<TypeConfig>, interval: Duration) -> Duration {
-    if rpc.entries.is_empty() {
+fn append_limit(bytes: u64, interval: Duration) -> Duration {
+    if bytes == 0 {
         return interval;
     }
-    let bytes: u64 = rpc.entries.iter().map(|entry| crate::codec::size_of(&entry.payload)).sum();
     interval.max(SLOW_DISK) + Duration::from_micros(bytes * 1_000_000 / SLOW_NETWORK)
 }
 
-/// How many of the entries are sent: as many as fit, but at least one.
-fn within(rpc: &AppendEntriesRequest<TypeConfig>, limit: usize) -> usize {
-    let mut sum = 0;
-    let fits = |entry: &openraft::alias::EntryOf<TypeConfig>| {
-        sum += crate::codec::size_of(&entry.payload) as usize;
-        sum <= limit
-    };
-    rpc.entries.iter().map(fits).take_while(|fits| *fits).count().max(1)
+/// How many of the entries are sent, and their bytes: as many as fit into [`APPEND_BYTES`], but at least one.
+fn within(rpc: &AppendEntriesRequest<TypeConfig>) -> (usize, u64) {
+    let (mut count, mut bytes) = (0, 0);
+    for entry in &rpc.entries {
+        let size = crate::codec::size_of(&entry.payload);
+        if count > 0 && bytes + size > APPEND_BYTES {
+            break;
+        }
+        (count, bytes) = (count + 1, bytes + size);
+    }
+    (count, bytes)
 }
 
 /// Makes connections for openraft.

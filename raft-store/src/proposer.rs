@@ -14,7 +14,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::codec::size_of;
 use crate::metrics::WRITE_SECONDS;
 use crate::network::{CallError, Caller, Connection};
 use crate::server::Node;
@@ -32,6 +31,8 @@ const MAX_IN_FLIGHT: usize = 8;
 /// A command on its way, and who waits for it.
 pub(crate) struct Pending {
     pub command: Command,
+    /// Bytes of the command as it is sent, measured once.
+    pub size: u64,
     pub deadline: Instant,
     pub answer: oneshot::Sender<Result<Committed, ProposeError>>,
 }
@@ -187,9 +188,9 @@ fn split(batch: Vec<Pending>) -> Vec<Vec<Pending>> {
     let mut parts = vec![Vec::new()];
     let mut bytes = 0;
     for pending in batch {
-        bytes += size_of(&pending.command);
+        bytes += pending.size;
         if bytes > BATCH_BYTES && parts.last().is_some_and(|part: &Vec<_>| !part.is_empty()) {
-            bytes = size_of(&pending.command);
+            bytes = pending.size;
             parts.push(Vec::new());
         }
         if let Some(part) = parts.last_mut() {

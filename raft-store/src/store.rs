@@ -268,15 +268,15 @@ impl Store {
     /// # Errors
     /// [`ProposeError`]; only `Unknown` leaves open whether the command was committed.
     pub async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
-        let size = crate::codec::size_of(&command) as usize;
+        let size = crate::codec::size_of(&command);
         let limit = 2 * limits::MAX_SPEC_BYTES;
-        if size > limit {
-            return Err(ProposeError::TooLarge { size, limit });
+        if size > limit as u64 {
+            return Err(ProposeError::TooLarge { size: size as usize, limit });
         }
         let (answer, committed) = oneshot::channel();
         let since = Instant::now();
         let deadline = since + self.inner.timings.propose;
-        let pending = Pending { command, deadline: deadline - ANSWER_TIME, answer };
+        let pending = Pending { command, size, deadline: deadline - ANSWER_TIME, answer };
         tokio::time::timeout_at(deadline, self.inner.pending.send(pending))
             .await
             .map_err(|_| ProposeError::Unavailable)?
@@ -484,8 +484,9 @@ async fn watch_raft(
             failed.send_replace(Some(why));
         }
         if receiver.changed().await.is_err() {
-            failed
-                .send_if_modified(|why| why.is_none() && why.replace("Raft has ended".to_owned()).is_none());
+            if failed.borrow().is_none() {
+                failed.send_replace(Some("Raft has ended".to_owned()));
+            }
             return;
         }
     }
