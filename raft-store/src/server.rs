@@ -185,6 +185,8 @@ impl Server {
 }
 
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod tests;

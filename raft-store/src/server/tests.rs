@@ -2,67 +2,35 @@
 //! installed, and does not stop the node.
 
 use domain::{ClusterId, Command, Entry, Timestamp, TokenId};
-use links::{Dialer, Identity, Limits, Port, Protocol, ca};
 use openraft::alias::{EntryOf, SnapshotMetaOf, VoteOf};
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, LogId, RaftSnapshotBuilder};
-use tokio::task::JoinSet;
 
+use super::alone::{Alone, ME, Result, caller, identity};
 use super::*;
+use crate::Proposal;
 use crate::network::Caller;
 use crate::wire::CHUNK;
-use crate::{Options, Proposal, Store, Timings};
-
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const LEADER: u64 = 77;
-const ME: u64 = 11;
 
 /// A node of no cluster yet, and a leader's end of links to it.
 struct Receiver {
-    store: Store,
-    addr: String,
+    node: Alone,
     leader: Caller,
-    _port: JoinSet<()>,
 }
 
 impl Receiver {
     async fn start(dir: &std::path::Path) -> Result<Self> {
-        ca::init(&dir.join("ca"))?;
-        let identity = |name: &str| -> Result<Identity> {
-            Ok(Identity::load(ca::issue(&dir.join("ca"), &dir.join(name), &name.parse()?, 1)?)?)
-        };
-        let mine = identity("me")?;
-        let port = Port::bind("127.0.0.1:0", mine.clone(), Limits::default()).await?;
-        let addr = port.local_addr()?.to_string();
-        let incoming = port.incoming(Protocol::Raft)?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(port.run(CancellationToken::new()));
-        let store = Store::open(Options {
-            data_dir: dir.join("data"),
-            node: domain::NodeId(ME),
-            name: "me".parse()?,
-            cluster_addr: addr.clone(),
-            seeds: Vec::new(),
-            // Alone it begins no cluster.
-            bootstrap_expect: 3,
-            dialer: Dialer::new(mine),
-            incoming,
-            timings: Timings::default(),
-        })
-        .await?;
-        let leader = Caller {
-            dialer: Dialer::new(identity("leader")?),
-            from: LEADER,
-            view: StateMachine::open(&dir.join("nothing"))?.view(),
-            connect_timeout: PATIENCE,
-        };
-        Ok(Self { store, addr, leader, _port: tasks })
+        // Alone it begins no cluster.
+        let node = Alone::start(dir, 3).await?;
+        let leader = caller(dir, identity(dir, "leader")?, LEADER)?;
+        Ok(Self { node, leader })
     }
 
     async fn send(&self, meta: &SnapshotMetaOf<TypeConfig>, bytes: &[u8]) -> Result<Response> {
-        let mut link = self.leader.open(&self.addr, Some((ME, "me"))).await?;
+        let mut link = self.leader.open(&self.node.addr, Some((ME, "me"))).await?;
         let vote = VoteOf::<TypeConfig>::new_committed(1, LEADER);
         let request = Request::Snapshot { vote, meta: meta.clone(), bytes: bytes.len() as u64 };
         wire::send(&mut link.stream, &request).await?;
@@ -74,8 +42,8 @@ impl Receiver {
 
     /// What is expected while nothing was installed.
     fn is_untouched(&self) {
-        assert_eq!(self.store.state().tokens.iter().count(), 0);
-        assert_eq!(self.store.status().fatal, None);
+        assert_eq!(self.node.store.state().tokens.iter().count(), 0);
+        assert_eq!(self.node.store.status().fatal, None);
     }
 }
 
@@ -117,11 +85,11 @@ async fn only_a_whole_and_right_snapshot_is_installed() -> Result {
         Response::Snapshot(_) => {}
         other => panic!("{other:?}"),
     }
-    let mut applied = receiver.store.applied();
+    let mut applied = receiver.node.store.applied();
     tokio::time::timeout(PATIENCE, applied.wait_for(|index| *index == 9)).await??;
-    let state = receiver.store.state();
+    let state = receiver.node.store.state();
     assert_eq!((state.cluster, state.tokens.iter().count()), (Some(ClusterId(5)), 1));
-    receiver.store.shutdown().await;
+    receiver.node.store.shutdown().await;
 
     // It is on disk as well, and nothing that was received is left beside it.
     let state_dir = dir.path().join("data/state");

@@ -1,0 +1,67 @@
+//! One node behind a real cluster port, and those who call it, for tests of what the server answers.
+
+use std::path::Path;
+
+use domain::NodeId;
+use links::{Dialer, Identity, Limits, Port, Protocol, ca};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::PATIENCE;
+use crate::network::Caller;
+use crate::state_machine::StateMachine;
+use crate::{Options, Store, Timings};
+
+pub(super) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The node's id; its name is `me`.
+pub(super) const ME: u64 = 11;
+
+pub(super) struct Alone {
+    pub(super) store: Store,
+    pub(super) addr: String,
+    /// Its own certificate.
+    pub(super) mine: Identity,
+    _port: JoinSet<()>,
+}
+
+impl Alone {
+    /// Starts it with all its files, and those of its CA, in `dir`.
+    pub(super) async fn start(dir: &Path, bootstrap_expect: usize) -> Result<Self> {
+        ca::init(&dir.join("ca"))?;
+        let mine = identity(dir, "me")?;
+        let port = Port::bind("127.0.0.1:0", mine.clone(), Limits::default()).await?;
+        let addr = port.local_addr()?.to_string();
+        let incoming = port.incoming(Protocol::Raft)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(port.run(CancellationToken::new()));
+        let store = Store::open(Options {
+            data_dir: dir.join("data"),
+            node: NodeId(ME),
+            name: "me".parse()?,
+            cluster_addr: addr.clone(),
+            seeds: Vec::new(),
+            bootstrap_expect,
+            dialer: Dialer::new(mine.clone()),
+            incoming,
+            timings: Timings::default(),
+        })
+        .await?;
+        Ok(Self { store, addr, mine, _port: tasks })
+    }
+}
+
+/// A certificate of the CA in `dir`.
+pub(super) fn identity(dir: &Path, name: &str) -> Result<Identity> {
+    Ok(Identity::load(ca::issue(&dir.join("ca"), &dir.join(name), &name.parse()?, 1)?)?)
+}
+
+/// Someone with this certificate who says to be this node.
+pub(super) fn caller(dir: &Path, identity: Identity, from: u64) -> Result<Caller> {
+    Ok(Caller {
+        dialer: Dialer::new(identity),
+        from,
+        view: StateMachine::open(&dir.join("nothing"))?.view(),
+        connect_timeout: PATIENCE,
+    })
+}
