@@ -4,6 +4,7 @@
 
 mod bootstrap;
 pub mod codec;
+pub mod disk;
 pub mod identity;
 mod log_store;
 mod metrics;
