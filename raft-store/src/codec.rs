@@ -79,10 +79,20 @@ fn config() -> impl bincode::config::Config {
 /// # Errors
 /// [`Error::Encode`].
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![VERSION];
-    bincode::serde::encode_into_std_write(value, &mut bytes, config())
-        .map_err(|e| Error::Encode { what: std::any::type_name::<T>(), why: e.to_string() })?;
+    let mut bytes = Vec::new();
+    encode_into(value, &mut bytes)?;
     Ok(bytes)
+}
+
+/// The same, behind what is in `bytes` already.
+///
+/// # Errors
+/// [`Error::Encode`]; a part of the value may be in `bytes` then.
+pub fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    bytes.push(VERSION);
+    bincode::serde::encode_into_std_write(value, bytes, config())
+        .map_err(|e| Error::Encode { what: std::any::type_name::<T>(), why: e.to_string() })?;
+    Ok(())
 }
 
 /// How many bytes [`encode`] makes of a value.

@@ -6,7 +6,7 @@ mod bootstrap;
 pub mod codec;
 pub mod disk;
 pub mod identity;
-mod log_store;
+mod log;
 mod metrics;
 mod network;
 mod proposer;
@@ -19,7 +19,7 @@ mod types;
 mod wire;
 
 pub use bootstrap::TOKEN_FILE;
-pub use log_store::LogStore;
+pub use log::{LogSizes, LogStore};
 pub use metrics::describe as describe_metrics;
 pub use snapshot::{SnapshotError, SnapshotFile};
 pub use state_machine::{Applied, StateMachine, View};

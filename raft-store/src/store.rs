@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::disk::{LocalDisk, SharedDisk};
 use crate::network::{Caller, Connection, Network};
 use crate::proposer::{Pending, Proposer, read_index};
 use crate::server::{Node, Server};
 use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{Probe, Request, Response};
-use crate::{LogStore, StateMachine, View, bootstrap, metrics};
+use crate::{LogSizes, LogStore, StateMachine, View, bootstrap, metrics};
 
 /// Commands that wait to be batched, at most; proposing waits past that.
 const PENDING: usize = 8192;
@@ -189,7 +190,9 @@ impl Store {
     /// [`OpenError`]. Damaged storage is refused, with what to do.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let state_dir = options.data_dir.join("state");
-        let log = open_at("the log", options.data_dir.join("log"), LogStore::open).await?;
+        let disk: SharedDisk = Arc::new(LocalDisk);
+        let open_log = move |dir: &Path| LogStore::open(disk, dir, LogSizes::default());
+        let log = open_at("the log", options.data_dir.join("log"), open_log).await?;
         let machine = open_at("the state", state_dir.clone(), StateMachine::open).await?;
         sync_directory(&options.data_dir).await?;
         let view = machine.view();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use domain::{ClusterId, Command, Entry, Timestamp, TokenId};
 use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, VoteOf};
@@ -11,9 +12,14 @@ use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt, RaftStateM
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt as _;
 use openraft::{EntryPayload, LogId, RaftLogReader, RaftSnapshotBuilder, StorageError};
-use raft_store::{LogStore, Proposal, StateMachine, TypeConfig};
+use raft_store::disk::LocalDisk;
+use raft_store::{LogSizes, LogStore, Proposal, StateMachine, TypeConfig};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn open(dir: &Path) -> std::io::Result<LogStore> {
+    LogStore::open(Arc::new(LocalDisk), dir, LogSizes { segment: 64 << 10, cache: 1 << 20 })
+}
 
 struct Builder;
 
@@ -26,7 +32,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, tempfile::TempDir> for Bui
         &self,
     ) -> std::result::Result<(tempfile::TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().map_err(|e| failed(&e))?;
-        let log = LogStore::open(&dir.path().join("log")).map_err(|e| failed(&e))?;
+        let log = open(&dir.path().join("log")).map_err(|e| failed(&e))?;
         let machine = StateMachine::open(&dir.path().join("state")).map_err(|e| failed(&e))?;
         Ok((dir, log, machine))
     }
@@ -79,7 +85,7 @@ fn newest_chunk(dir: &Path) -> Result<std::path::PathBuf> {
     let mut chunks: Vec<_> =
         fs::read_dir(dir)?.map(|file| file.map(|f| f.path())).collect::<std::io::Result<_>>()?;
     chunks.retain(|path| {
-        path.extension().is_some_and(|e| e == "wal") && fs::metadata(path).is_ok_and(|m| m.len() > 0)
+        path.extension().is_some_and(|e| e == "log") && fs::metadata(path).is_ok_and(|m| m.len() > 0)
     });
     chunks.sort();
     chunks.pop().ok_or_else(|| "no chunk".into())
@@ -89,7 +95,7 @@ fn newest_chunk(dir: &Path) -> Result<std::path::PathBuf> {
 async fn what_was_acknowledged_is_there_after_a_crash() -> Result {
     let dir = tempfile::tempdir()?;
     let live = dir.path().join("live");
-    let mut log = LogStore::open(&live)?;
+    let mut log = open(&live)?;
     let vote = VoteOf::<TypeConfig>::new(3, 42);
     log.save_vote(&vote).await?;
     log.blocking_append(entries(0..=9)).await?;
@@ -98,7 +104,7 @@ async fn what_was_acknowledged_is_there_after_a_crash() -> Result {
     log.blocking_append(entries(10..=19)).await?;
     let crashed = dir.path().join("crashed");
     copy_dir(&live, &crashed)?;
-    let mut again = LogStore::open(&crashed)?;
+    let mut again = open(&crashed)?;
     assert_eq!(again.read_vote().await?, Some(vote));
     assert_eq!(again.try_get_log_entries(0..).await?, entries(0..=19));
     assert_eq!(again.read_committed().await?, Some(committed));
@@ -112,7 +118,7 @@ async fn appends_that_share_a_sync_are_each_told_and_all_on_disk() -> Result {
     let mut last = 0;
     // Closed and opened at once, again and again: nothing of a closed log may hold it.
     for round in 0..8 {
-        let mut log = LogStore::open(&live)?;
+        let mut log = open(&live)?;
         let mut told = Vec::new();
         for index in last..last + 50 {
             let (sender, synced) = TypeConfig::oneshot();
@@ -124,7 +130,7 @@ async fn appends_that_share_a_sync_are_each_told_and_all_on_disk() -> Result {
         log.save_vote(&vote).await?;
         let crashed = dir.path().join(format!("crashed-{round}"));
         copy_dir(&live, &crashed)?;
-        let mut again = LogStore::open(&crashed)?;
+        let mut again = open(&crashed)?;
         assert_eq!(again.read_vote().await?, Some(vote));
         last += 50;
         assert_eq!(again.try_get_log_entries(0..).await?, entries(0..=last - 1));
@@ -139,7 +145,7 @@ async fn appends_that_share_a_sync_are_each_told_and_all_on_disk() -> Result {
 async fn a_torn_tail_is_cut_off_and_writing_goes_on() -> Result {
     let dir = tempfile::tempdir()?;
     let live = dir.path().join("live");
-    let mut log = LogStore::open(&live)?;
+    let mut log = open(&live)?;
     log.blocking_append(entries(0..=9)).await?;
     let whole = fs::metadata(newest_chunk(&live)?)?.len();
     log.blocking_append(entries(10..=10)).await?;
@@ -149,7 +155,7 @@ async fn a_torn_tail_is_cut_off_and_writing_goes_on() -> Result {
         let torn = dir.path().join(format!("torn-{cut}"));
         copy_dir(&live, &torn)?;
         fs::OpenOptions::new().write(true).open(newest_chunk(&torn)?)?.set_len(cut)?;
-        let mut again = LogStore::open(&torn)?;
+        let mut again = open(&torn)?;
         assert_eq!(again.try_get_log_entries(0..).await?, entries(0..=9), "cut at {cut}");
         again.blocking_append(entries(10..=12)).await?;
         assert_eq!(again.try_get_log_entries(0..).await?, entries(0..=12), "cut at {cut}");
@@ -161,7 +167,7 @@ async fn a_torn_tail_is_cut_off_and_writing_goes_on() -> Result {
 async fn a_flipped_byte_before_the_tail_is_refused() -> Result {
     let dir = tempfile::tempdir()?;
     let live = dir.path().join("live");
-    let mut log = LogStore::open(&live)?;
+    let mut log = open(&live)?;
     log.blocking_append(entries(0..=9)).await?;
     let flipped = dir.path().join("flipped");
     copy_dir(&live, &flipped)?;
@@ -170,7 +176,7 @@ async fn a_flipped_byte_before_the_tail_is_refused() -> Result {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&chunk, bytes)?;
-    assert!(LogStore::open(&flipped).is_err(), "a damaged log was opened");
+    assert!(open(&flipped).is_err(), "a damaged log was opened");
     Ok(())
 }
 
@@ -178,13 +184,13 @@ async fn a_flipped_byte_before_the_tail_is_refused() -> Result {
 async fn truncated_and_purged_entries_stay_away_after_a_crash() -> Result {
     let dir = tempfile::tempdir()?;
     let live = dir.path().join("live");
-    let mut log = LogStore::open(&live)?;
+    let mut log = open(&live)?;
     log.append(entries(0..=9), IOFlushed::noop()).await?;
     log.truncate_after(Some(LogId::new_term_index(1, 6))).await?;
     log.purge(LogId::new_term_index(1, 2)).await?;
     let crashed = dir.path().join("crashed");
     copy_dir(&live, &crashed)?;
-    let mut again = LogStore::open(&crashed)?;
+    let mut again = open(&crashed)?;
     assert_eq!(again.try_get_log_entries(0..).await?, entries(3..=6));
     assert_eq!(again.get_log_state().await?.last_purged_log_id, Some(LogId::new_term_index(1, 2)));
     Ok(())
