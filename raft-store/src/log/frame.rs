@@ -1,6 +1,6 @@
 //! Frames of the log's files: how a record lies on the disk, and what is found where one should be.
 //!
-//! `[magic u32][length u32][synced u64][crc32 of body u32][crc32 of head u32][body]`, little endian. Positions count the bytes
+//! `[magic u32][length u32][synced u64][crc32 of body u32][crc32 of head u32][body][end u8]`, little endian. Positions count the bytes
 //! of all files of the log from its first on; a frame's position is part of its head's checksum, so that a frame is good in
 //! its own place only. `synced` is the position up to which the log was known to be synced when the frame was written: what
 //! is bad below the highest of them was on the disk once, and is damage, not a torn write.
@@ -8,7 +8,11 @@
 /// The first bytes of each frame; the last of them is the version of the format.
 const MAGIC: [u8; 4] = *b"TRL1";
 /// Bytes before the body.
-pub(super) const HEAD: usize = 24;
+const HEAD: usize = 24;
+/// The last byte: no zero, so that a write of which only the beginning arrived is known by it.
+const END: u8 = 0x7e;
+/// Bytes around the body.
+pub(super) const AROUND: usize = HEAD + 1;
 /// A disk writes at least so many bytes whole.
 const SECTOR: u64 = 512;
 
@@ -17,6 +21,7 @@ pub(super) fn put(out: &mut Vec<u8>, at: u64, synced: u64, body: &[u8]) {
     let head = Head { length: body.len() as u32, synced, body_crc: crc32fast::hash(body) };
     out.extend_from_slice(&head.bytes(at));
     out.extend_from_slice(body);
+    out.push(END);
 }
 
 struct Head {
@@ -72,29 +77,38 @@ pub(super) enum Found<'a> {
     Damaged,
 }
 
-/// Looks at `bytes`, which stand at `offset` of a file that begins at position `start`.
+/// Looks at `bytes`, which stand at `offset` of a file that begins at position `start` and are all of it from there on.
 pub(super) fn look(bytes: &[u8], start: u64, offset: u64) -> Found<'_> {
-    let head = &bytes[..HEAD.min(bytes.len())];
-    if head.iter().all(|byte| *byte == 0) {
+    let (head, rest) = bytes.split_at(HEAD.min(bytes.len()));
+    if is_zeros(head) {
         return Found::Nothing;
     }
     let Some(found) = Head::read(head, start + offset) else {
-        return if head.len() < HEAD || misses_a_sector(head, offset) { Found::Torn } else { Found::Damaged };
+        // A whole frame has its end behind the head, at the least.
+        return if is_zeros(rest) || misses_a_sector(head, offset) { Found::Torn } else { Found::Damaged };
     };
-    let length = HEAD + found.length as usize;
-    let Some(frame) = bytes.get(..length) else { return Found::Torn };
-    match &frame[HEAD..] {
-        body if crc32fast::hash(body) == found.body_crc => Found::Frame { synced: found.synced, body },
-        _ if misses_a_sector(frame, offset) => Found::Torn,
-        _ => Found::Damaged,
+    let length = found.length as usize;
+    let (Some(body), Some(end)) = (rest.get(..length), rest.get(length)) else { return Found::Torn };
+    if *end == END && crc32fast::hash(body) == found.body_crc {
+        Found::Frame { synced: found.synced, body }
+    } else if *end == 0 || misses_a_sector(&bytes[..AROUND + length], offset) {
+        Found::Torn
+    } else {
+        Found::Damaged
     }
+}
+
+/// Whether there is nothing but zeros. Compares blocks: files are made of many.
+pub(super) fn is_zeros(bytes: &[u8]) -> bool {
+    const BLOCK: [u8; 4096] = [0; 4096];
+    bytes.chunks(BLOCK.len()).all(|block| block == &BLOCK[..block.len()])
 }
 
 /// Whether the frame's part of some sector is zeros: files are made of zeros, and a sector that never arrived still is.
 fn misses_a_sector(frame: &[u8], offset: u64) -> bool {
     let first = (SECTOR - offset % SECTOR) as usize;
     let (head, rest) = frame.split_at(first.min(frame.len()));
-    std::iter::once(head).chain(rest.chunks(SECTOR as usize)).any(|part| part.iter().all(|byte| *byte == 0))
+    std::iter::once(head).chain(rest.chunks(SECTOR as usize)).any(is_zeros)
 }
 
 /// The highest `synced` of whole frames anywhere in `bytes`, which stand at `offset` of a file that begins at `start`: for
@@ -107,7 +121,7 @@ pub(super) fn highest_synced(bytes: &[u8], start: u64, offset: u64) -> u64 {
         match look(&bytes[at..], start, offset + at as u64) {
             Found::Frame { synced, body } => {
                 highest = highest.max(synced);
-                at += HEAD + body.len();
+                at += AROUND + body.len();
             }
             _ => at += 1,
         }
@@ -149,10 +163,8 @@ mod tests {
             assert_eq!(look(&good[..cut], 0, offset), Found::Torn, "cut at {cut}");
             // The same, in a file that is longer already.
             let mut short = good.clone();
-            let kept = ((offset as usize + cut) / 512 * 512).saturating_sub(offset as usize);
-            short[kept..].fill(0);
-            let expected = if kept == 0 { Found::Nothing } else { Found::Torn };
-            assert_eq!(look(&short, 0, offset), expected, "zeros from {kept}");
+            short[cut..].fill(0);
+            assert_eq!(look(&short, 0, offset), Found::Torn, "zeros from {cut}");
         }
         for sector in 0..7 {
             let mut holed = good.clone();

@@ -223,7 +223,7 @@ impl Journal {
                 self.begin_segment()?;
             }
             let place =
-                Place { at: self.end + buffer.len() as u64, bytes: (frame::HEAD + body.len()) as u32 };
+                Place { at: self.end + buffer.len() as u64, bytes: (frame::AROUND + body.len()) as u32 };
             frame::put(&mut buffer, place.at, self.synced, &body);
             added.push((entry, place));
         }

@@ -263,8 +263,10 @@ impl Debug for Waiter {
 
 /// Tells them, in the order in which they came.
 fn tell(waiting: Vec<Waiter>, result: &io::Result<()>) {
-    let copy =
-        || result.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+    let copy = || match result {
+        Ok(()) => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+    };
     let mut synced = 0;
     for waiter in waiting {
         match waiter {

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use super::frame::{self, Found, HEAD};
+use super::frame::{self, AROUND, Found, is_zeros};
 use super::journal::{Contents, Place, SPARE, Segment};
 use super::record::Record;
 use crate::disk::SharedDisk;
@@ -108,7 +108,7 @@ fn files(disk: &SharedDisk, dir: &Path) -> io::Result<Vec<Segment>> {
 }
 
 fn read_all(segment: &Segment) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; segment.file.len()? as usize];
+    let mut bytes = vec![0; segment.file.size()? as usize];
     segment.file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
@@ -119,7 +119,7 @@ fn replay<'a>(found: &mut Recovered, segment: &Segment, bytes: &'a [u8], first: 
     loop {
         let at = frame::look(&bytes[offset as usize..], segment.start, offset);
         let Found::Frame { body, .. } = &at else { return (offset, at) };
-        let place = Place { at: segment.start + offset, bytes: (HEAD + body.len()) as u32 };
+        let place = Place { at: segment.start + offset, bytes: (AROUND + body.len()) as u32 };
         let taken = match Record::decode(body) {
             Ok(record) => take(&mut found.contents, record, place, first && offset == 0),
             Err(_) => false,
@@ -197,7 +197,7 @@ fn cut(
     }
     if bad.offset > 0 {
         let segment = &segments[bad.segment];
-        let length = segment.file.len()?;
+        let length = segment.file.size()?;
         tracing::info!(file = %segment.path.display(), offset = bad.offset, why = bad.why, "a torn write at the end of the log is cut off");
         segment.file.set_len(bad.offset)?;
         // Only the speed of what comes next depends on it.
@@ -221,9 +221,4 @@ fn complete(contents: &Contents) -> Result<(), String> {
         (None, Some(last)) if range.is_empty() => Err(format!("entries up to {} are missing", last.index)),
         _ => Ok(()),
     }
-}
-
-fn is_zeros(bytes: &[u8]) -> bool {
-    const BLOCK: [u8; 4096] = [0; 4096];
-    bytes.chunks(BLOCK.len()).all(|block| block == &BLOCK[..block.len()])
 }

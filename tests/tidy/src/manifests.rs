@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["actors", "domain", "fixtures", "forge", "init", "links", "raft-store", "workflow"]),
     // Sees processes from outside, over HTTP.
     ("tests/chaos", &["domain", "fixtures"]),
+    ("tests/crash", &["domain", "raft-store"]),
     ("tests/fixtures", &[]),
     ("tests/tidy", &[]),
 ];
