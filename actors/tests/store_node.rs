@@ -17,7 +17,9 @@ use domain::{
     AttemptId, BootId, Capacity, JobId, JobState, Labels, NodeFacts, NodeId, Outcome, Resources, RunId,
 };
 use links::{Dialer, Identity, Limits, Port, Protocol, ca};
-use raft_store::{Options, Store, Timings};
+use raft_store::clock::SystemClock;
+use raft_store::disk::LocalDisk;
+use raft_store::{Compaction, LogSizes, Options, Store, Timings};
 use support::{Bench, BenchWork, PATIENCE, submission};
 use tokio_util::sync::CancellationToken;
 
@@ -48,9 +50,13 @@ async fn a_run_is_placed_and_finishes_through_consensus() {
         cluster_addr: addr.clone(),
         seeds: vec![addr.clone()],
         bootstrap_expect: 1,
-        dialer: dialer.clone(),
-        incoming: port.incoming(Protocol::Raft).unwrap(),
+        transport: Arc::new(dialer.clone()),
+        incoming: Box::new(port.incoming(Protocol::Raft).unwrap()),
+        disk: Arc::new(LocalDisk),
+        clock: Arc::new(SystemClock),
         timings: Timings::default(),
+        log_sizes: LogSizes::default(),
+        compaction: Compaction::default(),
     };
     let incoming = port.incoming(Protocol::Actors).unwrap();
     let (stop, mut tasks) = (CancellationToken::new(), tokio::task::JoinSet::new());

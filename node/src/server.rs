@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::NodeName;
-use raft_store::{Options, Store, Timings};
+use raft_store::clock::SystemClock;
+use raft_store::disk::LocalDisk;
+use raft_store::{Compaction, LogSizes, Options, Store, Timings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -124,7 +126,7 @@ impl Server {
             return Err(Error::WrongCertificate { certificate, name: name.to_string() });
         }
         let lock = lock(&config.node.data_dir)?;
-        let node = raft_store::identity::load_or_create(&config.node.data_dir)?;
+        let node = raft_store::identity::load_or_create(&LocalDisk, &config.node.data_dir)?;
         // Bound before the store is opened: a busy port is found while nothing has begun.
         let http = bind("http.listen", &config.http.listen).await?;
         let http_addr = http.local_addr().map_err(|source| Error::Bind {
@@ -151,9 +153,13 @@ impl Server {
             cluster_addr: cluster_addr.clone(),
             seeds: config.cluster.seeds.clone(),
             bootstrap_expect: config.cluster.bootstrap_expect,
-            dialer: dialer.clone(),
-            incoming,
+            transport: Arc::new(dialer.clone()),
+            incoming: Box::new(incoming),
+            disk: Arc::new(LocalDisk),
+            clock: Arc::new(SystemClock),
             timings: timings(config),
+            log_sizes: LogSizes::default(),
+            compaction: Compaction::default(),
         })
         .await?;
         let http_local = http_addr.to_string();

@@ -4,20 +4,21 @@
 //! Never with whoever happens to answer: too few, too many, or one that belongs to a cluster, and nothing happens.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use domain::{ClusterId, Command, Reply, Timestamp, TokenId};
-
+use domain::{ClusterId, Command, Reply, TokenId};
 use openraft::errors::{InitializeError, RaftError};
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use crate::clock::SharedClock;
+use crate::disk::{self, Disk, SharedDisk, whole};
 use crate::network::Caller;
+use crate::random::Random;
 use crate::server::Node;
 use crate::store::{Store, WeakStore, upgrade};
 use crate::types::{NodeAddress, TypeConfig};
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     pub raft: Node,
     pub caller: Caller,
     pub me: Probe,
+    pub clock: SharedClock,
+    pub disk: SharedDisk,
     /// Told to the others by the server.
     pub sees: watch::Sender<Vec<u64>>,
     pub seeds: Vec<String>,
@@ -146,18 +149,10 @@ impl Plan {
 
     async fn try_commit(&self, store: &Store) -> io::Result<()> {
         let path = self.data_dir.join(TOKEN_FILE);
-        // One left by an earlier try is used again: that try may have been committed.
-        let secret = match std::fs::read_to_string(&path) {
-            Ok(text) => text.trim().to_owned(),
-            Err(_) => {
-                let secret = new_secret();
-                write_secret(&path, &secret)?;
-                secret
-            }
-        };
+        let (disk, file) = (Arc::clone(&self.disk), path.clone());
+        let secret = disk::blocking(&*self.disk, move || keep_secret(&*disk, &file)).await?;
         let token_hash: [u8; 32] = Sha256::digest(&secret).into();
-        let at =
-            Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64);
+        let at = self.clock.now();
         let command = Command::InitCluster {
             cluster: ClusterId::from_parts(at, random()),
             token: TokenId::from_parts(at, random()),
@@ -165,9 +160,7 @@ impl Plan {
         };
         let committed = store.propose(command).await.map_err(io::Error::other)?;
         match committed.reply {
-            Reply::Refused(_) if store.state().find_token(&token_hash).is_none() => {
-                std::fs::remove_file(&path)
-            }
+            Reply::Refused(_) if store.state().find_token(&token_hash).is_none() => self.disk.remove(&path),
             _ => {
                 tracing::info!(path = %path.display(), "a new cluster; the admin token is in this file");
                 Ok(())
@@ -181,21 +174,22 @@ fn address(probe: &Probe) -> NodeAddress {
 }
 
 fn random() -> u128 {
-    let mut rng = rand::rng();
-    u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())
+    u128::from(Random.next_u64()) << 64 | u128::from(Random.next_u64())
 }
 
 fn new_secret() -> String {
     format!("troupe_{:032x}{:032x}", random(), random())
 }
 
-/// Written aside and renamed, so that the file is there whole or not at all.
-fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-    writeln!(file, "{secret}")?;
-    file.sync_all()?;
-    std::fs::rename(&aside, path)?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()
+/// The secret in the file; one left by an earlier try is used again: that try may have been committed.
+fn keep_secret(disk: &dyn Disk, path: &std::path::Path) -> io::Result<String> {
+    match whole::read(disk, path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let secret = new_secret();
+            whole::write(disk, path, format!("{secret}\n").as_bytes())?;
+            Ok(secret)
+        }
+        Err(error) => Err(error),
+    }
 }

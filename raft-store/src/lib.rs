@@ -3,25 +3,32 @@
 //! Must not know: actors, HTTP, Docker. What a command means is domain's business.
 
 mod bootstrap;
+pub mod clock;
 pub mod codec;
 pub mod disk;
 pub mod identity;
 mod log;
 mod metrics;
 mod network;
+mod options;
 mod proposer;
+pub mod random;
+mod runtime;
 mod server;
 mod snapshot;
 mod snapshot_dir;
 mod state_machine;
 mod store;
+pub mod transport;
 mod types;
 mod wire;
 
 pub use bootstrap::TOKEN_FILE;
 pub use log::{LogSizes, LogStore};
 pub use metrics::describe as describe_metrics;
+pub use options::{Compaction, OpenError, Options, Timings};
+pub use runtime::Runtime;
 pub use snapshot::{SnapshotError, SnapshotFile};
 pub use state_machine::{Applied, StateMachine, View};
-pub use store::{Committed, Leadership, OpenError, Options, ProposeError, Status, Store, Timings};
+pub use store::{Committed, Leadership, ProposeError, Status, Store};
 pub use types::{NodeAddress, Proposal, TypeConfig};

@@ -3,11 +3,11 @@
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::ClusterId;
-use links::{Dialer, Link, PeerName, Protocol};
+use futures::FutureExt;
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -16,9 +16,13 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
+use tokio::io::AsyncReadExt;
+
+use crate::disk::{SharedDisk, blocking};
 use crate::metrics::REPLICATE_SECONDS;
 use crate::snapshot::SnapshotFile;
 use crate::state_machine::View;
+use crate::transport::{Channel, Transport};
 use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{self, CHUNK, Hello, Request, Response, Welcome};
 
@@ -32,7 +36,8 @@ const SLOW_NETWORK: u64 = 1024 * 1024;
 /// Opens connections in this node's name.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    pub dialer: Dialer,
+    pub transport: Arc<dyn Transport>,
+    pub disk: SharedDisk,
     pub from: u64,
     pub view: View,
     pub connect_timeout: Duration,
@@ -44,14 +49,9 @@ impl Caller {
     }
 
     /// Opens a connection and greets. With a target, only to that node.
-    pub(crate) async fn open(&self, addr: &str, target: Option<(u64, &str)>) -> io::Result<Link> {
-        let name: Option<PeerName> =
-            target.map(|(_, name)| name.parse()).transpose().map_err(io::Error::other)?;
-        let mut link = self
-            .dialer
-            .dial(addr, Protocol::Raft, name.as_ref(), self.connect_timeout)
-            .await
-            .map_err(io::Error::other)?;
+    pub(crate) async fn open(&self, addr: &str, target: Option<(u64, &str)>) -> io::Result<Channel> {
+        let name = target.map(|(_, name)| name);
+        let mut link = self.transport.dial(addr, name, self.connect_timeout).await?;
         let hello = Hello { cluster: self.cluster(), from: self.from, target: target.map(|(id, _)| id) };
         let greet = async {
             wire::send(&mut link.stream, &hello).await?;
@@ -78,7 +78,7 @@ pub(crate) struct Connection {
     caller: Caller,
     target: u64,
     address: NodeAddress,
-    link: Option<Link>,
+    link: Option<Channel>,
 }
 
 /// Why there is no answer.
@@ -106,7 +106,7 @@ impl Connection {
     /// One request and its answer within `limit`.
     pub(crate) async fn call(&mut self, request: &Request, limit: Duration) -> Result<Response, CallError> {
         // Taken out, so that a call that is given up leaves no half-read connection behind.
-        let mut link = match self.link.take().filter(is_idle) {
+        let mut link = match self.link.take().and_then(idle) {
             Some(link) => link,
             None => {
                 let (id, name) = (self.target, self.address.name.as_str());
@@ -135,16 +135,16 @@ impl Connection {
         limit: Duration,
     ) -> io::Result<Response> {
         let file = snapshot.snapshot.file;
-        let bytes = file.metadata()?.len();
+        let bytes = file.len()?;
         let (id, name) = (self.target, self.address.name.as_str());
         let mut link = self.caller.open(&self.address.cluster_addr, Some((id, name))).await?;
         wire::send(&mut link.stream, &Request::Snapshot { vote, meta: snapshot.meta, bytes }).await?;
         let mut at = 0;
         while at < bytes {
-            let file = std::sync::Arc::clone(&file);
+            let file = Arc::clone(&file);
             let mut chunk = vec![0; CHUNK.min((bytes - at) as usize)];
             let read = move || file.read_exact_at(&mut chunk, at).map(|()| chunk);
-            let chunk = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+            let chunk = blocking(&*self.caller.disk, read).await?;
             // Progress is what counts, not the time of the whole.
             let sent = wire::send_raw(&mut link.stream, &chunk);
             tokio::time::timeout(limit, sent).await.map_err(|_| timed_out())??;
@@ -154,10 +154,11 @@ impl Connection {
     }
 }
 
-/// Nothing is owed on an idle link, so anything that can be read from it is its end.
-fn is_idle(link: &Link) -> bool {
-    let (tcp, _) = link.stream.get_ref();
-    tcp.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+/// The link, if it is idle: nothing is owed on it then, so anything that can be read from it is its end.
+fn idle(mut link: Channel) -> Option<Channel> {
+    let mut byte = [0];
+    let read = link.stream.read(&mut byte).now_or_never();
+    read.is_none().then_some(link)
 }
 
 fn unreachable(error: &io::Error) -> RPCError<TypeConfig> {
@@ -241,6 +242,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let network = |error: io::Error| StreamingError::Network(NetworkError::new(&error));
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = self.send_snapshot(vote, snapshot, option.hard_ttl()) => match sent.map_err(network)? {
                 Response::Snapshot(response) => Ok(response),

@@ -3,9 +3,9 @@
 //! A command that may or may not be in the log is reported as unknown and never tried again here; one that certainly is
 //! not is tried again until its deadline.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use domain::{Command, Entry, LogIndex, Reply, Timestamp};
+use domain::{Command, Entry, LogIndex, Reply};
 use futures::StreamExt;
 use openraft::ReadPolicy;
 use openraft::errors::ClientWriteError;
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::{Clock, SharedClock};
 use crate::metrics::WRITE_SECONDS;
 use crate::network::{CallError, Caller, Connection};
 use crate::server::Node;
@@ -38,9 +39,15 @@ pub(crate) struct Pending {
 }
 
 /// Writes commands on this node if it leads. Each gets its own answer, in order.
-pub(crate) async fn write(raft: &Node, commands: Vec<Command>, deadline: Instant) -> Vec<Proposed> {
+pub(crate) async fn write(
+    raft: &Node,
+    clock: &dyn Clock,
+    commands: Vec<Command>,
+    deadline: Instant,
+) -> Vec<Proposed> {
     let count = commands.len();
-    let at = now();
+    // State never depends on it alone: replicated time does not go back.
+    let at = clock.now();
     let proposals = commands.into_iter().map(|command| Proposal(Entry { at, command }));
     let (mut answers, since) = (Vec::with_capacity(count), Instant::now());
     if let Ok(mut results) = raft.client_write_many(proposals).await {
@@ -67,15 +74,10 @@ pub(crate) async fn read_index(raft: &Node) -> Result<LogIndex, String> {
     Ok(read.log_id().index)
 }
 
-/// The proposer's clock. State never depends on it alone: replicated time does not go back.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(since.as_millis() as u64)
-}
-
 /// Takes pending commands and answers each exactly once.
 pub(crate) struct Proposer {
     pub raft: Node,
+    pub clock: SharedClock,
     pub caller: Caller,
     pub leadership: watch::Receiver<Leadership>,
     /// How long the leader may take for a batch.
@@ -90,6 +92,7 @@ impl Proposer {
         loop {
             let mut batch = Vec::new();
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 Some(done) = in_flight.join_next() => {
                     // A connection that worked is used again.
@@ -104,6 +107,7 @@ impl Proposer {
             }
             for part in split(batch) {
                 let route = Route {
+                    clock: self.clock.clone(),
                     caller: self.caller.clone(),
                     leadership: self.leadership.clone(),
                     connection: idle.pop(),
@@ -116,6 +120,7 @@ impl Proposer {
 }
 
 struct Route {
+    clock: SharedClock,
     caller: Caller,
     leadership: watch::Receiver<Leadership>,
     connection: Option<(u64, Connection)>,
@@ -134,7 +139,7 @@ impl Route {
             let leadership = self.leadership.borrow_and_update().clone();
             let commands = batch.iter().map(|pending| pending.command.clone()).collect();
             let answers = match (&leadership.leader, leadership.is_me) {
-                (_, true) => write(&raft, commands, last_deadline(&batch)).await,
+                (_, true) => write(&raft, &*self.clock, commands, last_deadline(&batch)).await,
                 (Some((leader, address)), false) => self.forward(*leader, address.clone(), commands).await,
                 (None, false) => vec![Proposed::NotLeader; batch.len()],
             };

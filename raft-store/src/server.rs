@@ -1,21 +1,23 @@
 //! Serves the links of protocol `troupe-raft` that other nodes open to us.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use links::Link;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Raft, Snapshot};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::SharedClock;
+use crate::disk::blocking;
 use crate::proposer;
 use crate::snapshot::SnapshotFile;
+use crate::snapshot_dir::{SnapshotDir, Temporary};
 use crate::state_machine::{StateMachine, View};
+use crate::transport::{Channel, Listener};
 use crate::types::TypeConfig;
 use crate::wire::{self, Hello, Probe, Request, Response, Welcome};
 
@@ -32,7 +34,9 @@ pub(crate) struct Server {
     /// The nodes of a new cluster that this node sees.
     pub sees: watch::Receiver<Vec<u64>>,
     /// Where received snapshots are put before they are installed.
-    pub snapshot_dir: PathBuf,
+    pub snapshots: Arc<SnapshotDir>,
+    /// The time that forwarded commands are given.
+    pub clock: SharedClock,
     /// How long forwarded commands may take.
     pub propose_timeout: Duration,
 }
@@ -41,20 +45,22 @@ impl Server {
     /// Serves until `shutdown`; every link has a task of its own in `tasks`.
     pub(crate) async fn run(
         self: Arc<Self>,
-        mut incoming: mpsc::Receiver<Link>,
+        mut incoming: Box<dyn Listener>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) {
         loop {
             let link = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
-                link = incoming.recv() => link,
+                link = incoming.accept() => link,
             };
             let Some(link) = link else { return };
             let (server, shutdown) = (Arc::clone(&self), shutdown.clone());
             tasks.spawn(async move {
-                let (peer, remote) = (link.peer.clone(), link.remote);
+                let (peer, remote) = (link.peer.clone(), link.remote.clone());
                 tokio::select! {
+                    biased;
                     () = shutdown.cancelled() => {}
                     ended = server.serve(link) => if let Err(error) = ended {
                         tracing::debug!(%peer, %remote, %error, "raft link ended");
@@ -64,7 +70,7 @@ impl Server {
         }
     }
 
-    async fn serve(&self, mut link: Link) -> io::Result<()> {
+    async fn serve(&self, mut link: Channel) -> io::Result<()> {
         let hello: Hello = tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream))
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no greeting"))??;
@@ -94,7 +100,7 @@ impl Server {
     }
 
     /// Why a greeting is refused: another cluster, another target, or a certificate that belongs to another member.
-    fn check(&self, hello: &Hello, link: &Link) -> Option<String> {
+    fn check(&self, hello: &Hello, link: &Channel) -> Option<String> {
         let state = &self.view.current().state;
         if let (Some(theirs), Some(ours)) = (hello.cluster, state.cluster)
             && theirs != ours
@@ -106,10 +112,10 @@ impl Server {
         }
         let membership = self.raft.metrics();
         let metrics = membership.borrow_watched();
-        let peer = link.peer.as_str();
+        let peer = &link.peer;
         let mut members = metrics.membership_config.membership().nodes();
         // Both ways: an id belongs to one name, and a name to one id.
-        members.find(|(id, node)| (**id == hello.from) != (node.name == peer)).map(|(id, node)| {
+        members.find(|(id, node)| (**id == hello.from) != (node.name == *peer)).map(|(id, node)| {
             format!(
                 "you are node {:016x} with the certificate of {peer}, but {} is node {id:016x}; a node that lost its \
                  data joins under a new name, after the old one was removed",
@@ -118,7 +124,7 @@ impl Server {
         })
     }
 
-    async fn answer(&self, request: Request, link: &mut Link) -> io::Result<Response> {
+    async fn answer(&self, request: Request, link: &mut Channel) -> io::Result<Response> {
         let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
         Ok(match request {
             Request::Append(rpc) => {
@@ -135,10 +141,10 @@ impl Server {
                 .map_or_else(|e| failed(&e), Response::TransferLeader),
             Request::Snapshot { vote, meta, bytes } => {
                 let received = self.receive_snapshot(bytes, link).await?;
-                let mut file = SnapshotFile::open(received.path())?;
                 // Checked before Raft sees it: an error while it installs would stop this node for good.
-                let check = move || file.content().map(|content| (file, content));
-                let file = match tokio::task::spawn_blocking(check).await.map_err(io::Error::other)? {
+                let mut file = SnapshotFile::open(&**self.snapshots.disk(), &received.path)?;
+                let check = move || Ok(file.content().map(|content| (file, content)));
+                let file = match blocking(&**self.snapshots.disk(), check).await? {
                     Ok((file, content)) if content.meta == meta => file,
                     Ok((_, content)) => {
                         let found = &content.meta;
@@ -153,7 +159,7 @@ impl Server {
             Request::Propose(commands) => {
                 // Shorter than the other side waits, so that it hears what is known.
                 let deadline = tokio::time::Instant::now() + self.propose_timeout * 9 / 10;
-                Response::Proposed(proposer::write(&self.raft, commands, deadline).await)
+                Response::Proposed(proposer::write(&self.raft, &*self.clock, commands, deadline).await)
             }
             Request::ReadIndex => Response::ReadIndex(proposer::read_index(&self.raft).await),
             Request::Probe => {
@@ -164,18 +170,17 @@ impl Server {
         })
     }
 
-    async fn receive_snapshot(&self, bytes: u64, link: &mut Link) -> io::Result<tempfile::NamedTempFile> {
-        let temporary = tempfile::NamedTempFile::new_in(&self.snapshot_dir)?;
-        let mut file = tokio::fs::File::from_std(temporary.reopen()?);
+    async fn receive_snapshot(&self, bytes: u64, link: &mut Channel) -> io::Result<Temporary> {
+        let temporary = self.snapshots.temporary()?;
         let mut got = 0;
         while got < bytes {
             let chunk = tokio::time::timeout(PATIENCE, wire::receive_raw(&mut link.stream))
                 .await
                 .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no more of the snapshot"))??;
+            let (file, at) = (Arc::clone(&temporary.file), got);
             got += chunk.len() as u64;
-            file.write_all(&chunk).await?;
+            blocking(&**self.snapshots.disk(), move || file.write_all_at(&chunk, at)).await?;
         }
-        file.flush().await?;
         if got == bytes {
             Ok(temporary)
         } else {

@@ -3,9 +3,7 @@
 //! `[magic 8][header record][records ...][end record]`, a record is `[length u32][crc32 of body u32][body]`, little
 //! endian; the end record holds the number of records and the crc32 of everything before it.
 
-use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,12 +12,14 @@ use openraft::alias::SnapshotMetaOf;
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
+use crate::disk::whole::Cursor;
+use crate::disk::{Disk, DiskFile};
 use crate::types::TypeConfig;
 
 const MAGIC: &[u8; 8] = b"TROUPES1";
 const MAX_RECORD: usize = codec::MAX_BYTES;
 /// More than the magic and the header record take.
-const HEAD_BYTES: usize = 1024 * 1024;
+const HEAD_BYTES: u64 = 1024 * 1024;
 
 /// A snapshot on this node's disk, held open: a newer one that takes its place does not change it.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct SnapshotFile {
     /// Where it was opened.
     pub path: PathBuf,
     /// Its bytes.
-    pub file: Arc<File>,
+    pub file: Arc<dyn DiskFile>,
     /// What is in it, once it was read whole.
     content: Option<Arc<Content>>,
 }
@@ -49,13 +49,13 @@ impl std::fmt::Debug for SnapshotFile {
 }
 
 impl SnapshotFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, SnapshotError> {
-        let file = File::open(path).map_err(|source| SnapshotError::Io {
+    pub(crate) fn open(disk: &dyn Disk, path: &Path) -> Result<Self, SnapshotError> {
+        let file = disk.open(path).map_err(|source| SnapshotError::Io {
             action: "open",
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self { path: path.to_owned(), file: Arc::new(file), content: None })
+        Ok(Self { path: path.to_owned(), file, content: None })
     }
 
     /// Reads it whole and checks every byte of it, the first time; what was read stays with it and its clones. Blocking
@@ -64,20 +64,21 @@ impl SnapshotFile {
         if let Some(content) = &self.content {
             return Ok(Arc::clone(content));
         }
-        let content = Arc::new(read(&self.path)?);
+        let content = Arc::new(read(&self.file, &self.path)?);
         self.content = Some(Arc::clone(&content));
         Ok(content)
     }
 
     /// What it is a snapshot of, from its head only. Blocking.
     pub(crate) fn meta(&self) -> Result<SnapshotMetaOf<TypeConfig>, SnapshotError> {
-        let mut head = vec![0; HEAD_BYTES];
-        let got = self.file.read_at(&mut head, 0).map_err(|source| SnapshotError::Io {
+        let mut head = Vec::new();
+        let mut input = Cursor::new(Arc::clone(&self.file)).take(HEAD_BYTES);
+        input.read_to_end(&mut head).map_err(|source| SnapshotError::Io {
             action: "read",
             path: self.path.clone(),
             source,
         })?;
-        let mut reader = Reader { input: &head[..got], crc: crc32fast::Hasher::new(), path: &self.path };
+        let mut reader = Reader { input: &head[..], crc: crc32fast::Hasher::new(), path: &self.path };
         Ok(reader.head()?.meta)
     }
 }
@@ -206,13 +207,13 @@ struct End {
 
 /// Writes a snapshot into a new file, which is to have the name `path`. Blocking; nothing is synced.
 pub(crate) fn write(
-    into: &File,
+    into: &Arc<dyn DiskFile>,
     path: &Path,
     meta: &SnapshotMetaOf<TypeConfig>,
     state: &ClusterState,
 ) -> Result<(), SnapshotError> {
     let mut writer = Writer {
-        out: BufWriter::with_capacity(1024 * 1024, into),
+        out: BufWriter::with_capacity(1024 * 1024, Cursor::new(Arc::clone(into))),
         crc: crc32fast::Hasher::new(),
         records: 0,
         path,
@@ -227,14 +228,9 @@ pub(crate) fn write(
 }
 
 /// Reads a whole snapshot and checks every byte of it. Blocking.
-pub(crate) fn read(path: &Path) -> Result<Content, SnapshotError> {
-    let file = File::open(path).map_err(|source| SnapshotError::Io {
-        action: "open",
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut reader =
-        Reader { input: BufReader::with_capacity(1024 * 1024, file), crc: crc32fast::Hasher::new(), path };
+fn read(file: &Arc<dyn DiskFile>, path: &Path) -> Result<Content, SnapshotError> {
+    let input = BufReader::with_capacity(1024 * 1024, Cursor::new(Arc::clone(file)));
+    let mut reader = Reader { input, crc: crc32fast::Hasher::new(), path };
     let header = reader.head()?;
     let mut state = ClusterState::default();
     let mut records = 1;

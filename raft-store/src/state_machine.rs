@@ -15,6 +15,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
 use tokio::sync::{broadcast, watch};
 
+use crate::disk::{SharedDisk, blocking};
 use crate::snapshot::{Content, SnapshotFile};
 use crate::snapshot_dir::SnapshotDir;
 use crate::types::TypeConfig;
@@ -80,8 +81,8 @@ impl StateMachine {
     ///
     /// # Errors
     /// The system's, or a snapshot that is damaged.
-    pub fn open(dir: &Path) -> io::Result<Self> {
-        let snapshots = Arc::new(SnapshotDir::open(dir)?);
+    pub fn open(disk: SharedDisk, dir: &Path) -> io::Result<Self> {
+        let snapshots = Arc::new(SnapshotDir::open(disk, dir)?);
         let current = snapshots.current()?;
         let view = View {
             current: Arc::default(),
@@ -105,6 +106,11 @@ impl StateMachine {
     #[must_use]
     pub fn view(&self) -> View {
         self.view.clone()
+    }
+
+    /// Where snapshots are kept, and received.
+    pub(crate) fn snapshots(&self) -> Arc<SnapshotDir> {
+        Arc::clone(&self.snapshots)
     }
 
     fn restore(&mut self, content: &Content) {
@@ -201,7 +207,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             snapshots.adopt(&received)?;
             Ok(content)
         };
-        let content = tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
+        let content = blocking(&**self.snapshots.disk(), install).await?;
         self.restore(&content);
         Ok(())
     }
@@ -230,6 +236,6 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             let file = snapshots.write(&meta, &state)?;
             Ok(Snapshot { meta: file.meta()?, snapshot: file })
         };
-        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+        blocking(&**self.snapshots.disk(), write).await
     }
 }

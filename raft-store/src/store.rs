@@ -4,22 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{ClusterState, Command, Effect, LogIndex, NodeId, NodeName, Reply, limits};
-use links::{Dialer, Link};
+use domain::{ClusterState, Command, Effect, LogIndex, NodeId, Reply, limits};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
+use openraft::{Raft, RaftMetrics, ServerState};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::disk::{LocalDisk, SharedDisk};
+use crate::disk::{self, SharedDisk};
 use crate::network::{Caller, Connection, Network};
+use crate::options::{OpenError, Options, Timings, config};
 use crate::proposer::{Pending, Proposer, read_index};
 use crate::server::{Node, Server};
 use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{Probe, Request, Response};
-use crate::{LogSizes, LogStore, StateMachine, View, bootstrap, metrics};
+use crate::{LogStore, StateMachine, View, bootstrap, metrics};
 
 /// Commands that wait to be batched, at most; proposing waits past that.
 const PENDING: usize = 8192;
@@ -29,77 +29,6 @@ const CLOSING: Duration = Duration::from_secs(30);
 
 /// A proposal that is certainly not in the log is given up so much before its caller is, so that the caller hears it.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
-
-/// Raft's times.
-#[derive(Debug, Clone, Copy)]
-pub struct Timings {
-    /// Between two heartbeats of the leader.
-    pub heartbeat: Duration,
-    /// A follower that hears nothing for so long asks for an election; the upper bound is twice this.
-    pub election: Duration,
-    /// How long a proposal waits for a leader.
-    pub propose: Duration,
-}
-
-impl Default for Timings {
-    fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_millis(150),
-            election: Duration::from_millis(600),
-            propose: Duration::from_secs(10),
-        }
-    }
-}
-
-/// What a store is opened with.
-#[derive(Debug)]
-pub struct Options {
-    /// This node's directory.
-    pub data_dir: PathBuf,
-    /// This node's id, from [`crate::identity`].
-    pub node: NodeId,
-    /// This node's name, as its certificate has it.
-    pub name: NodeName,
-    /// Where other nodes reach this node's cluster port.
-    pub cluster_addr: String,
-    /// Cluster ports of nodes to begin a cluster with, this node's among them or not.
-    pub seeds: Vec<String>,
-    /// A new cluster begins when exactly so many new nodes see each other.
-    pub bootstrap_expect: usize,
-    /// Opens links.
-    pub dialer: Dialer,
-    /// Links that others open for Raft.
-    pub incoming: mpsc::Receiver<Link>,
-    /// Raft's times.
-    pub timings: Timings,
-}
-
-/// Why a store does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The data directory.
-    #[error("cannot open {what} in {}: {source}", path.display())]
-    Storage {
-        /// Log or state.
-        what: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What was found.
-        source: std::io::Error,
-    },
-    /// Raft's settings.
-    #[error("raft settings: {why}")]
-    Settings {
-        /// What is wrong with them.
-        why: String,
-    },
-    /// Raft did not start.
-    #[error("raft did not start: {why}")]
-    Raft {
-        /// Its words.
-        why: String,
-    },
-}
 
 /// Why a proposal was not seen to be committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -190,19 +119,29 @@ impl Store {
     /// [`OpenError`]. Damaged storage is refused, with what to do.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let state_dir = options.data_dir.join("state");
-        let disk: SharedDisk = Arc::new(LocalDisk);
-        let open_log = move |dir: &Path| LogStore::open(disk, dir, LogSizes::default());
-        let log = open_at("the log", options.data_dir.join("log"), open_log).await?;
-        let machine = open_at("the state", state_dir.clone(), StateMachine::open).await?;
-        sync_directory(&options.data_dir).await?;
+        let disk = options.disk;
+        let sizes = options.log_sizes;
+        let open_log = move |disk: SharedDisk, dir: &Path| LogStore::open(disk, dir, sizes);
+        let log = open_at(&disk, "the log", options.data_dir.join("log"), open_log).await?;
+        let machine = open_at(&disk, "the state", state_dir, StateMachine::open).await?;
+        // A directory's new entries outlive a power failure then: without them a node could vote twice in a term.
+        let sync = |disk: SharedDisk, dir: &Path| disk.sync_dir(dir);
+        open_at(&disk, "the data directory", options.data_dir.clone(), sync).await?;
+        let snapshots = machine.snapshots();
         let view = machine.view();
         let log_open = log.watch_open();
         let timings = options.timings;
         let me = options.node.0;
         let connect_timeout = timings.election;
-        let caller = Caller { dialer: options.dialer, from: me, view: view.clone(), connect_timeout };
+        let caller = Caller {
+            transport: options.transport,
+            disk: disk.clone(),
+            from: me,
+            view: view.clone(),
+            connect_timeout,
+        };
         let network = Network { caller: caller.clone() };
-        let config = Arc::new(config(timings)?);
+        let config = Arc::new(config(timings, options.compaction)?);
         let raft = Raft::new(me, config, network, log, machine)
             .await
             .map_err(|e| OpenError::Raft { why: e.to_string() })?;
@@ -225,12 +164,14 @@ impl Store {
             view: view.clone(),
             me: probe.clone(),
             sees: seen,
-            snapshot_dir: state_dir,
+            snapshots,
+            clock: options.clock.clone(),
             propose_timeout: timings.propose,
         };
         tasks.spawn(Arc::new(server).run(options.incoming, tasks.clone(), shutdown.clone()));
         let proposer = Proposer {
             raft: raft.clone(),
+            clock: options.clock.clone(),
             caller: caller.clone(),
             leadership: leadership.clone(),
             forward_timeout: timings.propose,
@@ -254,6 +195,8 @@ impl Store {
             raft,
             caller,
             me: probe,
+            clock: options.clock,
+            disk,
             sees,
             seeds: options.seeds,
             data_dir: options.data_dir,
@@ -403,46 +346,23 @@ pub(crate) fn upgrade(weak: &WeakStore) -> Option<Store> {
     weak.upgrade().map(Inner::store)
 }
 
-/// A directory's new entries outlive a power failure when this returns: without them a node could vote twice in a term.
-async fn sync_directory(path: &Path) -> Result<(), OpenError> {
-    open_at("the data directory", path.to_owned(), |path| std::fs::File::open(path)?.sync_all()).await
-}
-
 async fn until(shutdown: CancellationToken, work: impl Future<Output = ()>) {
     tokio::select! {
+        biased;
         () = shutdown.cancelled() => {}
         () = work => {}
     }
 }
 
 async fn open_at<T: Send + 'static>(
+    on: &SharedDisk,
     what: &'static str,
     path: PathBuf,
-    open: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
+    open: impl FnOnce(SharedDisk, &Path) -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, OpenError> {
-    let at = path.clone();
-    let opened = tokio::task::spawn_blocking(move || open(&at))
-        .await
-        .unwrap_or_else(|e| Err(std::io::Error::other(e)));
+    let (shared, at) = (Arc::clone(on), path.clone());
+    let opened = disk::blocking(&**on, move || open(shared, &at)).await;
     opened.map_err(|source| OpenError::Storage { what, path, source })
-}
-
-/// See docs/adr/0001 for the settings that are not openraft's own.
-fn config(timings: Timings) -> Result<Config, OpenError> {
-    let millis = |time: Duration| time.as_millis() as u64;
-    let config = Config {
-        cluster_name: "troupe".to_owned(),
-        heartbeat_interval: millis(timings.heartbeat),
-        election_timeout_min: millis(timings.election),
-        election_timeout_max: 2 * millis(timings.election),
-        install_snapshot_timeout: 10_000,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(20_000),
-        replication_lag_threshold: 1_000_000,
-        max_in_snapshot_log_to_keep: 20_000,
-        enable_pre_vote: Some(true),
-        ..Config::default()
-    };
-    config.validate().map_err(|e| OpenError::Settings { why: e.to_string() })
 }
 
 fn status_of(metrics: &RaftMetrics<TypeConfig>, me: u64) -> Status {

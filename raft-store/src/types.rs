@@ -45,5 +45,5 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = NodeAddress,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
-        AsyncRuntime = openraft_rt_tokio::TokioRuntime,
+        AsyncRuntime = crate::runtime::Runtime,
 );

@@ -12,16 +12,20 @@ use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt, RaftStateM
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt as _;
 use openraft::{EntryPayload, LogId, RaftLogReader, RaftSnapshotBuilder, StorageError};
-use raft_store::disk::LocalDisk;
+use raft_store::disk::{LocalDisk, SharedDisk};
 use raft_store::{LogSizes, LogStore, Proposal, StateMachine, TypeConfig};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn open(dir: &Path) -> std::io::Result<LogStore> {
-    LogStore::open(Arc::new(LocalDisk), dir, LogSizes { segment: 64 << 10, cache: 1 << 20 })
+    LogStore::open(disk(), dir, LogSizes { segment: 64 << 10, cache: 1 << 20 })
 }
 
 struct Builder;
+
+fn disk() -> SharedDisk {
+    Arc::new(LocalDisk)
+}
 
 fn failed(error: &std::io::Error) -> StorageError<TypeConfig> {
     StorageError::read(openraft::impls::BoxedErrorSource::from_error(error))
@@ -33,7 +37,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, tempfile::TempDir> for Bui
     ) -> std::result::Result<(tempfile::TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().map_err(|e| failed(&e))?;
         let log = open(&dir.path().join("log")).map_err(|e| failed(&e))?;
-        let machine = StateMachine::open(&dir.path().join("state")).map_err(|e| failed(&e))?;
+        let machine = StateMachine::open(disk(), &dir.path().join("state")).map_err(|e| failed(&e))?;
         Ok((dir, log, machine))
     }
 }
@@ -199,7 +203,7 @@ async fn truncated_and_purged_entries_stay_away_after_a_crash() -> Result {
 #[tokio::test]
 async fn a_snapshot_brings_the_state_back_and_to_another_node() -> Result {
     let dir = tempfile::tempdir()?;
-    let mut machine = StateMachine::open(&dir.path().join("a"))?;
+    let mut machine = StateMachine::open(disk(), &dir.path().join("a"))?;
     let view = machine.view();
     apply(&mut machine, entries(1..=20)).await?;
     assert_eq!((*view.index().borrow(), view.current().state.tokens.len()), (20, 20));
@@ -209,12 +213,12 @@ async fn a_snapshot_brings_the_state_back_and_to_another_node() -> Result {
     let snapshot = builder.build_snapshot().await?;
     assert_eq!(snapshot.meta.last_log_id, Some(LogId::new_term_index(1, 20)));
 
-    let mut restarted = StateMachine::open(&dir.path().join("a"))?;
+    let mut restarted = StateMachine::open(disk(), &dir.path().join("a"))?;
     assert_eq!(restarted.applied_state().await?.0, snapshot.meta.last_log_id);
     apply(&mut restarted, entries(21..=30)).await?;
     assert_eq!(restarted.view().current().state.hash(), view.current().state.hash());
 
-    let mut other = StateMachine::open(&dir.path().join("b"))?;
+    let mut other = StateMachine::open(disk(), &dir.path().join("b"))?;
     // Announced as another than it is: refused, and nothing is replaced.
     let announced = SnapshotMetaOf::<TypeConfig> {
         last_log_id: Some(LogId::new_term_index(1, 19)),
@@ -232,7 +236,7 @@ async fn a_snapshot_brings_the_state_back_and_to_another_node() -> Result {
 #[tokio::test]
 async fn no_byte_of_a_snapshot_can_change_unnoticed() -> Result {
     let dir = tempfile::tempdir()?;
-    let mut machine = StateMachine::open(dir.path())?;
+    let mut machine = StateMachine::open(disk(), dir.path())?;
     apply(&mut machine, entries(1..=5)).await?;
     let snapshot = machine.get_snapshot_builder().await.build_snapshot().await?;
     let good = fs::read(&snapshot.snapshot.path)?;
@@ -240,16 +244,17 @@ async fn no_byte_of_a_snapshot_can_change_unnoticed() -> Result {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
         fs::write(&snapshot.snapshot.path, bad)?;
-        let error = StateMachine::open(dir.path()).err().ok_or(format!("byte {at} flipped unnoticed"))?;
+        let error =
+            StateMachine::open(disk(), dir.path()).err().ok_or(format!("byte {at} flipped unnoticed"))?;
         assert!(error.to_string().contains("is damaged"), "{error}");
     }
     for cut in (0..good.len()).step_by(7) {
         fs::write(&snapshot.snapshot.path, &good[..cut])?;
-        assert!(StateMachine::open(dir.path()).is_err(), "cut at {cut} unnoticed");
+        assert!(StateMachine::open(disk(), dir.path()).is_err(), "cut at {cut} unnoticed");
     }
     fs::write(&snapshot.snapshot.path, [&good[..], b"x"].concat())?;
-    assert!(StateMachine::open(dir.path()).is_err(), "a byte behind the end unnoticed");
+    assert!(StateMachine::open(disk(), dir.path()).is_err(), "a byte behind the end unnoticed");
     fs::write(&snapshot.snapshot.path, good)?;
-    StateMachine::open(dir.path())?;
+    StateMachine::open(disk(), dir.path())?;
     Ok(())
 }

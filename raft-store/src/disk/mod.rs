@@ -4,6 +4,7 @@
 //! removed) only after [`Disk::sync_dir`] of its directory.
 
 mod local;
+pub(crate) mod whole;
 
 use std::fmt::Debug;
 use std::io;

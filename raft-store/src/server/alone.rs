@@ -1,6 +1,7 @@
 //! One node behind a real cluster port, and those who call it, for tests of what the server answers.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use domain::NodeId;
 use links::{Dialer, Identity, Limits, Port, Protocol, ca};
@@ -8,9 +9,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::PATIENCE;
+use crate::clock::SystemClock;
+use crate::disk::LocalDisk;
 use crate::network::Caller;
 use crate::state_machine::StateMachine;
-use crate::{Options, Store, Timings};
+use crate::{Compaction, LogSizes, Options, Store, Timings};
 
 pub(super) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -42,9 +45,13 @@ impl Alone {
             cluster_addr: addr.clone(),
             seeds: Vec::new(),
             bootstrap_expect,
-            dialer: Dialer::new(mine.clone()),
-            incoming,
+            transport: Arc::new(Dialer::new(mine.clone())),
+            incoming: Box::new(incoming),
+            disk: Arc::new(LocalDisk),
+            clock: Arc::new(SystemClock),
             timings: Timings::default(),
+            log_sizes: LogSizes::default(),
+            compaction: Compaction::default(),
         })
         .await?;
         Ok(Self { store, addr, mine, _port: tasks })
@@ -59,9 +66,10 @@ pub(super) fn identity(dir: &Path, name: &str) -> Result<Identity> {
 /// Someone with this certificate who says to be this node.
 pub(super) fn caller(dir: &Path, identity: Identity, from: u64) -> Result<Caller> {
     Ok(Caller {
-        dialer: Dialer::new(identity),
+        transport: Arc::new(Dialer::new(identity)),
+        disk: Arc::new(LocalDisk),
         from,
-        view: StateMachine::open(&dir.join("nothing"))?.view(),
+        view: StateMachine::open(Arc::new(LocalDisk), &dir.join("nothing"))?.view(),
         connect_timeout: PATIENCE,
     })
 }

@@ -10,6 +10,7 @@ use openraft::{EntryPayload, LogId, RaftSnapshotBuilder};
 use super::alone::{Alone, ME, Result, caller, identity};
 use super::*;
 use crate::Proposal;
+use crate::disk::LocalDisk;
 use crate::network::Caller;
 use crate::wire::CHUNK;
 
@@ -49,7 +50,7 @@ impl Receiver {
 
 /// A snapshot of a cluster with one token, made by another node.
 async fn snapshot_elsewhere(dir: &std::path::Path) -> Result<(SnapshotMetaOf<TypeConfig>, Vec<u8>)> {
-    let mut machine = StateMachine::open(dir)?;
+    let mut machine = StateMachine::open(Arc::new(LocalDisk), dir)?;
     let command = Command::InitCluster { cluster: ClusterId(5), token: TokenId(1), token_hash: [7; 32] };
     let payload = EntryPayload::Normal(Proposal(Entry { at: Timestamp(1), command }));
     let entry = EntryOf::<TypeConfig>::new(LogId::new_term_index(1, 9), payload);
@@ -93,7 +94,7 @@ async fn only_a_whole_and_right_snapshot_is_installed() -> Result {
 
     // It is on disk as well, and nothing that was received is left beside it.
     let state_dir = dir.path().join("data/state");
-    assert_eq!(StateMachine::open(&state_dir)?.view().current().index, 9);
+    assert_eq!(StateMachine::open(Arc::new(LocalDisk), &state_dir)?.view().current().index, 9);
     assert_eq!(std::fs::read_dir(state_dir)?.count(), 1);
     Ok(())
 }

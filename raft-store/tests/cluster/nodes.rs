@@ -1,11 +1,14 @@
 //! Stores with their ports and directories, started and stopped at will.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ClusterState;
 use links::{Dialer, Files, Identity, Limits, Port, Protocol, ca};
-use raft_store::{Options, Store, Timings, identity};
+use raft_store::clock::SystemClock;
+use raft_store::disk::LocalDisk;
+use raft_store::{Compaction, LogSizes, Options, Store, Timings, identity};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -161,14 +164,18 @@ async fn start(node: &Node, data_dir: &Path, seeds: Vec<String>, expect: usize) 
     tasks.spawn(port.run(stop.clone()));
     let store = Store::open(Options {
         data_dir: data_dir.to_owned(),
-        node: identity::load_or_create(data_dir)?,
+        node: identity::load_or_create(&LocalDisk, data_dir)?,
         name: node.name.parse()?,
         cluster_addr: node.addr.clone(),
         seeds,
         bootstrap_expect: expect,
-        dialer: Dialer::new(identity),
-        incoming,
+        transport: Arc::new(Dialer::new(identity)),
+        incoming: Box::new(incoming),
+        disk: Arc::new(LocalDisk),
+        clock: Arc::new(SystemClock),
         timings: Timings { propose: Duration::from_secs(8), ..Timings::default() },
+        log_sizes: LogSizes::default(),
+        compaction: Compaction::default(),
     })
     .await?;
     Ok(Running { store, stop, port: tasks })

@@ -1,0 +1,125 @@
+//! What a store is opened with, and why it does not open.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{NodeId, NodeName};
+use openraft::{Config, SnapshotPolicy};
+
+use crate::LogSizes;
+use crate::clock::SharedClock;
+use crate::disk::SharedDisk;
+use crate::transport::{Listener, Transport};
+
+/// Raft's times.
+#[derive(Debug, Clone, Copy)]
+pub struct Timings {
+    /// Between two heartbeats of the leader.
+    pub heartbeat: Duration,
+    /// A follower that hears nothing for so long asks for an election; the upper bound is twice this.
+    pub election: Duration,
+    /// How long a proposal waits for a leader.
+    pub propose: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(150),
+            election: Duration::from_millis(600),
+            propose: Duration::from_secs(10),
+        }
+    }
+}
+
+/// When the log is made shorter.
+#[derive(Debug, Clone, Copy)]
+pub struct Compaction {
+    /// A snapshot is written after so many entries.
+    pub snapshot_every: u64,
+    /// So many entries before the snapshot stay in the log: who is no further behind is sent those, not the snapshot.
+    pub keep: u64,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self { snapshot_every: 20_000, keep: 20_000 }
+    }
+}
+
+/// What a store is opened with.
+#[derive(Debug)]
+pub struct Options {
+    /// This node's directory.
+    pub data_dir: PathBuf,
+    /// This node's id, from [`crate::identity`].
+    pub node: NodeId,
+    /// This node's name, as its certificate has it.
+    pub name: NodeName,
+    /// Where other nodes reach this node's cluster port.
+    pub cluster_addr: String,
+    /// Cluster ports of nodes to begin a cluster with, this node's among them or not.
+    pub seeds: Vec<String>,
+    /// A new cluster begins when exactly so many new nodes see each other.
+    pub bootstrap_expect: usize,
+    /// Opens channels to others.
+    pub transport: Arc<dyn Transport>,
+    /// Channels that others open.
+    pub incoming: Box<dyn Listener>,
+    /// Where log and state are kept.
+    pub disk: SharedDisk,
+    /// The time that commands are given.
+    pub clock: SharedClock,
+    /// Raft's times.
+    pub timings: Timings,
+    /// Sizes of the log's files.
+    pub log_sizes: LogSizes,
+    /// When the log is made shorter.
+    pub compaction: Compaction,
+}
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory.
+    #[error("cannot open {what} in {}: {source}", path.display())]
+    Storage {
+        /// Log or state.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What was found.
+        source: std::io::Error,
+    },
+    /// Raft's settings.
+    #[error("raft settings: {why}")]
+    Settings {
+        /// What is wrong with them.
+        why: String,
+    },
+    /// Raft did not start.
+    #[error("raft did not start: {why}")]
+    Raft {
+        /// Its words.
+        why: String,
+    },
+}
+
+/// See docs/adr/0001 for the settings that are not openraft's own.
+pub(crate) fn config(timings: Timings, compaction: Compaction) -> Result<Config, OpenError> {
+    let millis = |time: Duration| time.as_millis() as u64;
+    let config = Config {
+        cluster_name: "troupe".to_owned(),
+        heartbeat_interval: millis(timings.heartbeat),
+        election_timeout_min: millis(timings.election),
+        election_timeout_max: 2 * millis(timings.election),
+        install_snapshot_timeout: 10_000,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(compaction.snapshot_every),
+        replication_lag_threshold: 1_000_000,
+        max_in_snapshot_log_to_keep: compaction.keep,
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    };
+    config.validate().map_err(|e| OpenError::Settings { why: e.to_string() })
+}
