@@ -135,7 +135,7 @@ impl Connection {
         limit: Duration,
     ) -> io::Result<Response> {
         let file = snapshot.snapshot.file;
-        let bytes = file.len()?;
+        let bytes = file.size()?;
         let (id, name) = (self.target, self.address.name.as_str());
         let mut link = self.caller.open(&self.address.cluster_addr, Some((id, name))).await?;
         wire::send(&mut link.stream, &Request::Snapshot { vote, meta: snapshot.meta, bytes }).await?;

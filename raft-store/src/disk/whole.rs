@@ -12,7 +12,7 @@ use super::{Disk, DiskFile};
 /// The system's; `NotFound` among them.
 pub(crate) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;
-    let mut bytes = vec![0; file.len()? as usize];
+    let mut bytes = vec![0; file.size()? as usize];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
@@ -49,7 +49,7 @@ impl Cursor {
 
 impl Read for Cursor {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let left = self.file.len()?.saturating_sub(self.at);
+        let left = self.file.size()?.saturating_sub(self.at);
         let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         self.file.read_exact_at(&mut bytes[..count], self.at)?;
         self.at += count as u64;

@@ -31,7 +31,7 @@ pub struct Storage {
 /// The storage's.
 pub fn open(disk: &SharedDisk, dir: &Path) -> Result<Storage> {
     let log = LogStore::open(disk.clone(), &dir.join("log"), SIZES)?;
-    let machine = StateMachine::open(&dir.join("state"))?;
+    let machine = StateMachine::open(disk.clone(), &dir.join("state"))?;
     Ok(Storage { log, machine })
 }
 
