@@ -181,6 +181,37 @@ pub enum Command {
         /// Which; those not finished are left.
         runs: Vec<RunId>,
     },
+    /// Makes a token with which one node may join, once.
+    CreateJoinToken {
+        /// Its id.
+        id: TokenId,
+        /// What it is for.
+        name: String,
+        /// SHA-256 of its secret.
+        hash: [u8; 32],
+        /// When it stops working, at most [`crate::limits::MAX_JOIN_TOKEN_MILLIS`] from now.
+        expires_at: Timestamp,
+    },
+    /// A node joins with a token, which is used up by that. The same again is answered as before.
+    Join {
+        /// SHA-256 of the token's secret.
+        token_hash: [u8; 32],
+        /// The node's id, never used before.
+        node: NodeId,
+        /// Its name, which no other node has.
+        name: NodeName,
+        /// Its cluster port, `host:port`.
+        cluster_addr: String,
+        /// SHA-256 of its certificate request.
+        request: [u8; 32],
+    },
+    /// Removes a node for ever: what it holds is lost, its id is never used again, its name is free. Done, when it was.
+    RemoveMember {
+        /// Which node.
+        node: NodeId,
+        /// Its name, for those that never registered.
+        name: NodeName,
+    },
 }
 
 /// What a node says of itself.

@@ -33,6 +33,7 @@ pub fn check_state(state: &ClusterState) -> Check {
     finished_runs_are_finished(state)?;
     nothing_is_held_by_a_lost_node(state)?;
     tables_agree(state)?;
+    members_are_known_once(state)?;
     pending_deliveries_are_those_not_expanded(state)
 }
 
@@ -44,7 +45,8 @@ pub fn check_step(before: &ClusterState, after: &ClusterState) -> Check {
     finished_never_changes(before, after)?;
     fences_only_grow(before, after)?;
     capacity_is_never_exceeded(before, after)?;
-    time_never_goes_back(before, after)
+    time_never_goes_back(before, after)?;
+    removed_is_for_ever(before, after)
 }
 
 /// the queue holds exactly the jobs in state `Queued`, each at its place.
@@ -239,6 +241,41 @@ pub fn pending_deliveries_are_those_not_expanded(state: &ClusterState) -> Check 
     } else {
         broken("D-1", format!("pending {pending:?}, not expanded {open:?}"))
     }
+}
+
+/// M-1: a removed id is neither a node nor admitted, and a name belongs to one id among those that are.
+///
+/// # Errors
+/// The violation.
+pub fn members_are_known_once(state: &ClusterState) -> Check {
+    let mut owners = BTreeMap::new();
+    let registered = state.nodes.iter().map(|(id, node)| (*id, &node.name));
+    for (id, name) in registered.chain(state.admitted.iter().map(|(id, node)| (*id, &node.name))) {
+        if state.removed.contains(&id) {
+            return broken("M-1", format!("node {id} was removed and is known as {name}"));
+        }
+        let owner = *owners.entry(name).or_insert(id);
+        if owner != id {
+            return broken("M-1", format!("the name {name} belongs to {owner} and to {id}"));
+        }
+    }
+    Ok(())
+}
+
+/// M-2: what was removed stays removed, and a join token that was used keeps its one use while it is remembered.
+///
+/// # Errors
+/// The violation.
+pub fn removed_is_for_ever(before: &ClusterState, after: &ClusterState) -> Check {
+    if let Some((id, _)) = before.removed.iter().find(|(id, _)| !after.removed.contains(id)) {
+        return broken("M-2", format!("node {id} had been removed"));
+    }
+    for (id, token) in before.join_tokens.iter().filter(|(_, token)| token.used.is_some()) {
+        if after.join_tokens.get(id).is_some_and(|now| now != token) {
+            return broken("M-2", format!("join token {id} had been used as {:?}", token.used));
+        }
+    }
+    Ok(())
 }
 
 /// J-2: a finished job, attempt or run never changes (it may be forgotten).

@@ -9,6 +9,7 @@ mod event;
 mod ids;
 pub mod invariants;
 pub mod limits;
+mod member;
 mod plan;
 mod query;
 mod record;
@@ -23,6 +24,7 @@ pub use ids::{
     AttemptId, BootId, ClusterId, DeliveryId, Fence, JobId, NodeId, NodeName, ParseIdError, RepoId, RepoName,
     RunId, Timestamp, TokenId,
 };
+pub use member::{Admission, JoinToken, JoinUse, RemovedNode};
 pub use plan::{Plan, Reason, Snapshot, Waits, plan};
 pub use query::JobCounts;
 pub use record::{

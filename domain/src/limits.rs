@@ -12,5 +12,13 @@ pub const MAX_BATCH: usize = 1024;
 pub const MAX_KEY_BYTES: usize = 255;
 /// How long a delivery or idempotency key is remembered, in milliseconds (24 h).
 pub const KEY_WINDOW_MILLIS: u64 = 24 * 3600 * 1000;
+/// Bytes of a token's name.
+pub const MAX_TOKEN_NAME_BYTES: usize = 100;
+/// How long a join token may last, in milliseconds (7 days).
+pub const MAX_JOIN_TOKEN_MILLIS: u64 = 7 * 24 * 3600 * 1000;
+/// Join tokens that are kept at one time, used ones among them.
+pub const MAX_JOIN_TOKENS: usize = 1000;
+/// Bytes of a node's address.
+pub const MAX_ADDRESS_BYTES: usize = 255;
 /// Steps of one job.
 pub const MAX_STEPS: usize = 256;

@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attempt, AttemptId, ClusterId, Delivery, DeliveryId, Job, JobId, KeyRecord, Node, NodeId, Notice, Repo,
-    RepoId, RepoName, Run, RunId, SpecBytes, Table, Timestamp, Token, TokenId,
+    Admission, Attempt, AttemptId, ClusterId, Delivery, DeliveryId, Job, JobId, JoinToken, KeyRecord, Node,
+    NodeId, Notice, RemovedNode, Repo, RepoId, RepoName, Run, RunId, SpecBytes, Table, Timestamp, Token,
+    TokenId,
 };
 
 /// A job's place in the queue: higher priority first, then the front (jobs of lost nodes), then age, then id.
@@ -63,4 +64,10 @@ pub struct ClusterState {
     pub ad_hoc_number: u64,
     /// Jobs not finished.
     pub open_jobs: u32,
+    /// Tokens with which nodes may join; remembered for a day after their end.
+    pub join_tokens: Table<TokenId, JoinToken>,
+    /// Nodes that joined with a token and were not removed.
+    pub admitted: Table<NodeId, Admission>,
+    /// Nodes that were removed, for ever.
+    pub removed: Table<NodeId, RemovedNode>,
 }

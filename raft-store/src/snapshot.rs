@@ -157,6 +157,9 @@ macro_rules! records {
     (@key Held) => { (domain::NodeId, domain::JobId) }; (@value Held) => { () };
     (@key Key) => { String }; (@value Key) => { domain::KeyRecord };
     (@key KeyAge) => { (domain::Timestamp, String) }; (@value KeyAge) => { () };
+    (@key JoinToken) => { domain::TokenId }; (@value JoinToken) => { domain::JoinToken };
+    (@key Admission) => { domain::NodeId }; (@value Admission) => { domain::Admission };
+    (@key Removed) => { domain::NodeId }; (@value Removed) => { domain::RemovedNode };
     (@key Notice) => { domain::RunId }; (@value Notice) => { domain::Notice };
 }
 
@@ -164,6 +167,7 @@ records! {
     Node: nodes, Repo: repos, RepoName: repo_names, Token: tokens, Delivery: deliveries,
     PendingDelivery: pending_deliveries, Run: runs, Job: jobs, Spec: specs, Attempt: attempts, Queued: queue,
     Held: held, Key: keys, KeyAge: key_ages, Notice: outbox,
+    JoinToken: join_tokens, Admission: admitted, Removed: removed,
 }
 
 #[derive(Serialize, Deserialize)]

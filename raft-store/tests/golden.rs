@@ -39,11 +39,14 @@ fn command_name(command: &Command) -> &'static str {
         },
         Command::NoticeSent { .. } => "NoticeSent",
         Command::ForgetRuns { .. } => "ForgetRuns",
+        Command::CreateJoinToken { .. } => "CreateJoinToken",
+        Command::Join { .. } => "Join",
+        Command::RemoveMember { .. } => "RemoveMember",
     }
 }
 
 /// How many names there are above.
-const COMMANDS: usize = 22;
+const COMMANDS: usize = 25;
 
 const JOB: JobId = JobId { run: RunId(5), index: 2 };
 const ATTEMPT: AttemptId = AttemptId { job: JOB, number: 3 };
@@ -173,6 +176,20 @@ fn commands() -> Result<Vec<Command>> {
         }),
         Command::NoticeSent { run: RunId(1), at: Timestamp(2) },
         Command::ForgetRuns { runs: vec![RunId(1)] },
+        Command::CreateJoinToken {
+            id: TokenId(1),
+            name: "t".to_owned(),
+            hash: [1; 32],
+            expires_at: Timestamp(7),
+        },
+        Command::Join {
+            token_hash: [1; 32],
+            node: NodeId(1),
+            name: "n1".parse()?,
+            cluster_addr: "h:1".to_owned(),
+            request: [2; 32],
+        },
+        Command::RemoveMember { node: NodeId(1), name: "n1".parse()? },
     ])
 }
 

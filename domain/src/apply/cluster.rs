@@ -1,6 +1,7 @@
 //! The cluster's birth and its API tokens.
 
 use super::{Answer, Applying, invalid, not_found, wrong_state};
+use crate::limits::MAX_TOKEN_NAME_BYTES;
 use crate::{ClusterId, Refusal, Reply, Right, Token, TokenId};
 
 impl Applying<'_> {
@@ -17,8 +18,8 @@ impl Applying<'_> {
     }
 
     pub(super) fn create_token(&mut self, id: TokenId, token: Token) -> Answer {
-        if token.name.is_empty() || token.name.len() > 100 {
-            return Err(invalid("name", "1 to 100 bytes are allowed"));
+        if token.name.is_empty() || token.name.len() > MAX_TOKEN_NAME_BYTES {
+            return Err(invalid("name", format!("1 to {MAX_TOKEN_NAME_BYTES} bytes are allowed")));
         }
         if self.state.tokens.contains(&id) {
             return Err(Refusal::AlreadyDone { what: format!("making the token {id}") });
@@ -28,6 +29,14 @@ impl Applying<'_> {
     }
 
     pub(super) fn revoke_token(&mut self, id: TokenId) -> Answer {
+        // One that was used is kept: it says who joined with it, and the join may have to be repeated.
+        if let Some(token) = self.state.join_tokens.get(&id) {
+            if token.used.is_some() {
+                return Err(wrong_state(format!("join token {id}"), "used already", "revoking it"));
+            }
+            self.state.join_tokens.remove(&id);
+            return Ok(Reply::Done);
+        }
         let lasting = |token: &Token| token.right == Right::Admin && token.expires_at.is_none();
         let token = self.state.tokens.get(&id).ok_or_else(|| not_found("token", id))?;
         if lasting(token) && self.state.tokens.iter().filter(|(_, token)| lasting(token)).count() == 1 {

@@ -5,6 +5,7 @@
 mod cluster;
 mod deliveries;
 mod jobs;
+mod members;
 mod nodes;
 mod placing;
 mod reports;
@@ -79,6 +80,14 @@ impl Applying<'_> {
             Command::Report(report) => self.report(report),
             Command::NoticeSent { run, at } => self.notice_sent(*run, *at),
             Command::ForgetRuns { runs } => self.forget_runs(runs),
+            Command::CreateJoinToken { id, name, hash, expires_at } => {
+                self.create_join_token(*id, name, *hash, *expires_at)
+            }
+            Command::Join { token_hash, node, name, cluster_addr, request } => {
+                let joining = members::Joining { node: *node, name, cluster_addr, request: *request };
+                self.join(*token_hash, &joining)
+            }
+            Command::RemoveMember { node, name } => self.remove_member(*node, name),
         }
     }
 }

@@ -1,21 +1,24 @@
 //! Nodes: registration, drain, loss.
 
+use super::members::was_removed;
 use super::{Answer, Applying, not_found, wrong_state};
 use crate::{BootId, DeliveryState, Effect, JobId, Node, NodeFacts, NodeId, Refusal, Reply, shared};
 
 impl Applying<'_> {
     /// A known node that registers anew keeps what it held: it may have adopted its containers.
     pub(super) fn register_node(&mut self, facts: &NodeFacts) -> Answer {
-        let owner = self.state.nodes.iter().find(|(id, node)| node.name == facts.name && **id != facts.node);
-        if let Some((owner, _)) = owner {
+        if self.state.removed.contains(&facts.node) {
+            return Err(was_removed(facts.node, "registering"));
+        }
+        if let Some(owner) = self.state.member_of_name(&facts.name).filter(|id| *id != facts.node) {
             let (name, owner) = (facts.name.to_string(), format!("node {owner}"));
             return Err(Refusal::NameTaken { what: "node name".to_owned(), name, owner });
         }
-        let known = self.state.nodes.get(&facts.node);
-        if let Some(known) = known.filter(|known| known.name != facts.name) {
-            let (name, owner) = (facts.node.to_string(), known.name.to_string());
+        if let Some(known) = self.state.member_name(facts.node).filter(|known| **known != facts.name) {
+            let (name, owner) = (facts.node.to_string(), known.to_string());
             return Err(Refusal::NameTaken { what: "node id".to_owned(), name, owner });
         }
+        let known = self.state.nodes.get(&facts.node);
         let node = Node {
             name: facts.name.clone(),
             boot: facts.boot,
@@ -52,9 +55,15 @@ impl Applying<'_> {
             ));
         }
         let reason = format!("node {} was lost", node.name);
+        self.lose_work(id, &reason);
+        Ok(Reply::Done)
+    }
+
+    /// Everything that a node has is lost, and the node counts as lost.
+    pub(super) fn lose_work(&mut self, id: NodeId, reason: &str) {
         self.state.nodes.update(&id, |node| node.lost = true);
         for job in self.held_by(id) {
-            self.lose_attempt(job, &reason);
+            self.lose_attempt(job, reason);
         }
         let expanding =
             |state: &DeliveryState| matches!(state, DeliveryState::Expanding { node, .. } if *node == id);
@@ -62,12 +71,11 @@ impl Applying<'_> {
             self.state.pending_deliveries.iter().map(|(delivery, ())| *delivery).collect();
         for delivery in deliveries {
             if self.state.deliveries.get(&delivery).is_some_and(|d| expanding(&d.state)) {
-                let state = DeliveryState::Pending { not_before: self.state.now, reason: shared(&reason) };
+                let state = DeliveryState::Pending { not_before: self.state.now, reason: shared(reason) };
                 self.state.deliveries.update(&delivery, |d| d.state = state);
                 self.effects.push(Effect::WakeExpansion);
             }
         }
-        Ok(Reply::Done)
     }
 
     fn held_by(&self, node: NodeId) -> Vec<JobId> {

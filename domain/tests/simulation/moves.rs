@@ -38,10 +38,12 @@ pub enum Kind {
     Forget,
     ClockBack,
     LongWait,
+    Admit,
+    RemoveGuest,
 }
 
 /// Kinds with their weights.
-const KINDS: [(Kind, u32); 23] = [
+const KINDS: [(Kind, u32); 25] = [
     (Kind::Submit, 12),
     (Kind::SubmitAgain, 2),
     (Kind::Deliver, 8),
@@ -65,6 +67,8 @@ const KINDS: [(Kind, u32); 23] = [
     (Kind::Forget, 2),
     (Kind::ClockBack, 2),
     (Kind::LongWait, 1),
+    (Kind::Admit, 4),
+    (Kind::RemoveGuest, 3),
 ];
 
 /// The moves of a seed: one random stream for the kinds, one for the choices, so that a change of one leaves the other.

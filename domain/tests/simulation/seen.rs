@@ -11,6 +11,8 @@ pub struct Seen {
     pub duplicates: u64,
     pub reruns: u64,
     pub forgotten: u64,
+    pub joined: u64,
+    pub removed: u64,
 }
 
 impl Seen {
@@ -22,6 +24,8 @@ impl Seen {
         self.duplicates += other.duplicates;
         self.reruns += other.reruns;
         self.forgotten += other.forgotten;
+        self.joined += other.joined;
+        self.removed += other.removed;
         for (mine, theirs) in self.finished.iter_mut().zip(other.finished) {
             *mine += theirs;
         }
@@ -36,6 +40,8 @@ impl Seen {
             self.duplicates,
             self.reruns,
             self.forgotten,
+            self.joined,
+            self.removed,
         ];
         assert!(
             counts.iter().chain(&self.finished).all(|count| *count > 0),

@@ -1,6 +1,8 @@
 //! The world of a simulated history: two replicas of the state, nodes that hold attempts, a leader's view, a network that
 //! keeps reports back and doubles them.
 
+mod guests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::invariants::{check_state, check_step};
@@ -153,6 +155,8 @@ impl World {
                 self.clock += 25 * 3600 * 1000;
                 Ok(())
             }
+            Kind::Admit => self.admit(one),
+            Kind::RemoveGuest => self.remove_guest(one),
         }
     }
 
@@ -162,12 +166,25 @@ impl World {
     }
 
     fn register(&mut self, node: NodeId) -> Result<(), String> {
+        self.register_as(node, &format!("n{}", node.0))
+    }
+
+    fn register_as(&mut self, node: NodeId, name: &str) -> Result<(), String> {
+        match self.apply_registration(node, name)? {
+            Reply::Done => {
+                self.live.insert(node);
+                Ok(())
+            }
+            other => Err(format!("registering {node} as {name} was answered {other:?}")),
+        }
+    }
+
+    fn apply_registration(&mut self, node: NodeId, name: &str) -> Result<Reply, String> {
         let boot = BootId(self.index);
         self.boots.insert(node, boot);
-        self.live.insert(node);
         let facts = NodeFacts {
             node,
-            name: format!("n{}", node.0).parse().map_err(|e| format!("{e}"))?,
+            name: name.parse().map_err(|e| format!("{e}"))?,
             boot,
             cluster_addr: String::new(),
             http_addr: String::new(),
@@ -175,7 +192,7 @@ impl World {
             capacity: Capacity { resources: Resources { cpu_millis: 2000, memory_mib: 2048 }, slots: 3 },
             version: String::new(),
         };
-        self.apply(Command::RegisterNode(facts)).map(drop)
+        self.apply(Command::RegisterNode(facts))
     }
 
     fn lose(&mut self, node: NodeId) -> Result<(), String> {
@@ -389,6 +406,7 @@ impl World {
 
     /// All nodes come back, all messages arrive, and then everything that is open must end.
     pub fn heal_and_finish(&mut self) -> Result<(), String> {
+        self.remove_guests()?;
         for node in 1..=NODES {
             self.register(NodeId(node))?;
             self.apply(Command::SetDrain { node: NodeId(node), drain: false })?;
