@@ -1,17 +1,19 @@
-//! The cluster's own certificate authority: a key and a certificate in a directory.
+//! The cluster's own certificate authority: a key and a certificate in a directory, and what it signs.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use crate::{Error, Files, PeerName};
+
+mod signer;
+
+pub use signer::{MAX_REQUEST_BYTES, Signer};
 
 /// A DNS name that every node's certificate carries, so that a seed can be verified before its name is known.
 pub(crate) const CLUSTER_DNS: &str = "cluster.troupe";
@@ -19,6 +21,12 @@ const CA_DAYS: i64 = 3650;
 
 fn issue_error(error: rcgen::Error) -> Error {
     Error::Issue { why: error.to_string() }
+}
+
+/// The SHA-256 of a certificate's DER: by it who joins knows the cluster's CA.
+#[must_use]
+pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
+    Sha256::digest(certificate).into()
 }
 
 /// Makes a CA in `dir`: `ca.pem` and `ca-key.pem` (mode 0600), valid for ten years.
@@ -45,37 +53,73 @@ pub fn init(dir: &Path) -> Result<(), Error> {
 /// copy of `ca.pem` where there is none. `days` may be negative, for tests of expiry.
 ///
 /// # Errors
-/// [`Error::File`] when the CA cannot be read, [`Error::Exists`] when the node has a certificate or a key there; nothing
-/// is written then.
+/// As [`Signer::load`] and [`install`]; nothing is written then.
 pub fn issue(ca_dir: &Path, out: &Path, name: &PeerName, days: i64) -> Result<Files, Error> {
-    let files = Files {
+    let files = files(out, name);
+    none_exists([&files.cert, &files.key])?;
+    let signer = Signer::load(&ca_dir.join("ca.pem"), &ca_dir.join("ca-key.pem"))?;
+    let request = request(name)?;
+    let certificate = signer.sign(&request.csr_pem, name, days)?;
+    install(out, name, &request.key_pem, &certificate, signer.bundle())
+}
+
+/// What a node that joins makes: the key stays with it, the request goes to the CA.
+#[derive(Clone)]
+pub struct Request {
+    /// The private key (PKCS #8).
+    pub key_pem: String,
+    /// The certificate signing request for it.
+    pub csr_pem: String,
+}
+
+/// Without the key.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("csr_pem", &self.csr_pem).finish_non_exhaustive()
+    }
+}
+
+/// Makes a key, and a request for a certificate of `name` that proves who has it.
+///
+/// # Errors
+/// [`Error::Issue`].
+pub fn request(name: &PeerName) -> Result<Request, Error> {
+    let key = KeyPair::generate().map_err(issue_error)?;
+    let mut params = CertificateParams::new(vec![name.dns()]).map_err(issue_error)?;
+    params.distinguished_name.push(DnType::CommonName, name.as_str());
+    let csr = params.serialize_request(&key).and_then(|csr| csr.pem()).map_err(issue_error)?;
+    Ok(Request { key_pem: key.serialize_pem(), csr_pem: csr })
+}
+
+/// Writes a node's key (mode 0600), its certificate, and the CA's where there is none, to `out` with the names that
+/// [`issue`] gives them.
+///
+/// # Errors
+/// [`Error::Exists`] when the node has a certificate or a key there, and nothing is written; [`Error::File`].
+pub fn install(
+    out: &Path,
+    name: &PeerName,
+    key_pem: &str,
+    certificate_pem: &str,
+    ca_pem: &str,
+) -> Result<Files, Error> {
+    let files = files(out, name);
+    none_exists([&files.cert, &files.key])?;
+    fs::create_dir_all(out).map_err(|source| Error::File { action: "make", path: out.to_owned(), source })?;
+    write_new(&files.key, key_pem, 0o600)?;
+    write_new(&files.cert, certificate_pem, 0o644)?;
+    if !files.ca.exists() {
+        write_new(&files.ca, ca_pem, 0o644)?;
+    }
+    Ok(files)
+}
+
+fn files(out: &Path, name: &PeerName) -> Files {
+    Files {
         ca: out.join("ca.pem"),
         cert: out.join(format!("{name}.pem")),
         key: out.join(format!("{name}-key.pem")),
-    };
-    none_exists([&files.cert, &files.key])?;
-    let read = |path: PathBuf| {
-        fs::read_to_string(&path).map_err(|source| Error::File { action: "read", path, source })
-    };
-    let ca_pem = read(ca_dir.join("ca.pem"))?;
-    let ca_key = KeyPair::from_pem(&read(ca_dir.join("ca-key.pem"))?).map_err(issue_error)?;
-    let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key).map_err(issue_error)?;
-    let mut params = CertificateParams::new(vec![name.dns(), CLUSTER_DNS.to_owned()]).map_err(issue_error)?;
-    params.distinguished_name.push(DnType::CommonName, name.as_str());
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    set_validity(&mut params, days);
-    let key = KeyPair::generate().map_err(issue_error)?;
-    let certificate = params.signed_by(&key, &issuer).map_err(issue_error)?;
-    fs::create_dir_all(out).map_err(|source| Error::File { action: "make", path: out.to_owned(), source })?;
-    write_new(&files.key, &key.serialize_pem(), 0o600)?;
-    write_new(&files.cert, &certificate.pem(), 0o644)?;
-    if !files.ca.exists() {
-        write_new(&files.ca, &ca_pem, 0o644)?;
     }
-    Ok(files)
 }
 
 /// From a little before now, for clocks that are behind, to `days` from now.

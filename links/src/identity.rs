@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -15,6 +15,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::protocol::JOIN;
 use crate::{Error, PeerName, Protocol, ca};
 
 /// Where a node's certificate, its key and the CA's certificate are.
@@ -39,6 +40,10 @@ pub struct Identity {
 #[derive(Debug, Clone)]
 struct Loaded {
     server: Arc<ServerConfig>,
+    /// For clients that have no certificate.
+    strangers: Arc<ServerConfig>,
+    /// Of the CA's certificate with which this node's stands.
+    ca_fingerprint: [u8; 32],
     clients: [Arc<ClientConfig>; 3],
 }
 
@@ -74,12 +79,27 @@ impl Identity {
         Ok(())
     }
 
+    /// The fingerprint ([`ca::fingerprint`]) of the CA's certificate with which this node's stands: what a newcomer must
+    /// know to talk to this node ([`crate::join::dial`]).
+    #[must_use]
+    pub fn ca_fingerprint(&self) -> [u8; 32] {
+        self.loaded().ca_fingerprint
+    }
+
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner).server)
+        Arc::clone(&self.loaded().server)
+    }
+
+    pub(crate) fn strangers(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.loaded().strangers)
     }
 
     pub(crate) fn client(&self, protocol: Protocol) -> Arc<ClientConfig> {
-        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner).clients[protocol.index()])
+        Arc::clone(&self.loaded().clients[protocol.index()])
+    }
+
+    fn loaded(&self) -> RwLockReadGuard<'_, Loaded> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,9 +110,10 @@ fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
     let name = PeerName::of_certificate(leaf)
         .ok_or_else(|| bad(&files.cert, "names no node (issue one with `troupe ca issue`)"))?;
     let mut roots = RootCertStore::empty();
-    for ca in certificates(&files.ca)? {
-        check_validity(&files.ca, &ca)?;
-        roots.add(ca).map_err(|e| bad(&files.ca, e))?;
+    let authorities = certificates(&files.ca)?;
+    for ca in &authorities {
+        check_validity(&files.ca, ca)?;
+        roots.add(ca.clone()).map_err(|e| bad(&files.ca, e))?;
     }
     let roots = Arc::new(roots);
     let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|e| bad(&files.key, e))?;
@@ -102,27 +123,86 @@ fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
         .map_err(|e| bad(&files.ca, e))?;
     check_chain(files, &chain, &roots, &provider, &*verifier)?;
     check_key(files, &chain, &key, &provider)?;
-    let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|e| bad(&files.cert, e))?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain.clone(), key.clone_key())
-        .map_err(|e| bad(&files.key, e))?;
-    server.alpn_protocols = Protocol::ALL.map(|p| p.alpn().to_vec()).into();
-    // Every link is verified anew: a removed certificate must not come back by a ticket.
-    server.send_tls13_tickets = 0;
-    let client = |protocol: Protocol| -> Result<Arc<ClientConfig>, Error> {
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let authority = own_authority(files, &chain, &authorities, &provider)?;
+    let make = Settings { files, chain, key, roots, provider };
+    let clients =
+        [make.client(Protocol::Raft)?, make.client(Protocol::Actors)?, make.client(Protocol::Bulk)?];
+    let loaded = Loaded {
+        server: make.server(verifier)?,
+        strangers: make.strangers(&authority)?,
+        ca_fingerprint: ca::fingerprint(&authority),
+        clients,
+    };
+    Ok((name, loaded))
+}
+
+/// What TLS settings are made of.
+struct Settings<'a> {
+    files: &'a Files,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Settings<'_> {
+    fn server(&self, verifier: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|e| bad(&files.cert, e))?
-            .with_root_certificates(Arc::clone(&roots))
-            .with_client_auth_cert(chain.clone(), key.clone_key())
-            .map_err(|e| bad(&files.key, e))?;
+            .map_err(|e| bad(&self.files.cert, e))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|e| bad(&self.files.key, e))?;
+        config.alpn_protocols = Protocol::ALL.map(|p| p.alpn().to_vec()).into();
+        // Every link is verified anew: a removed certificate must not come back by a ticket.
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+
+    /// Asks for no certificate, and shows the CA's beside its own: a newcomer knows nothing but its fingerprint.
+    fn strangers(&self, authority: &CertificateDer<'static>) -> Result<Arc<ServerConfig>, Error> {
+        let mut chain = self.chain.clone();
+        chain.push(authority.clone());
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|e| bad(&self.files.cert, e))?
+            .with_no_client_auth()
+            .with_single_cert(chain, self.key.clone_key())
+            .map_err(|e| bad(&self.files.key, e))?;
+        config.alpn_protocols = vec![JOIN.into()];
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+
+    fn client(&self, protocol: Protocol) -> Result<Arc<ClientConfig>, Error> {
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|e| bad(&self.files.cert, e))?
+            .with_root_certificates(Arc::clone(&self.roots))
+            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|e| bad(&self.files.key, e))?;
         config.alpn_protocols = vec![protocol.alpn().to_vec()];
         Ok(Arc::new(config))
-    };
-    let clients = [client(Protocol::Raft)?, client(Protocol::Actors)?, client(Protocol::Bulk)?];
-    Ok((name, Loaded { server: Arc::new(server), clients }))
+    }
+}
+
+/// The one of the CA's certificates with which the node's stands.
+fn own_authority(
+    files: &Files,
+    chain: &[CertificateDer<'static>],
+    authorities: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<CertificateDer<'static>, Error> {
+    let mut found = Err(bad(&files.ca, "holds no certificate"));
+    for authority in authorities {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone()).map_err(|e| bad(&files.ca, e))?;
+        match check_as_server(files, chain, &Arc::new(roots), provider) {
+            Ok(()) => return Ok(authority.clone()),
+            Err(error) => found = Err(error),
+        }
+    }
+    found
 }
 
 /// What the other side will check, as a client's certificate and as a server's.
@@ -135,13 +215,25 @@ fn check_chain(
 ) -> Result<(), Error> {
     let refused = |why: String| Error::NotOfThisCa { cert: files.cert.clone(), ca: files.ca.clone(), why };
     let (leaf, rest) = chain.split_first().ok_or_else(|| bad(&files.cert, "holds no certificate"))?;
-    let now = UnixTime::now();
-    as_client.verify_client_cert(leaf, rest, now).map_err(|e| refused(e.to_string()))?;
+    as_client.verify_client_cert(leaf, rest, UnixTime::now()).map_err(|e| refused(e.to_string()))?;
+    check_as_server(files, chain, roots, provider)
+}
+
+fn check_as_server(
+    files: &Files,
+    chain: &[CertificateDer<'static>],
+    roots: &Arc<RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<(), Error> {
+    let refused = |why: String| Error::NotOfThisCa { cert: files.cert.clone(), ca: files.ca.clone(), why };
+    let (leaf, rest) = chain.split_first().ok_or_else(|| bad(&files.cert, "holds no certificate"))?;
     let as_server = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(provider))
         .build()
         .map_err(|e| bad(&files.ca, e))?;
     let name = ServerName::try_from(ca::CLUSTER_DNS).map_err(|e| refused(e.to_string()))?;
-    as_server.verify_server_cert(leaf, rest, &name, &[], now).map_err(|e| refused(e.to_string()))?;
+    as_server
+        .verify_server_cert(leaf, rest, &name, &[], UnixTime::now())
+        .map_err(|e| refused(e.to_string()))?;
     Ok(())
 }
 

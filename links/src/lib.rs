@@ -1,11 +1,13 @@
 //! Links between nodes: one cluster port, mutual TLS only, three protocols told apart by ALPN.
 //!
-//! Also the cluster's certificate authority. Must not know what is said over a link: Raft, actors and bulk are built on
+//! A fourth, for machines that have no certificate yet and ask for one, is kept apart from them ([`join`]). Also the
+//! cluster's certificate authority. Must not know what is said over a link: Raft, actors and bulk are built on
 //! it by raft-store and actors.
 
 pub mod ca;
 mod dialer;
 mod identity;
+pub mod join;
 mod keepalive;
 mod peer_name;
 mod port;
@@ -102,6 +104,12 @@ pub enum Error {
         /// The library's words.
         why: String,
     },
+    /// A request for a certificate that is not fulfilled.
+    #[error("the request for a certificate is refused: {why}")]
+    Request {
+        /// What is wrong with it.
+        why: String,
+    },
     /// A name that is not acceptable.
     #[error(transparent)]
     Name(#[from] InvalidPeerName),
@@ -153,10 +161,27 @@ pub enum Error {
         /// Which address.
         addr: String,
     },
+    /// Who answered is no member of the cluster that is to be joined.
+    #[error(
+        "{addr} has no certificate of the CA that the token names: it belongs to another cluster, or the CA was changed \
+         since; make a new token"
+    )]
+    WrongCa {
+        /// Which address.
+        addr: String,
+    },
+    /// A conversation with a machine that is no member did not come to its end.
+    #[error("the conversation with {remote} about joining broke: {source}")]
+    Conversation {
+        /// The other's address.
+        remote: SocketAddr,
+        /// What happened.
+        source: std::io::Error,
+    },
     /// The protocol's receiver was taken before.
     #[error("the links of protocol {protocol} were taken already")]
     Taken {
         /// Which protocol.
-        protocol: Protocol,
+        protocol: &'static str,
     },
 }

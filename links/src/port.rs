@@ -1,20 +1,24 @@
 //! The cluster port: our own accept loop, because a library's would let one silent client block all.
 //!
 //! A connection costs a place among `handshakes` until its certificate is checked, and one among `links` from then on
-//! for as long as its stream lives. Nothing is decoded before it is handed to its protocol.
+//! for as long as its stream lives. Who wants to join, and so has no certificate, costs one among `strangers` instead, from
+//! its first message on. Nothing is decoded before it is handed to its protocol.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Identity, Link, LinkStream, PeerName, Protocol, keepalive};
+use crate::join::Conversation;
+use crate::protocol::JOIN;
+use crate::{Error, Identity, Link, Protocol};
+
+mod handshake;
 
 /// Bounds of the port.
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +31,24 @@ pub struct Limits {
     pub waiting: usize,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
+    /// Machines without a certificate that are in a handshake or a conversation; one past that is closed.
+    pub strangers: usize,
+    /// How long a conversation with one of them may take.
+    pub conversation: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // Members open a handful of links each; with the handshakes this stays below the 1,024 descriptors that a
         // process usually has.
-        Self { handshakes: 256, links: 512, waiting: 64, handshake_timeout: Duration::from_secs(5) }
+        Self {
+            handshakes: 256,
+            links: 512,
+            waiting: 64,
+            handshake_timeout: Duration::from_secs(5),
+            strangers: 8,
+            conversation: Duration::from_secs(30),
+        }
     }
 }
 
@@ -50,6 +65,10 @@ pub struct Counters {
     pub over_limit: u64,
     /// Closed because as many links were up as are allowed.
     pub too_many_links: u64,
+    /// Conversations with machines that want to join.
+    pub strangers: u64,
+    /// Such machines that were closed: too many at a time, or nobody talks to them.
+    pub strangers_over_limit: u64,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +78,8 @@ struct Counts {
     timed_out: AtomicU64,
     over_limit: AtomicU64,
     too_many_links: AtomicU64,
+    strangers: AtomicU64,
+    strangers_over_limit: AtomicU64,
 }
 
 /// The port, bound. Links come out of [`Port::incoming`] while [`Port::run`] is polled.
@@ -66,7 +87,13 @@ struct Counts {
 pub struct Port {
     listener: TcpListener,
     shared: Arc<Shared>,
-    receivers: Mutex<[Option<mpsc::Receiver<Link>>; 3]>,
+    receivers: Mutex<Receivers>,
+}
+
+#[derive(Debug)]
+struct Receivers {
+    links: [Option<mpsc::Receiver<Link>>; 3],
+    strangers: Option<mpsc::Receiver<Conversation>>,
 }
 
 #[derive(Debug)]
@@ -77,6 +104,8 @@ struct Shared {
     links: Arc<Semaphore>,
     counts: Counts,
     senders: [mpsc::Sender<Link>; 3],
+    strangers: Arc<Semaphore>,
+    to_joining: mpsc::Sender<Conversation>,
 }
 
 impl Port {
@@ -88,6 +117,7 @@ impl Port {
         let listener =
             TcpListener::bind(addr).await.map_err(|source| Error::Bind { addr: addr.to_owned(), source })?;
         let [raft, actors, bulk] = Protocol::ALL.map(|_| mpsc::channel(limits.waiting));
+        let joining = mpsc::channel(limits.strangers.max(1));
         let shared = Shared {
             identity,
             limits,
@@ -95,9 +125,12 @@ impl Port {
             links: Arc::new(Semaphore::new(limits.links)),
             counts: Counts::default(),
             senders: [raft.0, actors.0, bulk.0],
+            strangers: Arc::new(Semaphore::new(limits.strangers)),
+            to_joining: joining.0,
         };
-        let receivers = Mutex::new([Some(raft.1), Some(actors.1), Some(bulk.1)]);
-        Ok(Self { listener, shared: Arc::new(shared), receivers })
+        let receivers =
+            Receivers { links: [Some(raft.1), Some(actors.1), Some(bulk.1)], strangers: Some(joining.1) };
+        Ok(Self { listener, shared: Arc::new(shared), receivers: Mutex::new(receivers) })
     }
 
     /// The address that is listened on.
@@ -116,7 +149,16 @@ impl Port {
     /// [`Error::Taken`] the second time.
     pub fn incoming(&self, protocol: Protocol) -> Result<mpsc::Receiver<Link>, Error> {
         let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
-        receivers[protocol.index()].take().ok_or(Error::Taken { protocol })
+        receivers.links[protocol.index()].take().ok_or(Error::Taken { protocol: protocol.as_str() })
+    }
+
+    /// The conversations with machines that want to join; once. Where nobody takes them, such machines are closed.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] the second time.
+    pub fn strangers(&self) -> Result<mpsc::Receiver<Conversation>, Error> {
+        let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        receivers.strangers.take().ok_or(Error::Taken { protocol: JOIN })
     }
 
     /// A function that reads the counters, for metrics; it outlives the port.
@@ -131,12 +173,16 @@ impl Port {
                 timed_out: read(&counts.timed_out),
                 over_limit: read(&counts.over_limit),
                 too_many_links: read(&counts.too_many_links),
+                strangers: read(&counts.strangers),
+                strangers_over_limit: read(&counts.strangers_over_limit),
             }
         }
     }
 
     /// Accepts until `shutdown`; then ends the handshakes under way.
     pub async fn run(self, shutdown: CancellationToken) {
+        // What nobody took by now, nobody will: such links are closed at once.
+        drop(self.receivers);
         let mut handshakes = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -149,8 +195,7 @@ impl Port {
                     Ok(permit) => {
                         let shared = Arc::clone(&self.shared);
                         handshakes.spawn(async move {
-                            shared.handshake(tcp, remote).await;
-                            drop(permit);
+                            shared.handshake(tcp, remote, permit).await;
                         });
                     }
                     Err(_) => {
@@ -165,51 +210,5 @@ impl Port {
                 }
             }
         }
-    }
-}
-
-impl Shared {
-    async fn handshake(&self, tcp: TcpStream, remote: SocketAddr) {
-        let acceptor = TlsAcceptor::from(self.identity.server());
-        let handshake = async {
-            keepalive::prepare(&tcp)?;
-            acceptor.accept(tcp).await
-        };
-        let stream = match tokio::time::timeout(self.limits.handshake_timeout, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return self.refuse(remote, &error.to_string()),
-            Err(_) => {
-                self.counts.timed_out.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(%remote, "handshake on the cluster port took too long");
-                return;
-            }
-        };
-        let (_, session) = stream.get_ref();
-        let protocol = session.alpn_protocol().and_then(Protocol::from_alpn);
-        let certificate = session.peer_certificates().and_then(|chain| chain.first());
-        let peer = certificate.and_then(|der| PeerName::of_certificate(der));
-        let (Some(protocol), Some(peer)) = (protocol, peer) else {
-            return self.refuse(remote, "no protocol was agreed on, or the certificate names no node");
-        };
-        // Only now: strangers cannot use up the places of members.
-        let Ok(place) = Arc::clone(&self.links).try_acquire_owned() else {
-            let limit = self.limits.links;
-            self.counts.too_many_links.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%peer, %remote, %protocol, limit, "too many links on the cluster port, this one closed");
-            return;
-        };
-        let link = Link { stream: LinkStream::accepted(stream.into(), place), peer, remote };
-        match self.senders[protocol.index()].try_send(link) {
-            Ok(()) => self.counts.accepted.fetch_add(1, Ordering::Relaxed),
-            Err(_) => {
-                tracing::warn!(%remote, %protocol, "nobody takes links of this protocol, connection closed");
-                self.counts.over_limit.fetch_add(1, Ordering::Relaxed)
-            }
-        };
-    }
-
-    fn refuse(&self, remote: SocketAddr, why: &str) {
-        self.counts.refused.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%remote, why, "connection to the cluster port refused");
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// What is said over a link.
+/// The ALPN name of the only protocol for which a client needs no certificate; see [`crate::join`]. No link has it.
+pub(crate) const JOIN: &str = "troupe-join";
+
+/// What is said over a link: between members only, each with its certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// Raft's RPC.
@@ -23,7 +26,7 @@ impl Protocol {
         self.as_str().as_bytes()
     }
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Raft => "troupe-raft",
             Self::Actors => "troupe-actors",

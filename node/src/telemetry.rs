@@ -115,6 +115,8 @@ pub fn record_links(links: &links::Counters) {
         ("timed_out", links.timed_out),
         ("over_limit", links.over_limit),
         ("too_many_links", links.too_many_links),
+        ("strangers", links.strangers),
+        ("strangers_over_limit", links.strangers_over_limit),
     ];
     for (outcome, count) in outcomes {
         counter!(LINKS, "outcome" => outcome).absolute(count);
