@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::SystemTime;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -16,6 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::protocol::JOIN;
+use crate::rotation::Stamp;
 use crate::{Error, PeerName, Protocol, ca};
 
 /// Where a node's certificate, its key and the CA's certificate are.
@@ -42,6 +44,10 @@ struct Loaded {
     server: Arc<ServerConfig>,
     /// For clients that have no certificate.
     strangers: Arc<ServerConfig>,
+    /// The end of the certificate's validity.
+    expires: SystemTime,
+    /// How the files looked before they were read.
+    stamp: Stamp,
     /// Of the CA's certificate with which this node's stands.
     ca_fingerprint: [u8; 32],
     clients: [Arc<ClientConfig>; 3],
@@ -86,6 +92,20 @@ impl Identity {
         self.loaded().ca_fingerprint
     }
 
+    /// When the certificate in use expires.
+    #[must_use]
+    pub fn expires(&self) -> SystemTime {
+        self.loaded().expires
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.loaded().stamp.clone()
+    }
+
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.loaded().server)
     }
@@ -104,9 +124,10 @@ impl Identity {
 }
 
 fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
+    let stamp = Stamp::of(files);
     let chain = certificates(&files.cert)?;
     let leaf = chain.first().ok_or_else(|| bad(&files.cert, "holds no certificate"))?;
-    check_validity(&files.cert, leaf)?;
+    let expires = check_validity(&files.cert, leaf)?;
     let name = PeerName::of_certificate(leaf)
         .ok_or_else(|| bad(&files.cert, "names no node (issue one with `troupe ca issue`)"))?;
     let mut roots = RootCertStore::empty();
@@ -130,6 +151,8 @@ fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
     let loaded = Loaded {
         server: make.server(verifier)?,
         strangers: make.strangers(&authority)?,
+        expires,
+        stamp,
         ca_fingerprint: ca::fingerprint(&authority),
         clients,
     };
@@ -262,11 +285,12 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<_, _>>().map_err(|e| bad(path, e))
 }
 
-fn check_validity(path: &Path, der: &[u8]) -> Result<(), Error> {
+/// Answers its end.
+fn check_validity(path: &Path, der: &[u8]) -> Result<SystemTime, Error> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|e| bad(path, e))?;
     let validity = certificate.validity();
     if validity.is_valid() {
-        return Ok(());
+        return Ok(validity.not_after.to_datetime().into());
     }
     let (from, to) = (validity.not_before.to_string(), validity.not_after.to_string());
     Err(Error::NotValidNow { path: path.to_owned(), from, to })

@@ -12,6 +12,7 @@ mod keepalive;
 mod peer_name;
 mod port;
 mod protocol;
+mod rotation;
 mod stream;
 
 use std::net::SocketAddr;

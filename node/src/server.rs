@@ -12,6 +12,7 @@ use raft_store::clock::SystemClock;
 use raft_store::disk::LocalDisk;
 use raft_store::{Compaction, LogSizes, Options, Store, Timings};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +22,8 @@ use crate::{telemetry, tree};
 
 /// How long requests under way may take when the node stops.
 const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at the files of certificates.
+const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(10);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,8 @@ pub struct Server {
     actors: actors::root::Handle,
     data_dir: PathBuf,
     links: Arc<dyn Fn() -> links::Counters + Send + Sync>,
+    identity: links::Identity,
+    reload: Arc<Notify>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     streams: TaskTracker,
@@ -142,10 +147,13 @@ impl Server {
         let incoming = port.incoming(links::Protocol::Raft)?;
         let of_actors = port.incoming(links::Protocol::Actors)?;
         let of_bulk = port.incoming(links::Protocol::Bulk)?;
-        let dialer = links::Dialer::new(identity);
+        let dialer = links::Dialer::new(identity.clone());
         let (shutdown, tasks, streams) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
         let links = Arc::new(port.counters());
         tasks.spawn(port.run(shutdown.child_token()));
+        let reload = Arc::new(Notify::new());
+        let watched = (identity.clone(), Arc::clone(&reload), shutdown.child_token());
+        tasks.spawn(async move { watched.0.watch(LOOK_AT_CERTIFICATES, &watched.1, &watched.2).await });
         let store = Store::open(Options {
             data_dir: config.node.data_dir.clone(),
             node,
@@ -185,7 +193,19 @@ impl Server {
         tasks.spawn(crate::api::serve(http, config.http.clone(), Routes::new(api), shutdown.clone(), GRACE));
         tracing::info!(%node, %http_addr, "the node runs");
         let data_dir = config.node.data_dir.clone();
-        Ok(Self { http_addr, store, actors, data_dir, links, shutdown, tasks, streams, _lock: lock })
+        Ok(Self {
+            http_addr,
+            store,
+            actors,
+            data_dir,
+            links,
+            identity,
+            reload,
+            shutdown,
+            tasks,
+            streams,
+            _lock: lock,
+        })
     }
 
     /// Serves metrics too.
@@ -198,10 +218,16 @@ impl Server {
         handle: metrics_exporter_prometheus::PrometheusHandle,
     ) -> Result<(), Error> {
         let listener = bind("metrics.listen", listen).await?;
-        let links = Arc::clone(&self.links);
-        let collect = move || telemetry::record_links(&links());
+        let (links, identity) = (Arc::clone(&self.links), self.identity.clone());
+        let collect = move || telemetry::record_links(&links(), identity.expires());
         self.tasks.spawn(telemetry::serve(listener, handle, collect, self.shutdown.clone()));
         Ok(())
+    }
+
+    /// Reads the node's certificate, its key and the CA's certificates again; what does not stand is refused with a word in
+    /// the log.
+    pub fn reload_certificates(&self) {
+        self.reload.notify_one();
     }
 
     /// Resolves when the actors gave up or Raft has: the node must end, and its service manager start it again.

@@ -3,9 +3,9 @@
 //! Names of the metrics that this crate counts are described here. Must not know what the other crates count.
 
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use metrics::{counter, describe_counter, describe_histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ pub const HTTP_REFUSED: &str = "troupe_http_connections_refused_total";
 pub const WEBHOOKS: &str = "troupe_webhooks_total";
 /// Connections to the cluster port by outcome.
 pub const LINKS: &str = "troupe_links_total";
+/// When this node's certificate expires, in Unix time.
+pub const CERTIFICATE_EXPIRY: &str = "troupe_certificate_expiry_timestamp_seconds";
 
 /// Seconds, from a sync of a fast disk to a job.
 const BUCKETS: [f64; 17] = [
@@ -93,6 +95,7 @@ pub fn metrics() -> Result<PrometheusHandle, Error> {
     describe_counter!(HTTP_REFUSED, "HTTP connections refused at the caps.");
     describe_counter!(WEBHOOKS, "Webhooks by forge and outcome.");
     describe_counter!(LINKS, "Connections from other nodes by outcome.");
+    describe_gauge!(CERTIFICATE_EXPIRY, "When this node's certificate expires, in seconds since 1970.");
     counter!(HTTP_REFUSED).increment(0);
     raft_store::describe_metrics();
     actors::metrics::describe();
@@ -107,8 +110,11 @@ pub fn render(handle: &PrometheusHandle) -> String {
     handle.render()
 }
 
-/// What became of connections to the cluster port; links counts by itself and knows no metrics.
-pub fn record_links(links: &links::Counters) {
+/// What became of connections to the cluster port, and when this node's certificate for it expires; links counts by itself
+/// and knows no metrics.
+pub fn record_links(links: &links::Counters, expires: SystemTime) {
+    let expires = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    gauge!(CERTIFICATE_EXPIRY).set(expires.as_secs_f64());
     let outcomes = [
         ("accepted", links.accepted),
         ("refused", links.refused),

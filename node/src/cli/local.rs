@@ -52,22 +52,26 @@ pub enum CaCommand {
     },
 }
 
-/// Runs a node until a signal.
+/// Runs a node until a signal that ends it; SIGHUP reads the certificates again.
 pub async fn node(path: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(path)?;
     telemetry::log(&config.log)?;
     let handle = telemetry::metrics()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut server = Server::start(&config).await?;
     if let Err(error) = server.serve_metrics(&config.metrics.listen, handle).await {
         server.stop().await;
         return Err(error.into());
     }
-    let failed = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        error = server.failed() => Some(error),
+    let failed = loop {
+        tokio::select! {
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            _ = hangup.recv() => server.reload_certificates(),
+            error = server.failed() => break Some(error),
+        }
     };
     tracing::info!(error = failed.as_ref().map(tracing::field::display), "stopping");
     server.stop().await;
