@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -13,6 +13,63 @@ use crate::{binary, containers, until};
 
 /// The image that jobs run in; made by `scripts/base-image.sh`.
 pub const IMAGE: &str = "troupe/busybox:local";
+
+/// What a cluster is to be like.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Nodes.
+    pub size: usize,
+    /// `docker`, or `fake` for tests that are about nodes and not about jobs: no engine is needed then.
+    pub executor: &'static str,
+    /// The binary of its nodes; that of this build, unless it is said otherwise.
+    pub binary: Option<PathBuf>,
+    /// More lines for every node's configuration.
+    pub more: String,
+}
+
+impl Plan {
+    /// So many nodes with Docker.
+    #[must_use]
+    pub fn docker(size: usize) -> Self {
+        Self { size, executor: "docker", binary: None, more: String::new() }
+    }
+
+    /// So many nodes whose jobs are plain processes.
+    #[must_use]
+    pub fn fake(size: usize) -> Self {
+        Self { executor: "fake", ..Self::docker(size) }
+    }
+
+    fn config(&self, network: Network, dir: &Path, number: usize) -> String {
+        let Self { size, executor, more, .. } = self;
+        let name = name(number);
+        let (address, home, pki) = (network.node(number), dir.join(&name), pki(dir, &name));
+        let seeds: Vec<_> = (1..=*size).map(|number| format!("\"{}:7071\"", network.node(number))).collect();
+        format!(
+            "node = {{ name = '{name}', data_dir = '{home}/data', slots = 2, labels = ['linux', '{name}'], \
+                       cpu_millis = 4000, memory_mib = 2048 }}\n\
+             http = {{ listen = '{address}:7070' }}\n\
+             metrics = {{ listen = '{address}:7072' }}\n\
+             runner = {{ executor = '{executor}', default_image = '{IMAGE}', grace_ms = 1000 }}\n\
+             raft = {{ propose_timeout_ms = 3000 }}\n\
+             cluster = {{ listen = '{address}:7071', seeds = [{seeds}], bootstrap_expect = {size}, \
+                          ca = '{pki}/ca.pem', cert = '{pki}/{name}.pem', key = '{pki}/{name}-key.pem' }}\n\
+             {more}",
+            home = home.display(),
+            pki = pki.display(),
+            seeds = seeds.join(", "),
+        )
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("node-{number}")
+}
+
+/// Where a node's certificates are.
+fn pki(dir: &Path, node: &str) -> PathBuf {
+    dir.join(node).join("pki")
+}
 
 /// A cluster. Dropped, it leaves no process, container or network behind; a test that failed leaves its logs in the output.
 pub struct Cluster {
@@ -25,36 +82,31 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts `size` nodes and waits until all know a leader and each other.
+    /// Starts `size` nodes with Docker and waits until all know a leader and each other.
     ///
     /// # Panics
     /// When that takes longer than anything may.
     pub async fn start(size: usize) -> Self {
+        Self::planned(&Plan::docker(size)).await
+    }
+
+    /// Starts a cluster as planned, and waits until all know a leader and each other.
+    ///
+    /// # Panics
+    /// When that takes longer than anything may.
+    pub async fn planned(plan: &Plan) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let dir = tempfile::tempdir().unwrap();
         let network = Network::unique();
-        let pki = dir.path().join("pki");
-        troupe(&["ca", "init", "--dir", text(&pki)]);
-        let seeds: Vec<_> = (1..=size).map(|number| format!("\"{}:7071\"", network.node(number))).collect();
-        let nodes = (1..=size).map(|number| {
-            let name = format!("node-{number}");
-            troupe(&["ca", "issue", &name, "--ca", text(&pki), "--out", text(&pki)]);
-            let address = network.node(number);
-            let home = dir.path().join(&name);
-            let config = format!(
-                "node = {{ name = '{name}', data_dir = '{home}/data', slots = 2, labels = ['linux', '{name}'], \
-                           cpu_millis = 4000, memory_mib = 2048 }}\n\
-                 http = {{ listen = '{address}:7070' }}\n\
-                 metrics = {{ listen = '{address}:7072' }}\n\
-                 runner = {{ default_image = '{IMAGE}', grace_ms = 1000 }}\n\
-                 raft = {{ propose_timeout_ms = 3000 }}\n\
-                 cluster = {{ listen = '{address}:7071', seeds = [{seeds}], bootstrap_expect = {size}, \
-                              ca = '{pki}/ca.pem', cert = '{pki}/{name}.pem', key = '{pki}/{name}-key.pem' }}\n",
-                home = home.display(),
-                pki = pki.display(),
-                seeds = seeds.join(", "),
-            );
-            Node::new(&name, home, address, &config)
+        let ca = dir.path().join("ca");
+        troupe(&["ca", "init", "--dir", text(&ca)]);
+        let nodes = (1..=plan.size).map(|number| {
+            let name = name(number);
+            troupe(&["ca", "issue", &name, "--ca", text(&ca), "--out", text(&pki(dir.path(), &name))]);
+            let config = plan.config(network, dir.path(), number);
+            let mut node = Node::new(&name, dir.path().join(&name), network.node(number), &config);
+            node.binary.clone_from(&plan.binary);
+            node
         });
         let mut cluster = Self { nodes: nodes.collect(), network, dir };
         cluster.start_all();
@@ -152,11 +204,19 @@ impl Drop for Cluster {
 }
 
 /// Runs the command line.
-fn troupe(args: &[&str]) {
+///
+/// # Panics
+/// When it fails.
+pub fn troupe(args: &[&str]) {
     let output = Command::new(binary::troupe()).args(args).output().unwrap();
     assert!(output.status.success(), "troupe {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn text(path: &Path) -> &str {
+/// A path as an argument.
+///
+/// # Panics
+/// When it is no UTF-8.
+#[must_use]
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("temporary directories are UTF-8")
 }

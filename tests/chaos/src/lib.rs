@@ -11,6 +11,7 @@ pub mod containers;
 pub mod follower;
 pub mod node;
 pub mod push;
+pub mod submits;
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::{binary, until};
@@ -20,6 +21,8 @@ pub struct Node {
     pub address: Ipv4Addr,
     /// An API token of the cluster.
     pub token: String,
+    /// What it is started from; the binary of this build, unless it is said otherwise.
+    pub binary: Option<PathBuf>,
     http: reqwest::Client,
     process: Option<Child>,
 }
@@ -35,7 +38,7 @@ impl Node {
         fs::write(dir.join("config.toml"), config).unwrap();
         // A connection that is kept would be one to a process that was killed.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { name: name.to_owned(), dir, address, token: String::new(), http, process: None }
+        Self { name: name.to_owned(), dir, address, token: String::new(), binary: None, http, process: None }
     }
 
     /// Starts the process; its log goes on where it was.
@@ -45,7 +48,7 @@ impl Node {
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs", self.name);
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let process = Command::new(binary::troupe())
+        let process = Command::new(self.binary.clone().unwrap_or_else(binary::troupe))
             .arg("node")
             .arg("--config")
             .arg(self.dir.join("config.toml"))
@@ -72,11 +75,19 @@ impl Node {
     /// # Panics
     /// When it does not run, or ends otherwise than with 0.
     pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
         let mut process = self.process.take().expect("runs");
-        let pid = rustix::process::Pid::from_child(&process);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let status = process.wait().unwrap();
         assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.last_words());
+    }
+
+    /// Sends a signal to the process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(self.process.as_ref().expect("runs"));
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Whether the process was started and not ended by the test.
@@ -127,6 +138,13 @@ impl Node {
         let answer = self.request(Method::GET, path).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path} at {}", self.name);
         answer.bytes().await.unwrap().to_vec()
+    }
+
+    /// A metric without labels, as it is now; none when the node does not answer or has no such metric.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let answer = self.http.get(format!("http://{}/metrics", self.metrics())).send().await.ok()?;
+        let text = answer.text().await.ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// The end of its log.
