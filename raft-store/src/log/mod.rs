@@ -81,7 +81,8 @@ impl LogStore {
 
     /// Loses its sender when every clone is gone and its work is done: the log is closed then, and may be opened again.
     /// Openraft ends some of its tasks without waiting for them.
-    pub(crate) fn watch_open(&self) -> watch::Receiver<()> {
+    #[must_use]
+    pub fn watch_open(&self) -> watch::Receiver<()> {
         self.open.subscribe()
     }
 

@@ -1,38 +1,29 @@
-//! A disk under a process that is killed in the middle of one of its operations.
+//! The fault of a process that is killed in the middle of one of its operations.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use raft_store::disk::{Disk, DiskFile, Job, SharedDisk};
+use raft_store::disk::DiskFile;
 
-/// Kills this process (SIGKILL) when so many operations were done: a write half-way, anything else before or after it.
-#[derive(Debug, Clone)]
-pub struct KillingDisk {
-    inner: SharedDisk,
-    left: Arc<AtomicI64>,
+use crate::fault::{Fault, Operation};
+
+/// Kills this process (SIGKILL) at an operation: a write half-way, anything else before or after it.
+#[derive(Debug)]
+pub struct Killing {
+    left: AtomicI64,
     /// Decides how much of the last write arrives, and on which side of the last operation the end is.
     salt: u64,
 }
 
-impl KillingDisk {
-    /// Over another disk.
+impl Killing {
+    /// Kills at the operation of this number, from 1 on.
     #[must_use]
-    pub fn new(inner: SharedDisk, operations: i64, salt: u64) -> Self {
-        Self { inner, left: Arc::new(AtomicI64::new(operations)), salt }
+    pub fn at(operation: i64, salt: u64) -> Self {
+        Self { left: AtomicI64::new(operation), salt }
     }
 
-    fn around<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let last = self.left.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last && self.salt.is_multiple_of(2) {
-            die();
-        }
-        let done = operation();
-        if last {
-            die();
-        }
-        done
+    fn is_last(&self) -> bool {
+        self.left.fetch_sub(1, Ordering::SeqCst) == 1
     }
 }
 
@@ -44,79 +35,23 @@ fn die() -> ! {
     }
 }
 
-impl Disk for KillingDisk {
-    fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        self.around(|| self.inner.make_dir(dir))
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        self.inner.list(dir)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(KillingFile { inner: self.inner.open(path)?, disk: self.clone() }))
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let inner = self.around(|| self.inner.create(path))?;
-        Ok(Arc::new(KillingFile { inner, disk: self.clone() }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.around(|| self.inner.rename(from, to))
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.around(|| self.inner.remove(path))
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.around(|| self.inner.sync_dir(dir))
-    }
-
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        self.inner.free_bytes(dir)
-    }
-
-    fn later(&self, job: Job) {
-        self.inner.later(job);
-    }
-}
-
-#[derive(Debug)]
-struct KillingFile {
-    inner: Arc<dyn DiskFile>,
-    disk: KillingDisk,
-}
-
-impl DiskFile for KillingFile {
-    fn size(&self) -> io::Result<u64> {
-        self.inner.size()
-    }
-
-    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.inner.read_exact_at(bytes, offset)
-    }
-
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if self.disk.left.load(Ordering::SeqCst) == 1 {
-            let part = self.disk.salt % (bytes.len() as u64 + 1);
-            self.inner.write_all_at(&bytes[..usize::try_from(part).unwrap_or(0)], offset)?;
-            self.disk.left.store(0, Ordering::SeqCst);
-            die();
+impl Fault for Killing {
+    fn around(&self, _: Operation, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        if !self.is_last() {
+            return run();
         }
-        self.disk.around(|| self.inner.write_all_at(bytes, offset))
+        if self.salt.is_multiple_of(2) {
+            run()?;
+        }
+        die();
     }
 
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.disk.around(|| self.inner.set_len(bytes))
-    }
-
-    fn reserve(&self, bytes: u64) -> io::Result<()> {
-        self.disk.around(|| self.inner.reserve(bytes))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.disk.around(|| self.inner.sync())
+    fn write(&self, file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if !self.is_last() {
+            return file.write_all_at(bytes, offset);
+        }
+        let part = usize::try_from(self.salt % (bytes.len() as u64 + 1)).unwrap_or(0);
+        file.write_all_at(&bytes[..part], offset)?;
+        die();
     }
 }

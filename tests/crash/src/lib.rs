@@ -4,6 +4,7 @@
 //! Nothing that was acknowledged may be missing, nothing may be there that was never written, in no other order. Must not
 //! know Raft: any sequence of changes that its storage allows is tried here, not only those that it makes.
 
+pub mod fault;
 pub mod killing;
 pub mod model;
 pub mod op;

@@ -18,11 +18,21 @@ use crate::op::{Id, entry};
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The storage, open.
+#[derive(Debug)]
 pub struct Storage {
     /// The log.
     pub log: LogStore,
     /// The state at the last snapshot.
     pub machine: StateMachine,
+}
+
+impl Storage {
+    /// Waits until nothing of it is in use any more.
+    pub async fn close(self) {
+        let mut open = self.log.watch_open();
+        drop(self);
+        while open.changed().await.is_ok() {}
+    }
 }
 
 /// Opens the storage below `dir`, as a node does.

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crash::killing::KillingDisk;
+use crash::fault::FaultyDisk;
+use crash::killing::Killing;
 use crash::seen::{self, Result};
 use crash::workload::{self, Tell};
 use raft_store::disk::{LocalDisk, SharedDisk};
@@ -19,7 +20,8 @@ async fn main() -> Result {
     let mut next = || arguments.next().ok_or("usage: crash-child DIR SEED OPERATIONS");
     let dir = PathBuf::from(next()?);
     let (seed, operations) = (next()?.parse()?, next()?.parse()?);
-    let disk: SharedDisk = Arc::new(KillingDisk::new(Arc::new(LocalDisk), operations, seed));
+    let fault = Arc::new(Killing::at(operations, seed));
+    let disk: SharedDisk = Arc::new(FaultyDisk::over(Arc::new(LocalDisk), fault));
     let tell: Tell = Arc::new(|said| {
         let mut line = serde_json::to_vec(&said).expect("plain data");
         line.push(b'\n');
