@@ -56,6 +56,7 @@ async fn a_run_is_placed_and_finishes_through_consensus() {
         clock: Arc::new(SystemClock),
         timings: Timings::default(),
         log_sizes: LogSizes::default(),
+        min_free: 0,
         compaction: Compaction::default(),
     };
     let incoming = port.incoming(Protocol::Actors).unwrap();

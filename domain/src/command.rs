@@ -214,6 +214,17 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it asks for something new to be done. The rest goes on with, or ends, what was accepted before.
+    #[must_use]
+    pub fn brings_work(&self) -> bool {
+        matches!(
+            self,
+            Self::AcceptDelivery { .. } | Self::SubmitRun { .. } | Self::Rerun { .. } | Self::PutRepo { .. }
+        )
+    }
+}
+
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {

@@ -166,7 +166,8 @@ impl Server {
             disk: Arc::new(LocalDisk),
             clock: Arc::new(SystemClock),
             timings: timings(config),
-            log_sizes: LogSizes::default(),
+            log_sizes: LogSizes { segment: config.raft.log_segment_mib << 20, ..LogSizes::default() },
+            min_free: config.raft.min_free_mib << 20,
             compaction: Compaction::default(),
         })
         .await?;

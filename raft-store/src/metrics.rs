@@ -14,6 +14,8 @@ pub(crate) const PROPOSE_SECONDS: &str = "troupe_raft_propose_seconds";
 pub(crate) const WRITE_SECONDS: &str = "troupe_raft_write_seconds";
 /// Histogram, on the leader: seconds until a member has answered an append of entries, its sync included.
 pub(crate) const REPLICATE_SECONDS: &str = "troupe_raft_replicate_seconds";
+/// Gauge: bytes that can still be written to the disk of the data directory.
+pub(crate) const DISK_FREE: &str = "troupe_disk_free_bytes";
 const TERM: &str = "troupe_raft_term";
 const LEADER: &str = "troupe_raft_leader";
 const LAST_LOG: &str = "troupe_raft_last_log_index";
@@ -43,6 +45,11 @@ pub fn describe() {
         Unit::Seconds,
         "On the leader: time until a member has answered an append of entries, its sync included"
     );
+    describe_gauge!(
+        DISK_FREE,
+        Unit::Bytes,
+        "Bytes that can still be written to the disk of the data directory"
+    );
     describe_gauge!(TERM, "Raft's term, as this node knows it");
     describe_gauge!(LEADER, "1 on the node that leads, 0 on the others");
     describe_gauge!(LAST_LOG, "Index of the last entry in this node's log");
@@ -51,9 +58,6 @@ pub fn describe() {
 }
 
 pub(crate) fn record(status: &Status) {
-    // Exact up to 2^53, which no term or index reaches.
-    #[allow(clippy::cast_precision_loss)]
-    let number = |n: u64| n as f64;
     gauge!(TERM).set(number(status.leadership.term));
     gauge!(LEADER).set(f64::from(u8::from(status.leadership.is_me)));
     gauge!(LAST_LOG).set(number(status.last_log));
@@ -61,4 +65,10 @@ pub(crate) fn record(status: &Status) {
     for (node, lag) in &status.lag {
         gauge!(LAG, "node" => node.to_string()).set(number(*lag));
     }
+}
+
+/// Exact up to 2^53, which no term, index or size reaches.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn number(n: u64) -> f64 {
+    n as f64
 }

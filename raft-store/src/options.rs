@@ -75,6 +75,8 @@ pub struct Options {
     pub timings: Timings,
     /// Sizes of the log's files.
     pub log_sizes: LogSizes,
+    /// Bytes that are to stay free on the disk, see [`crate::Space`].
+    pub min_free: u64,
     /// When the log is made shorter.
     pub compaction: Compaction,
 }

@@ -18,6 +18,7 @@ use crate::clock::{Clock, SharedClock};
 use crate::metrics::WRITE_SECONDS;
 use crate::network::{CallError, Caller, Connection};
 use crate::server::Node;
+use crate::space::Space;
 use crate::store::{Committed, Leadership, ProposeError};
 use crate::types::{NodeAddress, Proposal};
 use crate::wire::{Proposed, Request, Response};
@@ -38,13 +39,26 @@ pub(crate) struct Pending {
     pub answer: oneshot::Sender<Result<Committed, ProposeError>>,
 }
 
-/// Writes commands on this node if it leads. Each gets its own answer, in order.
+/// Writes commands on this node if it leads and its disk has room for them. Each gets its own answer, in order.
 pub(crate) async fn write(
     raft: &Node,
     clock: &dyn Clock,
+    space: Space,
     commands: Vec<Command>,
     deadline: Instant,
 ) -> Vec<Proposed> {
+    if space == Space::Enough {
+        return append(raft, clock, commands, deadline).await;
+    }
+    let allowed: Vec<bool> = commands.iter().map(|command| space.allows(command)).collect();
+    let kept = commands.into_iter().zip(&allowed).filter_map(|(command, allowed)| allowed.then_some(command));
+    let mut answers = append(raft, clock, kept.collect(), deadline).await.into_iter();
+    let answer =
+        |allowed| if allowed { answers.next().unwrap_or(Proposed::Unknown) } else { Proposed::NoSpace };
+    allowed.into_iter().map(answer).collect()
+}
+
+async fn append(raft: &Node, clock: &dyn Clock, commands: Vec<Command>, deadline: Instant) -> Vec<Proposed> {
     let count = commands.len();
     // State never depends on it alone: replicated time does not go back.
     let at = clock.now();
@@ -80,6 +94,8 @@ pub(crate) struct Proposer {
     pub clock: SharedClock,
     pub caller: Caller,
     pub leadership: watch::Receiver<Leadership>,
+    /// How much room this node's disk has.
+    pub space: watch::Receiver<Space>,
     /// How long the leader may take for a batch.
     pub forward_timeout: Duration,
 }
@@ -110,6 +126,7 @@ impl Proposer {
                     clock: self.clock.clone(),
                     caller: self.caller.clone(),
                     leadership: self.leadership.clone(),
+                    space: self.space.clone(),
                     connection: idle.pop(),
                     timeout: self.forward_timeout,
                 };
@@ -122,6 +139,7 @@ impl Proposer {
 struct Route {
     clock: SharedClock,
     caller: Caller,
+    space: watch::Receiver<Space>,
     leadership: watch::Receiver<Leadership>,
     connection: Option<(u64, Connection)>,
     timeout: Duration,
@@ -139,7 +157,10 @@ impl Route {
             let leadership = self.leadership.borrow_and_update().clone();
             let commands = batch.iter().map(|pending| pending.command.clone()).collect();
             let answers = match (&leadership.leader, leadership.is_me) {
-                (_, true) => write(&raft, &*self.clock, commands, last_deadline(&batch)).await,
+                (_, true) => {
+                    let space = *self.space.borrow();
+                    write(&raft, &*self.clock, space, commands, last_deadline(&batch)).await
+                }
                 (Some((leader, address)), false) => self.forward(*leader, address.clone(), commands).await,
                 (None, false) => vec![Proposed::NotLeader; batch.len()],
             };
@@ -216,6 +237,7 @@ fn settle(batch: Vec<Pending>, answers: Vec<Proposed>) -> Vec<Pending> {
         let result = match answer {
             Proposed::Committed { index, reply } => Ok(Committed { index, reply }),
             Proposed::Unknown => Err(ProposeError::Unknown),
+            Proposed::NoSpace => Err(ProposeError::NoSpace),
             Proposed::NotLeader => {
                 again.push(pending);
                 continue;

@@ -16,6 +16,7 @@ use crate::disk::blocking;
 use crate::proposer;
 use crate::snapshot::SnapshotFile;
 use crate::snapshot_dir::{SnapshotDir, Temporary};
+use crate::space::Space;
 use crate::state_machine::{StateMachine, View};
 use crate::transport::{Channel, Listener};
 use crate::types::TypeConfig;
@@ -37,6 +38,8 @@ pub(crate) struct Server {
     pub snapshots: Arc<SnapshotDir>,
     /// The time that forwarded commands are given.
     pub clock: SharedClock,
+    /// How much room this node's disk has.
+    pub space: watch::Receiver<Space>,
     /// How long forwarded commands may take.
     pub propose_timeout: Duration,
 }
@@ -127,6 +130,10 @@ impl Server {
     async fn answer(&self, request: Request, link: &mut Channel) -> io::Result<Response> {
         let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
         Ok(match request {
+            // Its leader takes it for one that cannot be reached, and sends them again.
+            Request::Append(rpc) if *self.space.borrow() == Space::Full && !rpc.entries.is_empty() => {
+                Response::Failed("the disk of this node is full".to_owned())
+            }
             Request::Append(rpc) => {
                 self.raft.append_entries(rpc).await.map_or_else(|e| failed(&e), Response::Append)
             }
@@ -159,7 +166,8 @@ impl Server {
             Request::Propose(commands) => {
                 // Shorter than the other side waits, so that it hears what is known.
                 let deadline = tokio::time::Instant::now() + self.propose_timeout * 9 / 10;
-                Response::Proposed(proposer::write(&self.raft, &*self.clock, commands, deadline).await)
+                let space = *self.space.borrow();
+                Response::Proposed(proposer::write(&self.raft, &*self.clock, space, commands, deadline).await)
             }
             Request::ReadIndex => Response::ReadIndex(proposer::read_index(&self.raft).await),
             Request::Probe => {

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use domain::{ClusterState, Effect, LogIndex, Reply};
@@ -20,6 +21,8 @@ use crate::snapshot::{Content, SnapshotFile};
 use crate::snapshot_dir::SnapshotDir;
 use crate::types::TypeConfig;
 
+/// Between two tries to write a snapshot where there is no room for it.
+const ROOM: Duration = Duration::from_secs(5);
 /// Effects kept for a slow receiver; one that lags loses them, which only costs time: they are hints.
 const EFFECTS_KEPT: usize = 4096;
 
@@ -231,11 +234,21 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotFile>> {
-        let (snapshots, meta, state) = (Arc::clone(&self.snapshots), self.meta.clone(), self.state.clone());
-        let write = move || -> io::Result<_> {
-            let file = snapshots.write(&meta, &state)?;
-            Ok(Snapshot { meta: file.meta()?, snapshot: file })
-        };
-        blocking(&**self.snapshots.disk(), write).await
+        loop {
+            let (snapshots, meta, state) =
+                (Arc::clone(&self.snapshots), self.meta.clone(), self.state.clone());
+            let write = move || -> io::Result<_> {
+                let file = snapshots.write(&meta, &state)?;
+                Ok(Snapshot { meta: file.meta()?, snapshot: file })
+            };
+            match blocking(&**self.snapshots.disk(), write).await {
+                // Raft would stop for good. What was written is gone again, and the log stays as long as it takes.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    tracing::error!(%error, "no room for a snapshot; tried again in {} s", ROOM.as_secs());
+                    tokio::time::sleep(ROOM).await;
+                }
+                done => return done,
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::proposer::{Pending, Proposer, read_index};
 use crate::server::{Node, Server};
 use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{Probe, Request, Response};
-use crate::{LogStore, StateMachine, View, bootstrap, metrics};
+use crate::{LogStore, Space, StateMachine, View, bootstrap, metrics, space};
 
 /// Commands that wait to be batched, at most; proposing waits past that.
 const PENDING: usize = 8192;
@@ -47,6 +47,9 @@ pub enum ProposeError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// Certainly not committed: the leader's disk is nearly full.
+    #[error("the disk of the node that leads has not enough room (raft.min_free_mib); nothing was changed")]
+    NoSpace,
     /// The store is shut down.
     #[error("this node is shutting down")]
     Stopped,
@@ -110,6 +113,7 @@ pub(crate) struct Inner {
     tasks: TaskTracker,
     log_open: watch::Receiver<()>,
     failed: watch::Receiver<Option<String>>,
+    space: watch::Receiver<Space>,
 }
 
 impl Store {
@@ -142,6 +146,9 @@ impl Store {
         };
         let network = Network { caller: caller.clone() };
         let config = Arc::new(config(timings, options.compaction)?);
+        let (space_sender, space) = watch::channel(Space::default());
+        let looks =
+            space::watch(disk.clone(), options.data_dir.clone(), options.min_free, log.clone(), space_sender);
         let raft = Raft::new(me, config, network, log, machine)
             .await
             .map_err(|e| OpenError::Raft { why: e.to_string() })?;
@@ -149,6 +156,7 @@ impl Store {
         let (pending, receiver) = mpsc::channel(PENDING);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
         let (failed_sender, failed) = watch::channel(None);
+        tasks.spawn(until(shutdown.clone(), looks));
         tasks.spawn(until(shutdown.clone(), watch_raft(raft.clone(), me, leadership_sender, failed_sender)));
         let probe = Probe {
             node: me,
@@ -166,6 +174,7 @@ impl Store {
             sees: seen,
             snapshots,
             clock: options.clock.clone(),
+            space: space.clone(),
             propose_timeout: timings.propose,
         };
         tasks.spawn(Arc::new(server).run(options.incoming, tasks.clone(), shutdown.clone()));
@@ -174,6 +183,7 @@ impl Store {
             clock: options.clock.clone(),
             caller: caller.clone(),
             leadership: leadership.clone(),
+            space: space.clone(),
             forward_timeout: timings.propose,
         };
         tasks.spawn(proposer.run(receiver, shutdown.clone()));
@@ -188,6 +198,7 @@ impl Store {
             tasks,
             log_open,
             failed,
+            space,
         };
         let store = Self { inner: Arc::new(inner) };
         let begin = bootstrap::run(bootstrap::Plan {
@@ -297,6 +308,12 @@ impl Store {
             tracing::debug!(why, "no linearizable read");
             ProposeError::Unavailable
         })
+    }
+
+    /// How much room this node's disk has.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        *self.inner.space.borrow()
     }
 
     /// How the store stands.

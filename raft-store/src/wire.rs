@@ -82,6 +82,8 @@ pub(crate) enum Proposed {
     NotLeader,
     /// May or may not be committed.
     Unknown,
+    /// Certainly not in the log: the leader's disk has no room for it.
+    NoSpace,
 }
 
 /// A node's answer to [`Request::Probe`].

@@ -55,7 +55,9 @@ pub(super) async fn receive(api: &Api, request: &mut Request) -> Answer {
             );
         }
     };
-    api.admit().inspect_err(|_| count(forge, "queue_full"))?;
+    api.admit().inspect_err(|refused| {
+        count(forge, if refused.code == Code::NoSpace { "no_space" } else { "queue_full" });
+    })?;
     // The forge's digest is over event and body; a key is per repository.
     let mut digest = Sha256::new();
     digest.update(repo.to_string());

@@ -39,6 +39,8 @@ pub enum Code {
     Unavailable,
     /// The leader was lost while it worked: the change may or may not have been made. Repeat with the same key.
     OutcomeUnknown,
+    /// The disk of this node, or of the one that leads, is nearly full: nothing was changed.
+    NoSpace,
     /// Log or artifact cannot be reached on the node that has it.
     OutputUnavailable,
     /// A defect of Troupe.
@@ -63,6 +65,7 @@ impl Code {
             Self::Unavailable | Self::OutcomeUnknown | Self::OutputUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -87,6 +90,7 @@ impl Code {
             | Self::QueueFull
             | Self::Unavailable
             | Self::OutcomeUnknown
+            | Self::NoSpace
             | Self::OutputUnavailable => 5,
             Self::Internal => 6,
         }
@@ -94,8 +98,12 @@ impl Code {
 
     /// Seconds after which another try may go well.
     pub(super) fn retry_after(self) -> Option<&'static str> {
-        matches!(self, Self::QueueFull | Self::Unavailable | Self::OutcomeUnknown | Self::OutputUnavailable)
-            .then_some("2")
+        match self {
+            Self::QueueFull | Self::Unavailable | Self::OutcomeUnknown | Self::OutputUnavailable => Some("2"),
+            // Somebody has to make room.
+            Self::NoSpace => Some("60"),
+            _ => None,
+        }
     }
 }
 
@@ -175,6 +183,7 @@ impl From<ProposeError> for Problem {
             ProposeError::Unavailable | ProposeError::Stopped => Code::Unavailable,
             ProposeError::Unknown => Code::OutcomeUnknown,
             ProposeError::TooLarge { .. } => Code::TooLarge,
+            ProposeError::NoSpace => Code::NoSpace,
         };
         Self::new(code, error.to_string())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::{Command, Refusal, Reply};
-use raft_store::Store;
+use raft_store::{Space, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp::Filter;
@@ -46,8 +46,19 @@ impl Api {
     /// Refuses what would make more jobs while the queue is full. For a submit, applying it decides; what a delivery or
     /// a rerun makes is not counted before it is there, so this bound is soft.
     pub(super) fn admit(&self) -> Result<(), Problem> {
+        self.has_room()?;
         let (open, limit) = (self.store.state().open_jobs, self.queue.max_open_jobs);
         if open < limit { Ok(()) } else { Err(Refusal::QueueFull { open, limit }.into()) }
+    }
+
+    /// Refuses new work while this node's disk is nearly full: what the leader still has room for, this copy has not.
+    pub(super) fn has_room(&self) -> Result<(), Problem> {
+        if self.store.space() == Space::Enough {
+            return Ok(());
+        }
+        let why =
+            "the disk of this node has not enough room for new work (raft.min_free_mib); nothing was changed";
+        Err(Problem::new(Code::NoSpace, why))
     }
 
     /// Proposes a change of settings and waits until this node has applied it, so that whoever made it here also sees

@@ -81,6 +81,7 @@ pub(super) async fn submit(api: &Api, caller: Caller, request: &mut Request) -> 
         }
     };
     let wanted: Submit = request::json(&body)?;
+    api.has_room()?;
     let command = Command::SubmitRun {
         key,
         digest: Sha256::digest(&body).into(),

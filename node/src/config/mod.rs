@@ -129,7 +129,7 @@ impl Config {
         Ok(())
     }
 
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 15] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 17] {
         [
             ("node.slots", u64::from(self.node.slots), 0, 1024),
             ("cluster.bootstrap_expect", self.cluster.bootstrap_expect as u64, 1, 7),
@@ -140,6 +140,8 @@ impl Config {
             ("http.max_connections_per_address", self.http.max_connections_per_address as u64, 1, 1_000_000),
             ("raft.heartbeat_ms", self.raft.heartbeat_ms, 10, 60_000),
             ("raft.propose_timeout_ms", self.raft.propose_timeout_ms, 100, 600_000),
+            ("raft.min_free_mib", self.raft.min_free_mib, 1, 1 << 20),
+            ("raft.log_segment_mib", self.raft.log_segment_mib, 1, 1024),
             ("queue.max_open_jobs", u64::from(self.queue.max_open_jobs), 1, 10_000_000),
             ("leases.node_ms", self.leases.node_ms, 100, 600_000),
             ("runner.pids", u64::from(self.runner.pids), 16, 1_000_000),

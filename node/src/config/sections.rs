@@ -125,11 +125,22 @@ pub struct Raft {
     pub election_ms: u64,
     /// Milliseconds that a change waits for a leader, 100 to 600000; then 503.
     pub propose_timeout_ms: u64,
+    /// MiB that are to stay free on the disk of the data directory, 1 to 1048576: with less, new work is answered with 507;
+    /// with less than a quarter of it, every change.
+    pub min_free_mib: u64,
+    /// MiB of a file of the log, 1 to 1024; two of them are reserved at any time.
+    pub log_segment_mib: u64,
 }
 
 impl Default for Raft {
     fn default() -> Self {
-        Self { heartbeat_ms: 150, election_ms: 600, propose_timeout_ms: 10_000 }
+        Self {
+            heartbeat_ms: 150,
+            election_ms: 600,
+            propose_timeout_ms: 10_000,
+            min_free_mib: 512,
+            log_segment_mib: 64,
+        }
     }
 }
 
@@ -256,6 +267,8 @@ pub(super) fn range_text(field: &str) -> &'static str {
         "http.max_body_bytes" => "1024 to 67108864 are allowed",
         "http.header_timeout_ms" | "raft.heartbeat_ms" => "10 to 60000 are allowed",
         "http.body_timeout_ms" => "10 to 600000 are allowed",
+        "raft.min_free_mib" => "1 to 1048576 are allowed",
+        "raft.log_segment_mib" => "1 to 1024 are allowed",
         "raft.propose_timeout_ms" => "100 to 600000 are allowed",
         "queue.max_open_jobs" => "1 to 10000000 are allowed",
         "queue.retention_hours" => "1 to 876000 are allowed",

@@ -141,6 +141,11 @@ impl LogStore {
         }));
     }
 
+    /// Tries again to reserve space, where there was none.
+    pub(crate) fn reserve(&self) {
+        self.prepare(&mut self.lock());
+    }
+
     /// Removes the files that are not needed any more.
     fn remove_unneeded(&self) {
         let mut shared = self.lock();

@@ -51,6 +51,7 @@ impl Alone {
             clock: Arc::new(SystemClock),
             timings: Timings::default(),
             log_sizes: LogSizes::default(),
+            min_free: 0,
             compaction: Compaction::default(),
         })
         .await?;

@@ -175,6 +175,7 @@ async fn start(node: &Node, data_dir: &Path, seeds: Vec<String>, expect: usize) 
         clock: Arc::new(SystemClock),
         timings: Timings { propose: Duration::from_secs(8), ..Timings::default() },
         log_sizes: LogSizes::default(),
+        min_free: 0,
         compaction: Compaction::default(),
     })
     .await?;

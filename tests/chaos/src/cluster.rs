@@ -23,6 +23,10 @@ pub struct Plan {
     pub executor: &'static str,
     /// The binary of its nodes; that of this build, unless it is said otherwise.
     pub binary: Option<PathBuf>,
+    /// More settings of `raft`, each with a comma in front.
+    pub raft: String,
+    /// Where its directory is made; where temporary files are, unless it is said otherwise.
+    pub within: Option<PathBuf>,
     /// More lines for every node's configuration.
     pub more: String,
 }
@@ -31,7 +35,14 @@ impl Plan {
     /// So many nodes with Docker.
     #[must_use]
     pub fn docker(size: usize) -> Self {
-        Self { size, executor: "docker", binary: None, more: String::new() }
+        Self {
+            size,
+            executor: "docker",
+            binary: None,
+            raft: String::new(),
+            within: None,
+            more: String::new(),
+        }
     }
 
     /// So many nodes whose jobs are plain processes.
@@ -41,7 +52,7 @@ impl Plan {
     }
 
     fn config(&self, network: Network, dir: &Path, number: usize) -> String {
-        let Self { size, executor, more, .. } = self;
+        let Self { size, executor, raft, more, .. } = self;
         let name = name(number);
         let (address, home, pki) = (network.node(number), dir.join(&name), pki(dir, &name));
         let seeds: Vec<_> = (1..=*size).map(|number| format!("\"{}:7071\"", network.node(number))).collect();
@@ -51,7 +62,7 @@ impl Plan {
              http = {{ listen = '{address}:7070' }}\n\
              metrics = {{ listen = '{address}:7072' }}\n\
              runner = {{ executor = '{executor}', default_image = '{IMAGE}', grace_ms = 1000 }}\n\
-             raft = {{ propose_timeout_ms = 3000 }}\n\
+             raft = {{ propose_timeout_ms = 3000{raft} }}\n\
              cluster = {{ listen = '{address}:7071', seeds = [{seeds}], bootstrap_expect = {size}, \
                           ca = '{pki}/ca.pem', cert = '{pki}/{name}.pem', key = '{pki}/{name}-key.pem' }}\n\
              {more}",
@@ -96,7 +107,7 @@ impl Cluster {
     /// When that takes longer than anything may.
     pub async fn planned(plan: &Plan) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
-        let dir = tempfile::tempdir().unwrap();
+        let dir = plan.within.as_ref().map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
         let network = Network::unique();
         let ca = dir.path().join("ca");
         troupe(&["ca", "init", "--dir", text(&ca)]);

@@ -222,7 +222,7 @@ impl Operation {
             codes.extend([Code::RequestTimeout, Code::TooLarge, Code::UnsupportedEncoding]);
         }
         if self.method != Method::GET {
-            codes.extend([Code::Unavailable, Code::OutcomeUnknown]);
+            codes.extend([Code::Unavailable, Code::OutcomeUnknown, Code::NoSpace]);
         }
         codes.extend_from_slice(self.fails);
         codes

@@ -1,0 +1,126 @@
+//! A disk that fills up: new work is refused before the end, reads go on, and with room again all goes on without a restart.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use chaos::cluster::{Cluster, Plan};
+use chaos::node::Node;
+use chaos::until;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+const DISK_MIB: u64 = 160;
+const MIN_FREE_MIB: u64 = 48;
+
+/// A small disk in memory; needs the right to mount.
+struct SmallDisk {
+    at: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let at = tempfile::tempdir().expect("a directory");
+        let size = format!("size={DISK_MIB}m");
+        let status =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at.path()).status();
+        status.is_ok_and(|status| status.success()).then_some(Self { at })
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.at.path().join("ballast")
+    }
+
+    /// Leaves so many MiB.
+    fn leave(&self, mib: u64) {
+        let ballast = self.ballast();
+        let _ = fs::remove_file(&ballast);
+        let free = rustix::fs::statvfs(self.at.path()).expect("a file system");
+        let bytes = (free.f_bavail * free.f_frsize).saturating_sub(mib << 20);
+        let file = fs::File::create(&ballast).expect("a file");
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).expect("room for it");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.at.path()).status();
+    }
+}
+
+async fn submit(node: &Node) -> (StatusCode, Value) {
+    let request = node.request(Method::POST, "/v1/runs");
+    let sent = request.json(&json!({ "script": "true", "labels": ["no-such-node"] })).send().await;
+    let response = sent.expect("an answer");
+    (response.status(), response.json().await.expect("JSON"))
+}
+
+/// Until a submit at this node is answered so; those accepted meanwhile are remembered.
+async fn until_submit(node: &Node, status: StatusCode, accepted: &mut Vec<String>) -> Value {
+    until(format!("{} answers a submit with {status}", node.name), async || {
+        let (found, body) = submit(node).await;
+        if found == StatusCode::CREATED {
+            accepted.push(body["id"].as_str().expect("its id").to_owned());
+        }
+        (found == status).then_some(body)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_work_and_recovers_without_a_restart() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: no right to mount a disk here");
+        return;
+    };
+    let plan = Plan {
+        raft: format!(", min_free_mib = {MIN_FREE_MIB}, log_segment_mib = 1"),
+        within: Some(disk.at.path().to_owned()),
+        ..Plan::fake(3)
+    };
+    let cluster = Cluster::planned(&plan).await;
+    let mut accepted = Vec::new();
+    for node in &cluster.nodes {
+        until_submit(node, StatusCode::CREATED, &mut accepted).await;
+    }
+
+    // Nearly full: no new work anywhere, but what is there can be ended.
+    disk.leave(MIN_FREE_MIB / 2);
+    for node in &cluster.nodes {
+        let problem = until_submit(node, StatusCode::INSUFFICIENT_STORAGE, &mut accepted).await;
+        assert_eq!(problem["code"], "no_space", "{problem}");
+        assert!(
+            problem["detail"].as_str().is_some_and(|words| words.contains("raft.min_free_mib")),
+            "{problem}"
+        );
+    }
+    let cancel = format!("/v1/runs/{}/cancel", accepted[0]);
+    let sent = cluster.nodes[0].request(Method::POST, &cancel).send().await.expect("an answer");
+    assert!(sent.status().is_success(), "{}", sent.status());
+
+    // Full: nothing at all, and everything can still be read.
+    disk.leave(2);
+    let cancel = format!("/v1/runs/{}/cancel", accepted[1]);
+    for node in &cluster.nodes {
+        until(format!("{} refuses every change", node.name), async || {
+            let sent = node.request(Method::POST, &cancel).send().await.ok()?;
+            (sent.status() == StatusCode::INSUFFICIENT_STORAGE).then_some(())
+        })
+        .await;
+        for run in &accepted {
+            assert!(node.try_get(&format!("/v1/runs/{run}")).await.is_some(), "{run} cannot be read");
+        }
+    }
+
+    // Nobody starts a node again here: one that had ended would not answer.
+    fs::remove_file(disk.ballast()).expect("the ballast goes");
+    for node in &cluster.nodes {
+        until_submit(node, StatusCode::CREATED, &mut accepted).await;
+    }
+    for node in &cluster.nodes {
+        for run in &accepted {
+            let path = format!("/v1/runs/{run}");
+            until(format!("{} has run {run}", node.name), async || node.try_get(&path).await).await;
+        }
+    }
+}
