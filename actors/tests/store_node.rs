@@ -19,7 +19,7 @@ use domain::{
 use links::{Dialer, Identity, Limits, Port, Protocol, ca};
 use raft_store::clock::SystemClock;
 use raft_store::disk::LocalDisk;
-use raft_store::{Compaction, LogSizes, Options, Store, Timings};
+use raft_store::{Compaction, LogSizes, Options, Store, Timings, Voting};
 use support::{Bench, BenchWork, PATIENCE, submission};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,7 @@ async fn a_run_is_placed_and_finishes_through_consensus() {
         disk: Arc::new(LocalDisk),
         clock: Arc::new(SystemClock),
         timings: Timings::default(),
+        voting: Voting::default(),
         log_sizes: LogSizes::default(),
         min_free: 0,
         compaction: Compaction::default(),

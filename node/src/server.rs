@@ -168,6 +168,7 @@ impl Server {
             timings: timings(config),
             log_sizes: LogSizes { segment: config.raft.log_segment_mib << 20, ..LogSizes::default() },
             min_free: config.raft.min_free_mib << 20,
+            voting: voting(config),
             compaction: Compaction::default(),
         })
         .await?;

@@ -45,8 +45,13 @@ pub(crate) struct Plan {
 
 /// Runs until the cluster has its id.
 pub(crate) async fn run(plan: Plan) {
+    if plan.caller.joined.0.is_some() {
+        // It belongs to the cluster that let it in, whose leader calls it.
+        return;
+    }
+    let mut said = Said::default();
     while !plan.raft.is_initialized().await.unwrap_or(true) {
-        match plan.members().await {
+        match plan.members(&mut said).await {
             Some(members) => {
                 let first = members.keys().next() == Some(&plan.me.node);
                 if first && let Err(error) = plan.initialize(members).await {
@@ -62,12 +67,17 @@ pub(crate) async fn run(plan: Plan) {
 
 impl Plan {
     /// All members of the new cluster, if all are there, are new, and see the same set.
-    async fn members(&self) -> Option<BTreeMap<u64, NodeAddress>> {
+    async fn members(&self, said: &mut Said) -> Option<BTreeMap<u64, NodeAddress>> {
         let mut found = BTreeMap::from([(self.me.node, address(&self.me))]);
         let mut views = Vec::new();
         for seed in self.seeds.iter().filter(|seed| **seed != self.me.cluster_addr) {
             let probe = match self.probe(seed).await {
                 Ok(probe) => probe,
+                // It is there and takes this node for another: no cluster begins before a person has looked.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    said.once(format!("this node cannot become a member: {error}"));
+                    return None;
+                }
                 Err(error) => {
                     tracing::debug!(seed, %error, "seed does not answer");
                     continue;
@@ -77,14 +87,29 @@ impl Plan {
             if (probe.node, &probe.name) == (self.me.node, &self.me.name) {
                 continue;
             }
-            if probe.initialized || probe.expect != self.me.expect {
-                tracing::warn!(seed, ?probe, "seed belongs to a cluster, or expects another number of nodes");
+            if probe.initialized {
+                said.once(format!(
+                    "{seed} belongs to a cluster, and this node is new: to take it in, `troupe token create {name} --join` \
+                     there, then `troupe node --join TOKEN` here, with the present certificate and key moved away",
+                    name = self.me.name
+                ));
+                return None;
+            }
+            if probe.expect != self.me.expect {
+                said.once(format!(
+                    "{} at {seed} waits for {} nodes to begin a cluster, this one for {}: cluster.bootstrap_expect must be \
+                     the same on all",
+                    probe.name, probe.expect, self.me.expect
+                ));
                 return None;
             }
             if let Some(twin) =
                 found.insert(probe.node, address(&probe)).filter(|twin| twin.name != probe.name)
             {
-                tracing::error!(seed, %twin, name = probe.name, "two nodes with one id: a data directory was copied");
+                said.once(format!(
+                    "{twin} and {} at {seed} have one id: a data directory was copied; empty one of the two",
+                    probe.name
+                ));
                 return None;
             }
             views.push(probe.sees);
@@ -92,11 +117,13 @@ impl Plan {
         let ids: Vec<u64> = found.keys().copied().collect();
         self.sees.send_replace(ids.clone());
         if ids.len() as u64 > self.me.expect {
-            tracing::error!(
-                found = ids.len(),
-                expect = self.me.expect,
-                "more nodes than cluster.bootstrap_expect"
-            );
+            said.once(format!(
+                "{} new nodes are there, cluster.bootstrap_expect is {}: no cluster begins while there are more",
+                ids.len(),
+                self.me.expect
+            ));
+        } else {
+            *said = Said::default();
         }
         let agreed = ids.len() as u64 == self.me.expect && views.iter().all(|view| *view == ids);
         agreed.then_some(found)
@@ -165,6 +192,19 @@ impl Plan {
                 tracing::info!(path = %path.display(), "a new cluster; the admin token is in this file");
                 Ok(())
             }
+        }
+    }
+}
+
+/// What was said last: the same is not said again every moment.
+#[derive(Debug, Default)]
+struct Said(String);
+
+impl Said {
+    fn once(&mut self, why: String) {
+        if self.0 != why {
+            tracing::error!("{why}");
+            self.0 = why;
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod disk;
 pub mod identity;
 mod log;
+mod members;
 mod metrics;
 mod network;
 mod options;
@@ -26,6 +27,7 @@ mod wire;
 
 pub use bootstrap::TOKEN_FILE;
 pub use log::{LogSizes, LogStore};
+pub use members::{Member, MembersError, Removed, Role, Voting};
 pub use metrics::describe as describe_metrics;
 pub use options::{Compaction, OpenError, Options, Timings};
 pub use runtime::Runtime;

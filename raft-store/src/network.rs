@@ -19,6 +19,7 @@ use openraft::raft::{
 use tokio::io::AsyncReadExt;
 
 use crate::disk::{SharedDisk, blocking};
+use crate::members::{Book, Joined};
 use crate::metrics::REPLICATE_SECONDS;
 use crate::snapshot::SnapshotFile;
 use crate::state_machine::View;
@@ -40,17 +41,24 @@ pub(crate) struct Caller {
     pub disk: SharedDisk,
     pub from: u64,
     pub view: View,
+    /// Where members are reached.
+    pub book: Book,
+    /// The cluster that this node joined with a token: its own before it has any state.
+    pub joined: Joined,
     pub connect_timeout: Duration,
 }
 
 impl Caller {
-    fn cluster(&self) -> Option<ClusterId> {
-        self.view.current().state.cluster
+    /// The cluster that this node belongs to.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        self.view.current().state.cluster.or(self.joined.0)
     }
 
     /// Opens a connection and greets. With a target, only to that node.
     pub(crate) async fn open(&self, addr: &str, target: Option<(u64, &str)>) -> io::Result<Channel> {
         let name = target.map(|(_, name)| name);
+        let found = target.and_then(|(id, _)| self.book.find(id));
+        let addr = found.as_deref().unwrap_or(addr);
         let mut link = self.transport.dial(addr, name, self.connect_timeout).await?;
         let hello = Hello { cluster: self.cluster(), from: self.from, target: target.map(|(id, _)| id) };
         let greet = async {

@@ -10,6 +10,7 @@ use openraft::{Config, SnapshotPolicy};
 use crate::LogSizes;
 use crate::clock::SharedClock;
 use crate::disk::SharedDisk;
+use crate::members::Voting;
 use crate::transport::{Listener, Transport};
 
 /// Raft's times.
@@ -73,6 +74,8 @@ pub struct Options {
     pub clock: SharedClock,
     /// Raft's times.
     pub timings: Timings,
+    /// Who votes.
+    pub voting: Voting,
     /// Sizes of the log's files.
     pub log_sizes: LogSizes,
     /// Bytes that are to stay free on the disk, see [`crate::Space`].

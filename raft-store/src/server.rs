@@ -4,15 +4,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::NodeId;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Raft, Snapshot};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
 use crate::disk::blocking;
+use crate::members::{Ask, Members};
 use crate::proposer;
 use crate::snapshot::SnapshotFile;
 use crate::snapshot_dir::{SnapshotDir, Temporary};
@@ -42,6 +45,10 @@ pub(crate) struct Server {
     pub space: watch::Receiver<Space>,
     /// How long forwarded commands may take.
     pub propose_timeout: Duration,
+    /// Answers what is asked about members.
+    pub members: Arc<Members>,
+    /// Told when a leader is heard.
+    pub heard: watch::Sender<Instant>,
 }
 
 impl Server {
@@ -93,10 +100,11 @@ impl Server {
                 Err(error) => return Err(error),
             };
             // Who only asks may not also change anything.
-            let response = if hello.target.is_none() && !matches!(request, Request::Probe) {
+            let only_asks = matches!(request, Request::Probe | Request::Members(Ask::Standing { .. }));
+            let response = if hello.target.is_none() && !only_asks {
                 Response::Failed("this link is for probes only".to_owned())
             } else {
-                self.answer(request, &mut link).await?
+                self.answer(request, hello.from, &mut link).await?
             };
             wire::send(&mut link.stream, &response).await?;
         }
@@ -104,8 +112,7 @@ impl Server {
 
     /// Why a greeting is refused: another cluster, another target, or a certificate that belongs to another member.
     fn check(&self, hello: &Hello, link: &Channel) -> Option<String> {
-        let state = &self.view.current().state;
-        if let (Some(theirs), Some(ours)) = (hello.cluster, state.cluster)
+        if let (Some(theirs), Some(ours)) = (hello.cluster, self.members.caller.cluster())
             && theirs != ours
         {
             return Some(format!("you belong to cluster {theirs}, this node to {ours}"));
@@ -115,19 +122,23 @@ impl Server {
         }
         let membership = self.raft.metrics();
         let metrics = membership.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        // Who was removed may still ask, and is told.
+        let state = &self.view.current().state;
+        let removed =
+            state.removed.contains(&NodeId(hello.from)) && membership.get_node(&hello.from).is_none();
+        if removed && hello.target.is_some() {
+            return Some(format!("node {:016x} was removed from this cluster", hello.from));
+        }
         let peer = &link.peer;
-        let mut members = metrics.membership_config.membership().nodes();
         // Both ways: an id belongs to one name, and a name to one id.
-        members.find(|(id, node)| (**id == hello.from) != (node.name == *peer)).map(|(id, node)| {
-            format!(
-                "you are node {:016x} with the certificate of {peer}, but {} is node {id:016x}; a node that lost its \
-                 data joins under a new name, after the old one was removed",
-                hello.from, node.name
-            )
-        })
+        let of_raft = membership.nodes().map(|(id, node)| (*id, node.name.as_str()));
+        let let_in = state.admitted.iter().map(|(id, admission)| (id.0, admission.name.as_str()));
+        let other = of_raft.chain(let_in).find(|(id, name)| (*id == hello.from) != (name == peer));
+        other.map(|(id, name)| another_member(hello.from, peer, id, name))
     }
 
-    async fn answer(&self, request: Request, link: &mut Channel) -> io::Result<Response> {
+    async fn answer(&self, request: Request, from: u64, link: &mut Channel) -> io::Result<Response> {
         let failed = |error: &dyn std::fmt::Display| Response::Failed(error.to_string());
         Ok(match request {
             // Its leader takes it for one that cannot be reached, and sends them again.
@@ -135,6 +146,7 @@ impl Server {
                 Response::Failed("the disk of this node is full".to_owned())
             }
             Request::Append(rpc) => {
+                self.heard.send_replace(Instant::now());
                 self.raft.append_entries(rpc).await.map_or_else(|e| failed(&e), Response::Append)
             }
             Request::Vote(rpc) => self.raft.vote(rpc).await.map_or_else(|e| failed(&e), Response::Vote),
@@ -170,6 +182,7 @@ impl Server {
                 Response::Proposed(proposer::write(&self.raft, &*self.clock, space, commands, deadline).await)
             }
             Request::ReadIndex => Response::ReadIndex(proposer::read_index(&self.raft).await),
+            Request::Members(ask) => Response::Members(self.members.answer(ask, from).await),
             Request::Probe => {
                 let initialized = self.raft.is_initialized().await.map_err(io::Error::other)?;
                 let sees = self.sees.borrow().clone();
@@ -195,6 +208,15 @@ impl Server {
             Err(io::Error::other("more of the snapshot than was announced"))
         }
     }
+}
+
+/// What somebody is told whose id and certificate do not go together, as when a known node lost its data.
+fn another_member(from: u64, peer: &str, id: u64, name: &str) -> String {
+    format!(
+        "you are node {from:016x} with the certificate of {peer}, but {name} is node {id:016x}; when {peer} lost its \
+         data: `troupe cluster remove {peer}`, `troupe token create {peer} --join`, then there `troupe node --join TOKEN` \
+         with the old certificate and key moved away"
+    )
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The facade: open, propose, read, watch, shut down.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::{ClusterState, Command, Effect, LogIndex, NodeId, Reply, limits};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::disk::{self, SharedDisk};
+use crate::members::{self, Book, Joined, Members, Rules};
 use crate::network::{Caller, Connection, Network};
 use crate::options::{OpenError, Options, Timings, config};
 use crate::proposer::{Pending, Proposer, read_index};
@@ -114,6 +115,7 @@ pub(crate) struct Inner {
     log_open: watch::Receiver<()>,
     failed: watch::Receiver<Option<String>>,
     space: watch::Receiver<Space>,
+    members: Arc<Members>,
 }
 
 impl Store {
@@ -131,6 +133,8 @@ impl Store {
         // A directory's new entries outlive a power failure then: without them a node could vote twice in a term.
         let sync = |disk: SharedDisk, dir: &Path| disk.sync_dir(dir);
         open_at(&disk, "the data directory", options.data_dir.clone(), sync).await?;
+        let read = |disk: SharedDisk, dir: &Path| Joined::read(&*disk, dir);
+        let joined = open_at(&disk, "the mark of joining", options.data_dir.clone(), read).await?;
         let snapshots = machine.snapshots();
         let view = machine.view();
         let log_open = log.watch_open();
@@ -142,6 +146,8 @@ impl Store {
             disk: disk.clone(),
             from: me,
             view: view.clone(),
+            book: Book::default(),
+            joined,
             connect_timeout,
         };
         let network = Network { caller: caller.clone() };
@@ -167,6 +173,22 @@ impl Store {
             sees: Vec::new(),
         };
         let (sees, seen) = watch::channel(Vec::new());
+        let (heard_sender, heard) = watch::channel(Instant::now());
+        let members = Arc::new(Members {
+            raft: raft.clone(),
+            view: view.clone(),
+            caller: caller.clone(),
+            clock: options.clock.clone(),
+            leadership: leadership.clone(),
+            timings,
+            rules: Rules::new(options.voting, timings.heartbeat),
+            me: NodeAddress { name: probe.name.clone(), cluster_addr: probe.cluster_addr.clone() },
+            heard,
+            removed: watch::Sender::new(None),
+            memory: Mutex::default(),
+        });
+        tasks.spawn(until(shutdown.clone(), members::manage(Arc::clone(&members))));
+        tasks.spawn(until(shutdown.clone(), members::watch_standing(Arc::clone(&members))));
         let server = Server {
             raft: raft.clone(),
             view: view.clone(),
@@ -176,6 +198,8 @@ impl Store {
             clock: options.clock.clone(),
             space: space.clone(),
             propose_timeout: timings.propose,
+            members: Arc::clone(&members),
+            heard: heard_sender,
         };
         tasks.spawn(Arc::new(server).run(options.incoming, tasks.clone(), shutdown.clone()));
         let proposer = Proposer {
@@ -199,6 +223,7 @@ impl Store {
             log_open,
             failed,
             space,
+            members,
         };
         let store = Self { inner: Arc::new(inner) };
         let begin = bootstrap::run(bootstrap::Plan {
@@ -214,6 +239,11 @@ impl Store {
         });
         store.inner.tasks.spawn(until(store.inner.shutdown.clone(), begin));
         Ok(store)
+    }
+
+    /// The part of the store that is about members.
+    pub(crate) fn membership(&self) -> &Members {
+        &self.inner.members
     }
 
     fn downgrade(&self) -> std::sync::Weak<Inner> {

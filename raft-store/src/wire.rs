@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::codec;
+use crate::members::{Ask, Told};
 use crate::types::TypeConfig;
 
 /// Largest frame, in bytes.
@@ -56,6 +57,8 @@ pub(crate) enum Request {
     ReadIndex,
     /// Who is there?
     Probe,
+    /// About members.
+    Members(Ask),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +72,7 @@ pub(crate) enum Response {
     Probe(Probe),
     /// The request could not be served, in words.
     Failed(String),
+    Members(Told),
 }
 
 /// What became of one forwarded command.

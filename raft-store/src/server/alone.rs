@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::PATIENCE;
 use crate::clock::SystemClock;
 use crate::disk::LocalDisk;
+use crate::members::{Book, Joined};
 use crate::network::Caller;
 use crate::state_machine::StateMachine;
-use crate::{Compaction, LogSizes, Options, Store, Timings};
+use crate::{Compaction, LogSizes, Options, Store, Timings, Voting};
 
 pub(super) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -50,6 +51,7 @@ impl Alone {
             disk: Arc::new(LocalDisk),
             clock: Arc::new(SystemClock),
             timings: Timings::default(),
+            voting: Voting::default(),
             log_sizes: LogSizes::default(),
             min_free: 0,
             compaction: Compaction::default(),
@@ -71,6 +73,8 @@ pub(super) fn caller(dir: &Path, identity: Identity, from: u64) -> Result<Caller
         disk: Arc::new(LocalDisk),
         from,
         view: StateMachine::open(Arc::new(LocalDisk), &dir.join("nothing"))?.view(),
+        book: Book::default(),
+        joined: Joined::default(),
         connect_timeout: PATIENCE,
     })
 }

@@ -1,5 +1,6 @@
 //! Three stores in one process, over real links with mutual TLS on 127.0.0.1, durable on three directories.
 
+mod members;
 mod nodes;
 
 use std::collections::BTreeSet;

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ClusterState;
+use domain::{ClusterState, Command, NodeId, TokenId};
 use links::{Dialer, Files, Identity, Limits, Port, Protocol, ca};
 use raft_store::clock::SystemClock;
 use raft_store::disk::LocalDisk;
-use raft_store::{Compaction, LogSizes, Options, Store, Timings, identity};
+use raft_store::{Compaction, LogSizes, Options, Store, Timings, Voting, identity};
+use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,7 @@ pub struct Nodes {
     expect: usize,
     seeds: Vec<String>,
     nodes: Vec<Node>,
+    pub voting: Voting,
 }
 
 impl Nodes {
@@ -64,16 +66,66 @@ impl Nodes {
         for n in 0..count {
             let name = format!("{prefix}{n}");
             // Free now; a port is chosen before its node runs, because all must know all.
-            let addr = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+            let addr = free_addr()?;
             let files = ca::issue(&ca, &dir.path().join(&name).join("tls"), &name.parse()?, 30)?;
             seeds.push(addr.clone());
             nodes.push(Node { name, addr, files, running: None });
         }
-        Ok(Self { dir, ca, expect, seeds, nodes })
+        Ok(Self { dir, ca, expect, seeds, nodes, voting: Voting::default() })
     }
 
     pub fn data_dir(&self, n: usize) -> PathBuf {
         self.dir.path().join(&self.nodes[n].name).join("data")
+    }
+
+    /// One more node, which is let in by the cluster and does not run yet: what a token does, without one.
+    pub async fn admit(&mut self, name: &str) -> Result<usize> {
+        let n = self.nodes.len();
+        let addr = free_addr()?;
+        let files = ca::issue(&self.ca, &self.dir.path().join(name).join("tls"), &name.parse()?, 30)?;
+        self.nodes.push(Node { name: name.to_owned(), addr: addr.clone(), files, running: None });
+        let data_dir = self.data_dir(n);
+        let node = identity::load_or_create(&LocalDisk, &data_dir)?;
+        let leader = self.leader().await?;
+        let store = self.store(leader);
+        let cluster = store.state().cluster.ok_or("no cluster")?;
+        std::fs::write(data_dir.join("joined"), format!("{cluster}\n"))?;
+        let hash = Sha256::digest(name).into();
+        let expires_at = store.state().now.plus_millis(60_000);
+        let token =
+            Command::CreateJoinToken { id: TokenId(n as u128), name: name.to_owned(), hash, expires_at };
+        store.propose(token).await?.accepted()?;
+        let (name, request) = (name.parse()?, [1; 32]);
+        let join = Command::Join { token_hash: hash, node, name, cluster_addr: addr, request };
+        store.propose(join).await?.accepted()?;
+        Ok(n)
+    }
+
+    /// The id of a node.
+    pub fn id(&self, n: usize) -> Result<NodeId> {
+        Ok(identity::load_or_create(&LocalDisk, &self.data_dir(n))?)
+    }
+
+    /// Its cluster port.
+    pub fn addr(&self, n: usize) -> &str {
+        &self.nodes[n].addr
+    }
+
+    /// The node gets another address; it does not run.
+    pub fn move_away(&mut self, n: usize) -> Result {
+        self.nodes[n].addr = free_addr()?;
+        Ok(())
+    }
+
+    /// Waits until a node sees the cluster as wanted.
+    pub async fn sees(&self, n: usize, what: &str, wanted: impl Fn(&Store) -> bool) -> Result {
+        let look = async {
+            while !wanted(self.store(n)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let status = || format!("in vain waited for: {what}; {:?}", self.store(n).status());
+        tokio::time::timeout(PATIENCE, look).await.map_err(|_| status().into())
     }
 
     pub async fn start_all(&mut self) -> Result {
@@ -87,7 +139,7 @@ impl Nodes {
         let data_dir = self.data_dir(n);
         let (seeds, expect) = (self.seeds.clone(), self.expect);
         let node = &mut self.nodes[n];
-        node.running = Some(start(node, &data_dir, seeds, expect).await?);
+        node.running = Some(start(node, &data_dir, (seeds, expect), self.voting).await?);
         Ok(())
     }
 
@@ -155,7 +207,16 @@ impl Nodes {
     }
 }
 
-async fn start(node: &Node, data_dir: &Path, seeds: Vec<String>, expect: usize) -> Result<Running> {
+fn free_addr() -> Result<String> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+async fn start(
+    node: &Node,
+    data_dir: &Path,
+    (seeds, expect): (Vec<String>, usize),
+    voting: Voting,
+) -> Result<Running> {
     let identity = Identity::load(node.files.clone())?;
     let port = Port::bind(&node.addr, identity.clone(), Limits::default()).await?;
     let incoming = port.incoming(Protocol::Raft)?;
@@ -174,6 +235,7 @@ async fn start(node: &Node, data_dir: &Path, seeds: Vec<String>, expect: usize) 
         disk: Arc::new(LocalDisk),
         clock: Arc::new(SystemClock),
         timings: Timings { propose: Duration::from_secs(8), ..Timings::default() },
+        voting,
         log_sizes: LogSizes::default(),
         min_free: 0,
         compaction: Compaction::default(),
