@@ -33,7 +33,8 @@ async fn nodes_that_were_let_in_become_voters_two_at_a_time() -> Result {
     nodes.start(fourth).await?;
     nodes.sees(0, "a learner", |store| store.status().learners.len() == 1).await?;
     // A learner takes part: it forwards, and has everything.
-    nodes.store(fourth).linearizable().await.or(Err("a learner reads"))?;
+    nodes.sees(fourth, "who leads", |store| store.leadership().borrow().leader.is_some()).await?;
+    nodes.store(fourth).linearizable().await?;
     nodes.store(fourth).propose(token(77)).await?.accepted()?;
     nodes.all_have(|state| state.tokens.contains(&TokenId(77))).await?;
     let members = nodes.store(fourth).members().await;
