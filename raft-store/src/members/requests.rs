@@ -9,6 +9,7 @@ use super::standing::Standing;
 use super::{Member, Members, MembersError, Role};
 use crate::network::Connection;
 use crate::proposer;
+use crate::space::Space;
 use crate::wire::{Proposed, Request, Response};
 
 /// A question.
@@ -135,7 +136,7 @@ impl Members {
         }
         let command = Command::RemoveMember { node, name };
         let deadline = Instant::now() + self.timings.propose * 9 / 10;
-        let answers = proposer::write(&self.raft, &*self.clock, vec![command], deadline).await;
+        let answers = proposer::write(&self.raft, &*self.clock, Space::Enough, vec![command], deadline).await;
         match answers.into_iter().next() {
             Some(Proposed::Committed { reply: Reply::Refused(refusal), .. }) => {
                 Err(refused(refusal.to_string()))
