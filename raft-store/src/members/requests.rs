@@ -142,7 +142,7 @@ impl Members {
                 Err(refused(refusal.to_string()))
             }
             Some(Proposed::Committed { .. }) => Ok(()),
-            Some(Proposed::NotLeader) => Err(MembersError::Unavailable),
+            Some(Proposed::NotLeader | Proposed::NoSpace) => Err(MembersError::Unavailable),
             Some(Proposed::Unknown) | None => Err(MembersError::Unknown),
         }
     }

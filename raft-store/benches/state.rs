@@ -1,0 +1,172 @@
+//! The state of a node with many queued jobs: its memory, its snapshot, and how long anything stands still for it.
+//!
+//! `cargo bench -p raft-store --bench state -- [JOBS]`, 1,000,000 unless it is said otherwise. Prints a table.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::{ClusterId, Command, Condition, Entry, Labels, NewJob, NewRun, Resources, RunId, SpecBytes};
+use domain::{Timestamp, TokenId};
+use openraft::EntryPayload;
+use openraft::LogId;
+use openraft::RaftSnapshotBuilder;
+use openraft::alias::EntryOf;
+use openraft::entry::RaftEntry;
+use openraft::storage::RaftStateMachine;
+use raft_store::disk::{LocalDisk, SharedDisk};
+use raft_store::{Proposal, StateMachine, TypeConfig};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// Bytes of a job's specification.
+const SPEC_BYTES: usize = 512;
+/// Entries that are applied together while the state is filled.
+const FILL: u64 = 1000;
+/// The same, while a snapshot is written or installed: what a busy leader applies at a time.
+const BATCH: u64 = 64;
+
+fn entry(index: u64) -> EntryOf<TypeConfig> {
+    let command = match index {
+        1 => Command::InitCluster { cluster: ClusterId(1), token: TokenId(1), token_hash: [7; 32] },
+        _ => submit(index),
+    };
+    let proposal = Proposal(Entry { at: Timestamp(index), command });
+    EntryOf::<TypeConfig>::new(LogId::new_term_index(1, index), EntryPayload::Normal(proposal))
+}
+
+fn submit(index: u64) -> Command {
+    let job = NewJob {
+        key: "build".to_owned(),
+        needs: Vec::new(),
+        condition: Condition::Success,
+        labels: Labels::from_iter(["linux", "nowhere"]),
+        resources: Resources { cpu_millis: 1000, memory_mib: 512 },
+        priority: 0,
+        max_attempts: 3,
+        spec: SpecBytes(Arc::from([index as u8; SPEC_BYTES])),
+    };
+    let run = NewRun {
+        id: RunId(u128::from(index) << 64 | u128::from(index.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
+        name: "a job of the bench".to_owned(),
+        path: String::new(),
+        jobs: vec![job],
+        error: None,
+    };
+    let mut digest = [0; 32];
+    digest[..8].copy_from_slice(&index.to_le_bytes());
+    Command::SubmitRun {
+        key: format!("token:bench-{index:016x}"),
+        digest,
+        sender: "bench".to_owned(),
+        run,
+        max_open_jobs: u32::MAX,
+    }
+}
+
+/// Applies so many entries; answers how long the machine took for them, and nothing else did.
+async fn apply(machine: &mut StateMachine, first: u64, count: u64) -> Result<Duration> {
+    let entries: Vec<_> = (first..first + count).map(|index| Ok((entry(index), None))).collect();
+    let since = Instant::now();
+    machine.apply(Box::pin(futures::stream::iter(entries))).await?;
+    Ok(since.elapsed())
+}
+
+/// MiB of this process in memory.
+fn resident() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+    let kib: u64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
+    Ok(kib >> 10)
+}
+
+fn say(what: &str, value: impl std::fmt::Display) {
+    println!("| {what} | {value} |");
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// Batches are applied until `work` is done; answers the longest, the median, and how many there were.
+async fn apply_while<T>(
+    machine: &mut StateMachine,
+    next: &mut u64,
+    work: impl Future<Output = T>,
+) -> Result<(T, String)> {
+    let mut work = std::pin::pin!(work);
+    let mut times = Vec::new();
+    let done = loop {
+        tokio::select! {
+            biased;
+            done = &mut work => break done,
+            () = tokio::time::sleep(Duration::from_millis(2)) => {}
+        }
+        times.push(apply(machine, *next, BATCH).await?);
+        *next += BATCH;
+    };
+    times.sort_unstable();
+    let (median, longest) = (times.get(times.len() / 2), times.last());
+    let words = format!(
+        "longest {}, median {}, of {} batches of {BATCH}",
+        ms(longest.copied().unwrap_or_default()),
+        ms(median.copied().unwrap_or_default()),
+        times.len()
+    );
+    Ok((done, words))
+}
+
+fn open(dir: &Path) -> Result<StateMachine> {
+    Ok(StateMachine::open(Arc::new(LocalDisk) as SharedDisk, dir)?)
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result {
+    let jobs: u64 = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1_000_000);
+    let dir = tempfile::tempdir()?;
+    let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+    println!("| {jobs} queued jobs, {SPEC_BYTES} bytes of specification each | |\n|---|---|");
+    say("memory of the process at first", format!("{} MiB", resident()?));
+    let mut machine = open(&here)?;
+    let (mut next, mut busy) = (1, Duration::ZERO);
+    while next <= jobs {
+        busy += apply(&mut machine, next, FILL.min(jobs + 1 - next)).await?;
+        next += FILL.min(jobs + 1 - next);
+    }
+    let open_jobs = machine.view().current().state.open_jobs;
+    assert_eq!(u64::from(open_jobs), jobs - 1, "all but the first entry are jobs");
+    say("applied", format!("{:.0} entries/s", jobs as f64 / busy.as_secs_f64()));
+    say("memory", format!("{} MiB", resident()?));
+
+    let (_, quiet) = apply_while(&mut machine, &mut next, tokio::time::sleep(Duration::from_secs(2))).await?;
+    say("apply, nothing else going on", quiet);
+    let since = Instant::now();
+    let mut builder = machine.get_snapshot_builder().await;
+    say("apply stands still for the view", ms(since.elapsed()));
+    let mut builds = tokio::task::JoinSet::new();
+    builds.spawn(async move { (builder.build_snapshot().await, builder) });
+    let build = async { builds.join_next().await.ok_or("nothing was built") };
+    let (built, stalls) = apply_while(&mut machine, &mut next, build).await?;
+    let (snapshot, builder) = built??;
+    let snapshot = snapshot?;
+    let bytes = fs::metadata(&snapshot.snapshot.path)?.len();
+    let seconds = since.elapsed().as_secs_f64();
+    say("snapshot written and synced", format!("{seconds:.2} s, {} MiB", bytes >> 20));
+    say("apply meanwhile", stalls);
+    say("memory after it", format!("{} MiB", resident()?));
+    drop(builder);
+
+    // Another member, which has a state of its own, is sent the snapshot.
+    let since = Instant::now();
+    machine.install_snapshot(&snapshot.meta, snapshot.snapshot.clone()).await?;
+    say("the same snapshot installed over what is newer", ms(since.elapsed()));
+    drop((machine, snapshot));
+    let since = Instant::now();
+    let again = open(&here)?;
+    say("cold start from it", format!("{:.2} s", since.elapsed().as_secs_f64()));
+    say("memory then", format!("{} MiB", resident()?));
+    drop((again, there));
+    Ok(())
+}
