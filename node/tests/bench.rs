@@ -34,6 +34,10 @@ impl Bench {
         self.troupe(&[&["--json", "bench", "submit"], &disk[..], args].concat()).await
     }
 
+    async fn submit_over_http(&self, args: &[&str]) -> Done {
+        self.submit(&[&["--http"], args].concat()).await
+    }
+
     /// Runs that have not ended.
     async fn open(&self) -> usize {
         self.node.get("/v1/runs?outcome=open").await.1["items"].as_array().unwrap().len()
@@ -63,7 +67,7 @@ async fn figures_of_submits_add_up_and_nothing_stays_queued() {
     let scraped = format!("{}/metrics", metrics.addr);
     // Time is no limit here: a stage ends when it has its submits.
     let args = ["--clients", "1,4", "--seconds", "300", "--max", "40", "--metrics", &scraped];
-    let done = bench.submit(&args).await;
+    let done = bench.submit_over_http(&args).await;
     assert_eq!(done.code, 0, "{}", done.stderr);
     let report = done.json();
     let stages = report["stages"].as_array().unwrap();
@@ -95,9 +99,31 @@ async fn figures_of_submits_add_up_and_nothing_stays_queued() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn submits_over_links_are_runs_like_others_and_nothing_stays_queued() {
+    let bench = Bench::with(|_| {}).await;
+    let links = bench.node.links();
+    let mut args: Vec<&str> = links.iter().map(String::as_str).collect();
+    args.extend(["--clients", "1,8", "--seconds", "300", "--max", "40"]);
+    let done = bench.submit(&args).await;
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let report = done.json();
+    assert_eq!(report["through"], "links");
+    for stage in report["stages"].as_array().unwrap() {
+        assert_eq!((&stage["accepted"], &stage["errors"]), (&json!(40), &json!({})));
+        assert_eq!(stage["latency"]["count"], 40);
+        assert_eq!((&stage["withdrawn"]["cancelled"], &stage["withdrawn"]["left"]), (&json!(40), &json!(0)));
+    }
+    // Each with a specification as long as the base line's records.
+    let specs: Vec<usize> = bench.node.store().state().specs.iter().map(|(_, spec)| spec.0.len()).collect();
+    assert_eq!(specs, [512; 80]);
+    assert_eq!((bench.open().await, bench.cancelled().await), (0, 80));
+    bench.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_is_counted_and_what_was_accepted_is_withdrawn() {
     let bench = Bench::with(|config| config.queue.max_open_jobs = 5).await;
-    let done = bench.submit(&["--clients", "4", "--seconds", "3", "--max", "9"]).await;
+    let done = bench.submit_over_http(&["--clients", "4", "--seconds", "3", "--max", "9"]).await;
     assert_eq!(done.code, 1, "{}", done.stderr);
     let stage = &done.json()["stages"][0];
     let refused = stage["errors"]["429 queue_full"].as_u64().unwrap();
@@ -112,9 +138,14 @@ async fn a_full_queue_is_counted_and_what_was_accepted_is_withdrawn() {
 async fn what_cannot_be_measured_is_refused() {
     let bench = Bench::with(|_| {}).await;
     for (args, code) in [
-        (vec!["bench", "submit", "--clients", "4097"], 2),
-        (vec!["bench", "submit", "--seconds", "0"], 2),
-        (vec!["bench", "submit", "--disk", "/nowhere/at/all"], 2),
+        (vec!["bench", "submit", "--http", "--clients", "4097"], 2),
+        (vec!["bench", "submit", "--http", "--seconds", "0"], 2),
+        (vec!["bench", "submit", "--http", "--disk", "/nowhere/at/all"], 2),
+        // Neither of the ways in, both, and half of one.
+        (vec!["bench", "submit"], 2),
+        (vec!["bench", "submit", "--http", "--nodes", "x:1", "--ca", "x", "--cert", "x", "--key", "x"], 2),
+        (vec!["bench", "submit", "--nodes", "x:1"], 2),
+        (vec!["bench", "submit", "--nodes", "x:1", "--ca", "/no", "--cert", "/no", "--key", "/no"], 6),
         (vec!["bench", "jobs"], 2),
         (vec!["bench", "jobs", "--image", "x", "--at-once", "65"], 2),
         (vec!["bench", "jobs", "--image", "x", "--docker", "/nowhere/docker"], 1),

@@ -3,6 +3,7 @@
 //! Must not know: actors, HTTP, Docker. What a command means is domain's business.
 
 mod bootstrap;
+mod client;
 pub mod clock;
 pub mod codec;
 pub mod disk;
@@ -18,6 +19,7 @@ mod runtime;
 mod server;
 mod snapshot;
 mod snapshot_dir;
+mod snapshot_due;
 mod space;
 mod state_machine;
 mod store;
@@ -26,6 +28,7 @@ mod types;
 mod wire;
 
 pub use bootstrap::TOKEN_FILE;
+pub use client::{Client, ClientOptions, NodeStanding};
 pub use log::{LogSizes, LogStore};
 pub use members::{Member, MembersError, Removed, Role, Voting};
 pub use metrics::describe as describe_metrics;

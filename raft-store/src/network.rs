@@ -84,7 +84,8 @@ fn timed_out() -> io::Error {
 #[derive(Debug)]
 pub(crate) struct Connection {
     caller: Caller,
-    target: u64,
+    /// Only to this node; none for whoever is at the address.
+    target: Option<u64>,
     address: NodeAddress,
     link: Option<Channel>,
 }
@@ -108,7 +109,17 @@ impl CallError {
 
 impl Connection {
     pub(crate) fn new(caller: Caller, target: u64, address: NodeAddress) -> Self {
-        Self { caller, target, address, link: None }
+        Self { caller, target: Some(target), address, link: None }
+    }
+
+    /// To whoever is at an address, for questions only.
+    pub(crate) fn to_any(caller: Caller, cluster_addr: String) -> Self {
+        Self { caller, target: None, address: NodeAddress { name: String::new(), cluster_addr }, link: None }
+    }
+
+    async fn open(&self) -> io::Result<Channel> {
+        let target = self.target.map(|id| (id, self.address.name.as_str()));
+        self.caller.open(&self.address.cluster_addr, target).await
     }
 
     /// One request and its answer within `limit`.
@@ -116,11 +127,7 @@ impl Connection {
         // Taken out, so that a call that is given up leaves no half-read connection behind.
         let mut link = match self.link.take().and_then(idle) {
             Some(link) => link,
-            None => {
-                let (id, name) = (self.target, self.address.name.as_str());
-                let open = self.caller.open(&self.address.cluster_addr, Some((id, name)));
-                open.await.map_err(CallError::NotSent)?
-            }
+            None => self.open().await.map_err(CallError::NotSent)?,
         };
         let exchange = async {
             wire::send(&mut link.stream, request).await?;
@@ -144,8 +151,7 @@ impl Connection {
     ) -> io::Result<Response> {
         let file = snapshot.snapshot.file;
         let bytes = file.size()?;
-        let (id, name) = (self.target, self.address.name.as_str());
-        let mut link = self.caller.open(&self.address.cluster_addr, Some((id, name))).await?;
+        let mut link = self.open().await?;
         wire::send(&mut link.stream, &Request::Snapshot { vote, meta: snapshot.meta, bytes }).await?;
         let mut at = 0;
         while at < bytes {

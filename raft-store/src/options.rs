@@ -37,7 +37,7 @@ impl Default for Timings {
 /// When the log is made shorter.
 #[derive(Debug, Clone, Copy)]
 pub struct Compaction {
-    /// A snapshot is written after so many entries.
+    /// A snapshot is written after so many entries, at least: of a large state, after as many as it has jobs.
     pub snapshot_every: u64,
     /// So many entries before the snapshot stay in the log: who is no further behind is sent those, not the snapshot.
     pub keep: u64,
@@ -120,7 +120,8 @@ pub(crate) fn config(timings: Timings, compaction: Compaction) -> Result<Config,
         election_timeout_min: millis(timings.election),
         election_timeout_max: 2 * millis(timings.election),
         install_snapshot_timeout: 10_000,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(compaction.snapshot_every),
+        // See `snapshot_due`.
+        snapshot_policy: SnapshotPolicy::Never,
         replication_lag_threshold: 1_000_000,
         max_in_snapshot_log_to_keep: compaction.keep,
         enable_pre_vote: Some(true),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use domain::{Command, Entry, LogIndex, Reply};
+use domain::{Command, Entry, LogIndex, Reply, limits};
 use futures::StreamExt;
 use openraft::ReadPolicy;
 use openraft::errors::ClientWriteError;
@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SharedClock};
-use crate::metrics::WRITE_SECONDS;
+use crate::codec;
+use crate::metrics::{PROPOSE_SECONDS, WRITE_SECONDS};
 use crate::network::{CallError, Caller, Connection};
 use crate::server::Node;
 use crate::space::Space;
@@ -30,13 +31,56 @@ const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 /// Batches under way at one time; more wait, and grow.
 const MAX_IN_FLIGHT: usize = 8;
 
+/// Commands that wait to be batched, at most; proposing waits past that.
+const PENDING: usize = 8192;
+/// A proposal that is certainly not in the log is given up so much before its caller is, so that the caller hears it.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
+
 /// A command on its way, and who waits for it.
 pub(crate) struct Pending {
-    pub command: Command,
+    command: Command,
     /// Bytes of the command as it is sent, measured once.
-    pub size: u64,
-    pub deadline: Instant,
-    pub answer: oneshot::Sender<Result<Committed, ProposeError>>,
+    size: u64,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Committed, ProposeError>>,
+}
+
+/// Where commands are handed to a [`Proposer`]. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Proposals {
+    pending: mpsc::Sender<Pending>,
+    patience: Duration,
+}
+
+impl Proposals {
+    /// Each proposal is answered within `patience`.
+    pub(crate) fn channel(patience: Duration) -> (Self, mpsc::Receiver<Pending>) {
+        let (pending, receiver) = mpsc::channel(PENDING);
+        (Self { pending, patience }, receiver)
+    }
+
+    pub(crate) async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
+        let size = codec::size_of(&command);
+        let limit = 2 * limits::MAX_SPEC_BYTES;
+        if size > limit as u64 {
+            return Err(ProposeError::TooLarge { size: size as usize, limit });
+        }
+        let (answer, committed) = oneshot::channel();
+        let since = Instant::now();
+        let deadline = since + self.patience;
+        let pending = Pending { command, size, deadline: deadline - ANSWER_TIME, answer };
+        tokio::time::timeout_at(deadline, self.pending.send(pending))
+            .await
+            .map_err(|_| ProposeError::Unavailable)?
+            .map_err(|_| ProposeError::Stopped)?;
+        let result = match tokio::time::timeout_at(deadline, committed).await {
+            Ok(Ok(result)) => result,
+            // It may be under way: whoever gives up on it does not know.
+            Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
+        };
+        metrics::histogram!(PROPOSE_SECONDS).record(since.elapsed());
+        result
+    }
 }
 
 /// Writes commands on this node if it leads and its disk has room for them. Each gets its own answer, in order.
@@ -90,7 +134,8 @@ pub(crate) async fn read_index(raft: &Node) -> Result<LogIndex, String> {
 
 /// Takes pending commands and answers each exactly once.
 pub(crate) struct Proposer {
-    pub raft: Node,
+    /// This node; none for who is no member, and forwards everything.
+    pub raft: Option<Node>,
     pub clock: SharedClock,
     pub caller: Caller,
     pub leadership: watch::Receiver<Leadership>,
@@ -147,7 +192,7 @@ struct Route {
 
 impl Route {
     /// Carries a batch to its end; answers the connection to the leader, if it is still good.
-    async fn carry(mut self, raft: Node, mut batch: Vec<Pending>) -> Option<(u64, Connection)> {
+    async fn carry(mut self, raft: Option<Node>, mut batch: Vec<Pending>) -> Option<(u64, Connection)> {
         loop {
             // What waited here for longer than its caller did is certainly not in the log, and need not come there.
             batch = expire(batch);
@@ -156,13 +201,13 @@ impl Route {
             }
             let leadership = self.leadership.borrow_and_update().clone();
             let commands = batch.iter().map(|pending| pending.command.clone()).collect();
-            let answers = match (&leadership.leader, leadership.is_me) {
-                (_, true) => {
+            let answers = match (&leadership.leader, raft.as_ref().filter(|_| leadership.is_me)) {
+                (_, Some(raft)) => {
                     let space = *self.space.borrow();
-                    write(&raft, &*self.clock, space, commands, last_deadline(&batch)).await
+                    write(raft, &*self.clock, space, commands, last_deadline(&batch)).await
                 }
-                (Some((leader, address)), false) => self.forward(*leader, address.clone(), commands).await,
-                (None, false) => vec![Proposed::NotLeader; batch.len()],
+                (Some((leader, address)), None) => self.forward(*leader, address.clone(), commands).await,
+                (None, None) => vec![Proposed::NotLeader; batch.len()],
             };
             batch = settle(batch, answers);
             if !batch.is_empty() {

@@ -23,7 +23,7 @@ use crate::space::Space;
 use crate::state_machine::{StateMachine, View};
 use crate::transport::{Channel, Listener};
 use crate::types::TypeConfig;
-use crate::wire::{self, Hello, Probe, Request, Response, Welcome};
+use crate::wire::{self, Hello, Probe, Request, Response, Standing, Welcome};
 
 /// How long the other side may take for its greeting, and for each chunk of a snapshot.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,7 +100,8 @@ impl Server {
                 Err(error) => return Err(error),
             };
             // Who only asks may not also change anything.
-            let only_asks = matches!(request, Request::Probe | Request::Members(Ask::Standing { .. }));
+            let only_asks =
+                matches!(request, Request::Probe | Request::Standing | Request::Members(Ask::Standing { .. }));
             let response = if hello.target.is_none() && !only_asks {
                 Response::Failed("this link is for probes only".to_owned())
             } else {
@@ -181,6 +182,7 @@ impl Server {
                 let space = *self.space.borrow();
                 Response::Proposed(proposer::write(&self.raft, &*self.clock, space, commands, deadline).await)
             }
+            Request::Standing => Response::Standing(self.standing()),
             Request::ReadIndex => Response::ReadIndex(proposer::read_index(&self.raft).await),
             Request::Members(ask) => Response::Members(self.members.answer(ask, from).await),
             Request::Probe => {
@@ -189,6 +191,18 @@ impl Server {
                 Response::Probe(Probe { initialized, sees, ..self.me.clone() })
             }
         })
+    }
+
+    fn standing(&self) -> Standing {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let leader = metrics.current_leader;
+        Standing {
+            term: metrics.current_term,
+            leader: leader.and_then(|id| Some((id, membership.get_node(&id)?.clone()))),
+            applied: metrics.last_applied.map_or(0, |id| id.index),
+        }
     }
 
     async fn receive_snapshot(&self, bytes: u64, link: &mut Channel) -> io::Result<Temporary> {

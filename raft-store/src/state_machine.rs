@@ -44,6 +44,15 @@ pub struct View {
 }
 
 impl View {
+    /// Of nothing: for who belongs to no cluster.
+    pub(crate) fn empty() -> Self {
+        Self {
+            current: Arc::default(),
+            index: watch::Sender::new(0),
+            effects: broadcast::Sender::new(EFFECTS_KEPT),
+        }
+    }
+
     /// The state as last published. Cheap.
     #[must_use]
     pub fn current(&self) -> Arc<Applied> {
@@ -87,11 +96,7 @@ impl StateMachine {
     pub fn open(disk: SharedDisk, dir: &Path) -> io::Result<Self> {
         let snapshots = Arc::new(SnapshotDir::open(disk, dir)?);
         let current = snapshots.current()?;
-        let view = View {
-            current: Arc::default(),
-            index: watch::Sender::new(0),
-            effects: broadcast::Sender::new(EFFECTS_KEPT),
-        };
+        let view = View::empty();
         let mut machine = Self {
             snapshots,
             last_applied: None,

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::{ClusterState, Command, Effect, LogIndex, NodeId, Reply, limits};
+use domain::{ClusterState, Command, Effect, LogIndex, NodeId, Reply};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Raft, RaftMetrics, ServerState};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,20 +16,14 @@ use crate::disk::{self, SharedDisk};
 use crate::members::{self, Book, Joined, Members, Rules};
 use crate::network::{Caller, Connection, Network};
 use crate::options::{OpenError, Options, Timings, config};
-use crate::proposer::{Pending, Proposer, read_index};
+use crate::proposer::{Proposals, Proposer, read_index};
 use crate::server::{Node, Server};
 use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{Probe, Request, Response};
-use crate::{LogStore, Space, StateMachine, View, bootstrap, metrics, space};
-
-/// Commands that wait to be batched, at most; proposing waits past that.
-const PENDING: usize = 8192;
+use crate::{LogStore, Space, StateMachine, View, bootstrap, metrics, snapshot_due, space};
 
 /// How long the last users of the log may take to end once Raft has.
 const CLOSING: Duration = Duration::from_secs(30);
-
-/// A proposal that is certainly not in the log is given up so much before its caller is, so that the caller hears it.
-const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 /// Why a proposal was not seen to be committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +101,7 @@ pub(crate) struct Inner {
     raft: Node,
     view: View,
     caller: Caller,
-    pending: mpsc::Sender<Pending>,
+    proposals: Proposals,
     leadership: watch::Receiver<Leadership>,
     timings: Timings,
     shutdown: CancellationToken,
@@ -159,10 +153,12 @@ impl Store {
             .await
             .map_err(|e| OpenError::Raft { why: e.to_string() })?;
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let (pending, receiver) = mpsc::channel(PENDING);
+        let (proposals, pending) = Proposals::channel(timings.propose);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
+        let least = options.compaction.snapshot_every;
         let (failed_sender, failed) = watch::channel(None);
         tasks.spawn(until(shutdown.clone(), looks));
+        tasks.spawn(until(shutdown.clone(), snapshot_due::run(raft.clone(), view.clone(), least)));
         tasks.spawn(until(shutdown.clone(), watch_raft(raft.clone(), me, leadership_sender, failed_sender)));
         let probe = Probe {
             node: me,
@@ -203,19 +199,19 @@ impl Store {
         };
         tasks.spawn(Arc::new(server).run(options.incoming, tasks.clone(), shutdown.clone()));
         let proposer = Proposer {
-            raft: raft.clone(),
+            raft: Some(raft.clone()),
             clock: options.clock.clone(),
             caller: caller.clone(),
             leadership: leadership.clone(),
             space: space.clone(),
             forward_timeout: timings.propose,
         };
-        tasks.spawn(proposer.run(receiver, shutdown.clone()));
+        tasks.spawn(proposer.run(pending, shutdown.clone()));
         let inner = Inner {
             raft: raft.clone(),
             view,
             caller: caller.clone(),
-            pending,
+            proposals,
             leadership,
             timings,
             shutdown,
@@ -255,26 +251,7 @@ impl Store {
     /// # Errors
     /// [`ProposeError`]; only `Unknown` leaves open whether the command was committed.
     pub async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
-        let size = crate::codec::size_of(&command);
-        let limit = 2 * limits::MAX_SPEC_BYTES;
-        if size > limit as u64 {
-            return Err(ProposeError::TooLarge { size: size as usize, limit });
-        }
-        let (answer, committed) = oneshot::channel();
-        let since = Instant::now();
-        let deadline = since + self.inner.timings.propose;
-        let pending = Pending { command, size, deadline: deadline - ANSWER_TIME, answer };
-        tokio::time::timeout_at(deadline, self.inner.pending.send(pending))
-            .await
-            .map_err(|_| ProposeError::Unavailable)?
-            .map_err(|_| ProposeError::Stopped)?;
-        let result = match tokio::time::timeout_at(deadline, committed).await {
-            Ok(Ok(result)) => result,
-            // It may be under way: whoever gives up on it does not know.
-            Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
-        };
-        ::metrics::histogram!(metrics::PROPOSE_SECONDS).record(since.elapsed());
-        result
+        self.inner.proposals.propose(command).await
     }
 
     /// The state as this node has applied it, which may be a little behind. Cheap.

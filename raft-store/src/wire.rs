@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::codec;
 use crate::members::{Ask, Told};
-use crate::types::TypeConfig;
+use crate::types::{NodeAddress, TypeConfig};
 
 /// Largest frame, in bytes.
 pub(crate) const MAX_FRAME: usize = codec::MAX_BYTES;
@@ -59,6 +59,8 @@ pub(crate) enum Request {
     Probe,
     /// About members.
     Members(Ask),
+    /// Who leads, and how far is this node?
+    Standing,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,6 +75,7 @@ pub(crate) enum Response {
     /// The request could not be served, in words.
     Failed(String),
     Members(Told),
+    Standing(Standing),
 }
 
 /// What became of one forwarded command.
@@ -102,6 +105,14 @@ pub(crate) struct Probe {
     pub expect: u64,
     /// The nodes of the new cluster that it sees, sorted: a cluster begins when all see the same.
     pub sees: Vec<u64>,
+}
+
+/// A node's answer to [`Request::Standing`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    pub term: u64,
+    pub leader: Option<(u64, NodeAddress)>,
+    pub applied: LogIndex,
 }
 
 pub(crate) async fn send<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), value: &T) -> io::Result<()> {

@@ -21,6 +21,7 @@ mod tokens;
 pub use accept::serve;
 pub use problem::{Code, Problem};
 pub use routes::{Api, Routes};
+pub(crate) use runs::new_run;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -102,7 +102,8 @@ fn made(reply: Reply) -> Answer {
     }
 }
 
-fn new_run(wanted: Submit) -> Result<NewRun, Problem> {
+/// The run that a submit asks for, checked, with an id of its own.
+pub(crate) fn new_run(wanted: Submit) -> Result<NewRun, Problem> {
     check(&wanted)?;
     let name = if wanted.name.is_empty() { "ad hoc".to_owned() } else { wanted.name };
     let step = StepSpec {

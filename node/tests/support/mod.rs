@@ -79,6 +79,23 @@ impl Alone {
         Self { http: reqwest::Client::new(), server, token: String::new(), dir }
     }
 
+    /// What opens the cluster's links from outside: the options of a bench, with a certificate of its own.
+    pub fn links(&self) -> Vec<String> {
+        let out = self.dir.path();
+        let files = links::ca::issue(out, out, &"bench".parse().unwrap(), 1).unwrap();
+        let leader = self.server.store.leadership().borrow().leader.clone().unwrap();
+        let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+        [
+            ("--nodes", leader.1.cluster_addr),
+            ("--ca", text(files.ca)),
+            ("--cert", text(files.cert)),
+            ("--key", text(files.key)),
+        ]
+        .into_iter()
+        .flat_map(|(option, value)| [option.to_owned(), value])
+        .collect()
+    }
+
     pub fn store(&self) -> &Store {
         &self.server.store
     }

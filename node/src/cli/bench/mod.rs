@@ -6,6 +6,7 @@
 mod course;
 mod disk;
 mod docker;
+mod door;
 mod figures;
 mod jobs;
 mod load;
@@ -14,6 +15,7 @@ mod phases;
 mod scrape;
 mod submit;
 mod withdraw;
+mod work;
 
 use clap::Subcommand;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ use super::{Client, Failure, table};
 /// `troupe bench`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Durable submits over the HTTP API, beside fdatasync on this machine.
+    /// Durable submits over the cluster's links or the HTTP API, beside fdatasync on this machine.
     Submit(submit::Args),
     /// Whole jobs, beside `docker run --rm IMAGE true` in alternating rounds.
     Jobs(jobs::Args),

@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use super::super::table::{pretty, say, table};
 use super::super::{Client, Failure};
 use super::disk::{Disk, Line, RECORD_BYTES};
+use super::door::{Door, Links};
 use super::figures::{Summary, per_second, ratio, shown};
-use super::load::{self, Done, Stage, Work};
+use super::load::{self, Done, Stage};
 use super::options::{List, list};
 use super::scrape;
 use super::withdraw::{self, Withdrawn};
+use super::work::Work;
 
 /// Most clients of a stage.
 const MOST_CLIENTS: usize = 4096;
@@ -28,15 +30,20 @@ const OTHER_FILES: u64 = 128;
 /// `troupe bench submit`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Clients of each stage, 1 to 4096 each; they are spread over the addresses of --addr. A node takes no more than
-    /// http.max_connections_per_address of one machine.
+    #[command(flatten)]
+    links: Option<Links>,
+    /// Submits over the HTTP API instead, each client with a connection of its own, spread over the addresses of --addr.
+    /// A node takes no more than http.max_connections_per_address of one machine.
+    #[arg(long, conflicts_with = "Links", required_unless_present = "nodes")]
+    http: bool,
+    /// Clients of each stage, 1 to 4096 each.
     #[arg(long, default_value = "1,64,1024", value_parser = |text: &str| list(text, 1, MOST_CLIENTS))]
     clients: List,
     /// Seconds of each stage.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
     seconds: u64,
-    /// Submits of each stage, at most; less than queue.max_open_jobs, or nodes refuse what is over it.
-    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    /// Submits of each stage, at most. Over HTTP less than queue.max_open_jobs, or nodes refuse what is over it.
+    #[arg(long, default_value_t = 90_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     max: u64,
     /// Directory for the base line's file, on the disk that the nodes have their logs on.
     #[arg(long, default_value = ".")]
@@ -49,6 +56,8 @@ pub struct Args {
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
 struct Report {
+    /// `links` or `http`.
+    through: &'static str,
     /// Where the base line's file was.
     disk: PathBuf,
     record_bytes: usize,
@@ -95,14 +104,18 @@ pub async fn run(client: &Client, args: Args, json: bool, stop: CancellationToke
     allow_open_files(most as u64 + OTHER_FILES)?;
     let disk = args.disk.canonicalize().map_err(|source| Failure::Disk { dir: args.disk.clone(), source })?;
     let work = Work::new()?;
-    let mut report = Report { disk, record_bytes: RECORD_BYTES, stages: Vec::new() };
+    let door = match &args.links {
+        Some(links) => Door::Links(links.open()?),
+        None => Door::Http(client.clone()),
+    };
+    let mut report = Report { through: door.name(), disk, record_bytes: RECORD_BYTES, stages: Vec::new() };
     for (number, clients) in args.clients.0.iter().copied().enumerate() {
         if stop.is_cancelled() {
             break;
         }
         let length = Duration::from_secs(args.seconds);
         let stage = Stage { number, clients, length, most: args.max as usize };
-        report.stages.push(measure(client, &work, stage, &args.metrics, &report.disk, &stop).await?);
+        report.stages.push(measure(&door, &work, stage, &args.metrics, &report.disk, &stop).await?);
     }
     if json {
         pretty(&report)?
@@ -113,7 +126,7 @@ pub async fn run(client: &Client, args: Args, json: bool, stop: CancellationToke
 }
 
 async fn measure(
-    client: &Client,
+    door: &Door,
     work: &Work,
     stage: Stage,
     metrics: &[String],
@@ -124,14 +137,14 @@ async fn measure(
     fdatasync.measure(dir, BASE_LINE).await?;
     let before = scrapes(metrics).await?;
     let cpu = cpu_time();
-    let done = load::run(client, work, stage, stop).await?;
+    let done = load::run(door, work, stage, stop).await?;
     let client_cpu = cpu_time().saturating_sub(cpu);
     // The runs are withdrawn whatever the metrics and the disk are.
     let after = scrapes(metrics).await;
     let measured = fdatasync.measure(dir, BASE_LINE).await;
     let Done { elapsed, latencies, accepted, unsure, errors } = done;
     let count = accepted.len();
-    let withdrawn = withdraw::all(client, accepted, unsure).await?;
+    let withdrawn = withdraw::all(door, accepted, unsure).await?;
     measured?;
     let fdatasync = fdatasync.line();
     let nodes = metrics.iter().zip(after?).zip(before);

@@ -7,19 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use domain::RunId;
-use reqwest::Method;
 use serde::Serialize;
-use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::super::Failure;
 use super::super::follow::{Backoff, Patience};
-use super::super::{Client, Failure};
-use super::load::{self, Keyed};
+use super::door::Door;
+use super::work::Keyed;
 use crate::api::{Code, Problem};
 
-/// Cancels under way at one time; far fewer than a node has connections for.
+/// Cancels under way at one time; over HTTP far fewer than a node has connections for.
 const AT_ONCE: usize = 64;
+const AT_ONCE_OVER_LINKS: usize = 1024;
 
 /// What came of it.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -36,20 +36,21 @@ pub struct Withdrawn {
 ///
 /// # Errors
 /// [`Failure::Output`] for a task that did not end in order; nodes that refuse are counted.
-pub async fn all(client: &Client, runs: Vec<RunId>, unsure: Vec<Keyed>) -> Result<Withdrawn, Failure> {
+pub async fn all(door: &Door, runs: Vec<RunId>, unsure: Vec<Keyed>) -> Result<Withdrawn, Failure> {
     let begun = Instant::now();
     let work: Arc<[What]> =
         runs.into_iter().map(What::Run).chain(unsure.into_iter().map(What::Unsure)).collect();
     let (next, in_vain) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
     let mut workers = JoinSet::new();
-    for index in 0..AT_ONCE.min(work.len()) {
-        let (client, work, next) = (client.only(index), work.clone(), next.clone());
+    let at_once = if matches!(door, Door::Links(_)) { AT_ONCE_OVER_LINKS } else { AT_ONCE };
+    for index in 0..at_once.min(work.len()) {
+        let (door, work, next) = (door.only(index), work.clone(), next.clone());
         let in_vain = in_vain.clone();
         workers.spawn(async move {
             let mut left = 0;
             while let Some(what) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                 // What one could not do with all patience is not waited for again with every other run.
-                if in_vain.is_cancelled() || what.withdraw(&client).await.is_err() {
+                if in_vain.is_cancelled() || what.withdraw(&door).await.is_err() {
                     in_vain.cancel();
                     left += 1;
                 }
@@ -71,10 +72,10 @@ enum What {
 }
 
 impl What {
-    async fn withdraw(&self, client: &Client) -> Result<(), Failure> {
+    async fn withdraw(&self, door: &Door) -> Result<(), Failure> {
         let mut backoff = Backoff::new(Patience::default(), Arc::new(|_| {}));
         loop {
-            match self.once(client).await {
+            match self.once(door).await {
                 // It has ended by itself, or somebody else cancelled it.
                 Err(Failure::Problem(Problem { code: Code::Conflict, .. })) => return Ok(()),
                 Err(failure) if failure.may_pass() => backoff.wait(failure).await?,
@@ -83,13 +84,11 @@ impl What {
         }
     }
 
-    async fn once(&self, client: &Client) -> Result<(), Failure> {
+    async fn once(&self, door: &Door) -> Result<(), Failure> {
         let run = match self {
             Self::Run(run) => *run,
-            Self::Unsure(keyed) => {
-                load::submit(client, keyed).await.map_err(|refused| client.bad(refused.what))?
-            }
+            Self::Unsure(keyed) => door.submit(keyed).await.map_err(|refused| door.failure(refused))?,
         };
-        client.call(Method::POST, &format!("/v1/runs/{run}/cancel"), &json!({})).await.map(drop)
+        door.cancel(run).await
     }
 }
