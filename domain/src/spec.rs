@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Labels, Resources};
 
@@ -46,8 +47,44 @@ pub struct NewJob {
 }
 
 /// An encoded [`JobSpec`]. Shared, so that clones of the state cost nothing.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SpecBytes(pub std::sync::Arc<[u8]>);
+
+/// As bytes in one piece: a sequence would be written and read one by one, which is most of the cost of a submit.
+impl Serialize for SpecBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SpecBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+struct Bytes;
+
+impl<'de> Visitor<'de> for Bytes {
+    type Value = SpecBytes;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<SpecBytes, E> {
+        Ok(SpecBytes(bytes.into()))
+    }
+
+    /// Formats for people have no bytes.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<SpecBytes, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = sequence.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(SpecBytes(bytes.into()))
+    }
+}
 
 impl std::fmt::Debug for SpecBytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -33,7 +33,7 @@ fn entry(index: u64) -> EntryOf<TypeConfig> {
         1 => Command::InitCluster { cluster: ClusterId(1), token: TokenId(1), token_hash: [7; 32] },
         _ => submit(index),
     };
-    let proposal = Proposal(Entry { at: Timestamp(index), command });
+    let proposal = Proposal::new(Entry { at: Timestamp(index), command });
     EntryOf::<TypeConfig>::new(LogId::new_term_index(1, index), EntryPayload::Normal(proposal))
 }
 

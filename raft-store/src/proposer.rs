@@ -3,6 +3,7 @@
 //! A command that may or may not be in the log is reported as unknown and never tried again here; one that certainly is
 //! not is tried again until its deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Command, Entry, LogIndex, Reply, limits};
@@ -38,7 +39,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 /// A command on its way, and who waits for it.
 pub(crate) struct Pending {
-    command: Command,
+    command: Arc<Command>,
     /// Bytes of the command as it is sent, measured once.
     size: u64,
     deadline: Instant,
@@ -68,6 +69,7 @@ impl Proposals {
         let (answer, committed) = oneshot::channel();
         let since = Instant::now();
         let deadline = since + self.patience;
+        let command = Arc::new(command);
         let pending = Pending { command, size, deadline: deadline - ANSWER_TIME, answer };
         tokio::time::timeout_at(deadline, self.pending.send(pending))
             .await
@@ -88,7 +90,7 @@ pub(crate) async fn write(
     raft: &Node,
     clock: &dyn Clock,
     space: Space,
-    commands: Vec<Command>,
+    commands: Vec<Arc<Command>>,
     deadline: Instant,
 ) -> Vec<Proposed> {
     if space == Space::Enough {
@@ -102,11 +104,18 @@ pub(crate) async fn write(
     allowed.into_iter().map(answer).collect()
 }
 
-async fn append(raft: &Node, clock: &dyn Clock, commands: Vec<Command>, deadline: Instant) -> Vec<Proposed> {
+async fn append(
+    raft: &Node,
+    clock: &dyn Clock,
+    commands: Vec<Arc<Command>>,
+    deadline: Instant,
+) -> Vec<Proposed> {
     let count = commands.len();
     // State never depends on it alone: replicated time does not go back.
     let at = clock.now();
-    let proposals = commands.into_iter().map(|command| Proposal(Entry { at, command }));
+    let proposals = commands
+        .into_iter()
+        .map(|command| Proposal::new(Entry { at, command: Arc::unwrap_or_clone(command) }));
     let (mut answers, since) = (Vec::with_capacity(count), Instant::now());
     if let Ok(mut results) = raft.client_write_many(proposals).await {
         // A leader without a quorum answers nothing: what is not answered in time is unknown.
@@ -200,7 +209,7 @@ impl Route {
                 return self.connection;
             }
             let leadership = self.leadership.borrow_and_update().clone();
-            let commands = batch.iter().map(|pending| pending.command.clone()).collect();
+            let commands = batch.iter().map(|pending| Arc::clone(&pending.command)).collect();
             let answers = match (&leadership.leader, raft.as_ref().filter(|_| leadership.is_me)) {
                 (_, Some(raft)) => {
                     let space = *self.space.borrow();
@@ -216,7 +225,12 @@ impl Route {
         }
     }
 
-    async fn forward(&mut self, leader: u64, address: NodeAddress, commands: Vec<Command>) -> Vec<Proposed> {
+    async fn forward(
+        &mut self,
+        leader: u64,
+        address: NodeAddress,
+        commands: Vec<Arc<Command>>,
+    ) -> Vec<Proposed> {
         let count = commands.len();
         let mut connection = match self.connection.take() {
             Some((node, connection)) if node == leader => connection,

@@ -100,8 +100,10 @@ impl Server {
                 Err(error) => return Err(error),
             };
             // Who only asks may not also change anything.
-            let only_asks =
-                matches!(request, Request::Probe | Request::Standing | Request::Members(Ask::Standing { .. }));
+            let only_asks = matches!(
+                request,
+                Request::Probe | Request::Standing | Request::Members(Ask::Standing { .. })
+            );
             let response = if hello.target.is_none() && !only_asks {
                 Response::Failed("this link is for probes only".to_owned())
             } else {

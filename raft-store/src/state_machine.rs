@@ -166,7 +166,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 }
                 EntryPayload::Normal(proposal) => {
                     let before = cfg!(debug_assertions).then(|| self.state.clone());
-                    let (reply, new) = self.state.apply(index, &proposal.0);
+                    let (reply, new) = self.state.apply(index, proposal.entry());
                     debug_assert_eq!(before.map_or(Ok(()), |before| hold(&before, &self.state)), Ok(()));
                     effects.extend(new.into_iter().map(|effect| (index, effect)));
                     reply

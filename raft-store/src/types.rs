@@ -1,6 +1,7 @@
 //! The types that openraft is given.
 
 use std::fmt;
+use std::sync::Arc;
 
 use domain::{Entry, Reply};
 use openraft::impls::leader_id_std;
@@ -8,7 +9,21 @@ use serde::{Deserialize, Serialize};
 
 /// A command on its way through the log. Shown without its content, which may hold secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposal(pub Entry);
+pub struct Proposal(Arc<Entry>);
+
+impl Proposal {
+    /// What is proposed. Shared between the log's cache, replication and apply.
+    #[must_use]
+    pub fn new(entry: Entry) -> Self {
+        Self(Arc::new(entry))
+    }
+
+    /// The command with its proposer's time.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.0
+    }
+}
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

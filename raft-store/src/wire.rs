@@ -2,6 +2,7 @@
 //! `[length u32 little endian][encoded value]`.
 
 use std::io;
+use std::sync::Arc;
 
 use domain::{ClusterId, Command, LogIndex, Reply};
 use openraft::alias::{SnapshotMetaOf, VoteOf};
@@ -52,7 +53,7 @@ pub(crate) enum Request {
         bytes: u64,
     },
     /// Commands for the leader, in order.
-    Propose(Vec<Command>),
+    Propose(Vec<Arc<Command>>),
     /// The index up to which a linearizable read must wait.
     ReadIndex,
     /// Who is there?

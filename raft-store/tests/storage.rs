@@ -59,7 +59,7 @@ fn entry(index: u64) -> EntryOf<TypeConfig> {
             expires_at: None,
         },
     };
-    let proposal = Proposal(Entry { at: Timestamp(index), command });
+    let proposal = Proposal::new(Entry { at: Timestamp(index), command });
     EntryOf::<TypeConfig>::new(LogId::new_term_index(1, index), EntryPayload::Normal(proposal))
 }
 

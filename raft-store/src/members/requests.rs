@@ -136,7 +136,14 @@ impl Members {
         }
         let command = Command::RemoveMember { node, name };
         let deadline = Instant::now() + self.timings.propose * 9 / 10;
-        let answers = proposer::write(&self.raft, &*self.clock, Space::Enough, vec![command], deadline).await;
+        let answers = proposer::write(
+            &self.raft,
+            &*self.clock,
+            Space::Enough,
+            vec![std::sync::Arc::new(command)],
+            deadline,
+        )
+        .await;
         match answers.into_iter().next() {
             Some(Proposed::Committed { reply: Reply::Refused(refusal), .. }) => {
                 Err(refused(refusal.to_string()))

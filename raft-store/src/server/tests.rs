@@ -52,7 +52,7 @@ impl Receiver {
 async fn snapshot_elsewhere(dir: &std::path::Path) -> Result<(SnapshotMetaOf<TypeConfig>, Vec<u8>)> {
     let mut machine = StateMachine::open(Arc::new(LocalDisk), dir)?;
     let command = Command::InitCluster { cluster: ClusterId(5), token: TokenId(1), token_hash: [7; 32] };
-    let payload = EntryPayload::Normal(Proposal(Entry { at: Timestamp(1), command }));
+    let payload = EntryPayload::Normal(Proposal::new(Entry { at: Timestamp(1), command }));
     let entry = EntryOf::<TypeConfig>::new(LogId::new_term_index(1, 9), payload);
     machine.apply(Box::pin(futures::stream::iter([Ok((entry, None))]))).await?;
     let snapshot = machine.get_snapshot_builder().await.build_snapshot().await?;

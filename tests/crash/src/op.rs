@@ -77,6 +77,6 @@ pub fn entry(term: u64, index: u64, salt: u64) -> EntryOf<TypeConfig> {
             expires_at: None,
         },
     };
-    let proposal = Proposal(Entry { at: Timestamp(index), command });
+    let proposal = Proposal::new(Entry { at: Timestamp(index), command });
     EntryOf::<TypeConfig>::new(log_id((term, index)), EntryPayload::Normal(proposal))
 }

@@ -94,7 +94,7 @@ fn replayed(model: &Model, up_to: Option<Id>) -> ClusterState {
     let mut state = ClusterState::default();
     for (index, (term, salt)) in model.history.range(..=up_to.map_or(0, |(_, index)| index)) {
         if let EntryPayload::Normal(proposal) = entry(*term, *index, *salt).payload {
-            state.apply(*index, &proposal.0);
+            state.apply(*index, proposal.entry());
         }
     }
     state
