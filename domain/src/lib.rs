@@ -13,6 +13,7 @@ mod member;
 mod plan;
 mod query;
 mod record;
+mod release;
 mod resources;
 mod spec;
 mod state;
@@ -31,6 +32,7 @@ pub use record::{
     Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobState, KeyRecord, KeyTarget, Node, Notice,
     Outcome, Repo, Right, Run, StepResult, Token,
 };
+pub use release::Release;
 pub use resources::{Capacity, Labels, Resources};
 pub use spec::{Action, Condition, JobSpec, NewJob, NewRun, Shell, SpecBytes, StepSpec};
 pub use state::{ClusterState, QueueKey};

@@ -6,7 +6,8 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::{Error, Identity, Link, LinkStream, PeerName, Protocol, ca, keepalive};
+use crate::protocol::parse;
+use crate::{Error, Identity, Link, LinkStream, PeerName, Protocol, ca, keepalive, refusal};
 
 /// Opens links in a node's name.
 #[derive(Debug, Clone)]
@@ -27,7 +28,8 @@ impl Dialer {
     /// stream at the first read.
     ///
     /// # Errors
-    /// [`Error::Connect`], [`Error::Handshake`], [`Error::TimedOut`], [`Error::WrongPeer`], [`Error::Nameless`].
+    /// [`Error::Connect`], [`Error::Handshake`], [`Error::TimedOut`], [`Error::NoCommonVersion`], [`Error::WrongPeer`],
+    /// [`Error::Nameless`].
     pub async fn dial(
         &self,
         addr: &str,
@@ -51,6 +53,10 @@ impl Dialer {
             .await
             .map_err(|source| Error::Handshake { addr: addr.to_owned(), source })?;
         let (_, session) = stream.get_ref();
+        let Some((_, version)) = session.alpn_protocol().and_then(parse) else {
+            let ours = self.identity.spoken(protocol);
+            return Err(refusal::read(addr, stream.into(), protocol.as_str(), ours).await);
+        };
         let certificate = session.peer_certificates().and_then(|chain| chain.first());
         let peer = certificate
             .and_then(|der| PeerName::of_certificate(der))
@@ -61,7 +67,7 @@ impl Dialer {
                 expected: expected.to_string(),
                 found: peer.to_string(),
             }),
-            _ => Ok(Link { stream: LinkStream::dialled(stream.into()), peer, remote }),
+            _ => Ok(Link { stream: LinkStream::dialled(stream.into()), peer, remote, version }),
         }
     }
 }

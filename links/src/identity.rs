@@ -16,9 +16,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::protocol::JOIN;
+use crate::protocol::{self, JOIN, JOIN_VERSIONS, NO_VERSION, SPOKEN, Spoken};
 use crate::rotation::Stamp;
-use crate::{Error, PeerName, Protocol, ca};
+use crate::{Error, PeerName, Protocol, Versions, ca};
 
 /// Where a node's certificate, its key and the CA's certificate are.
 #[derive(Debug, Clone)]
@@ -36,6 +36,7 @@ pub struct Files {
 pub struct Identity {
     files: Files,
     name: PeerName,
+    spoken: Spoken,
     loaded: Arc<RwLock<Loaded>>,
 }
 
@@ -60,8 +61,13 @@ impl Identity {
     /// [`Error::File`], [`Error::BadFile`], [`Error::NotValidNow`], [`Error::NotOfThisCa`] or [`Error::WrongKey`], each
     /// naming the files: what other members would refuse is refused here, in words.
     pub fn load(files: Files) -> Result<Self, Error> {
-        let (name, loaded) = load(&files)?;
-        Ok(Self { files, name, loaded: Arc::new(RwLock::new(loaded)) })
+        Self::load_speaking(files, SPOKEN)
+    }
+
+    /// As a build that speaks these versions.
+    pub(crate) fn load_speaking(files: Files, spoken: Spoken) -> Result<Self, Error> {
+        let (name, loaded) = load(&files, spoken)?;
+        Ok(Self { files, name, spoken, loaded: Arc::new(RwLock::new(loaded)) })
     }
 
     /// The name in the certificate.
@@ -76,7 +82,7 @@ impl Identity {
     /// As [`Identity::load`], and [`Error::BadFile`] when the new certificate carries another name; what was loaded
     /// before stays in use.
     pub fn reload(&self) -> Result<(), Error> {
-        let (name, loaded) = load(&self.files)?;
+        let (name, loaded) = load(&self.files, self.spoken)?;
         if name != self.name {
             let why = format!("carries the name {name}, this node is {}", self.name);
             return Err(Error::BadFile { path: self.files.cert.clone(), why });
@@ -106,6 +112,10 @@ impl Identity {
         self.loaded().stamp.clone()
     }
 
+    pub(crate) fn spoken(&self, protocol: Protocol) -> Versions {
+        self.spoken[protocol.index()]
+    }
+
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.loaded().server)
     }
@@ -123,7 +133,7 @@ impl Identity {
     }
 }
 
-fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
+fn load(files: &Files, spoken: Spoken) -> Result<(PeerName, Loaded), Error> {
     let stamp = Stamp::of(files);
     let chain = certificates(&files.cert)?;
     let leaf = chain.first().ok_or_else(|| bad(&files.cert, "holds no certificate"))?;
@@ -145,7 +155,7 @@ fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
     check_chain(files, &chain, &roots, &provider, &*verifier)?;
     check_key(files, &chain, &key, &provider)?;
     let authority = own_authority(files, &chain, &authorities, &provider)?;
-    let make = Settings { files, chain, key, roots, provider };
+    let make = Settings { files, spoken, chain, key, roots, provider };
     let clients =
         [make.client(Protocol::Raft)?, make.client(Protocol::Actors)?, make.client(Protocol::Bulk)?];
     let loaded = Loaded {
@@ -162,6 +172,7 @@ fn load(files: &Files) -> Result<(PeerName, Loaded), Error> {
 /// What TLS settings are made of.
 struct Settings<'a> {
     files: &'a Files,
+    spoken: Spoken,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
@@ -176,7 +187,9 @@ impl Settings<'_> {
             .with_client_cert_verifier(verifier)
             .with_single_cert(self.chain.clone(), self.key.clone_key())
             .map_err(|e| bad(&self.files.key, e))?;
-        config.alpn_protocols = Protocol::ALL.map(|p| p.alpn().to_vec()).into();
+        let names = |protocol: Protocol| protocol::names(protocol.as_str(), self.spoken[protocol.index()]);
+        config.alpn_protocols = Protocol::ALL.into_iter().flat_map(names).collect();
+        config.alpn_protocols.push(NO_VERSION.to_vec());
         // Every link is verified anew: a removed certificate must not come back by a ticket.
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
@@ -192,7 +205,7 @@ impl Settings<'_> {
             .with_no_client_auth()
             .with_single_cert(chain, self.key.clone_key())
             .map_err(|e| bad(&self.files.key, e))?;
-        config.alpn_protocols = vec![JOIN.into()];
+        config.alpn_protocols = protocol::offer(JOIN, JOIN_VERSIONS);
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
     }
@@ -204,7 +217,7 @@ impl Settings<'_> {
             .with_root_certificates(Arc::clone(&self.roots))
             .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
             .map_err(|e| bad(&self.files.key, e))?;
-        config.alpn_protocols = vec![protocol.alpn().to_vec()];
+        config.alpn_protocols = protocol::offer(protocol.as_str(), self.spoken[protocol.index()]);
         Ok(Arc::new(config))
     }
 }

@@ -23,8 +23,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use crate::protocol::JOIN;
-use crate::{Error, ca, keepalive};
+use crate::protocol::{JOIN, JOIN_VERSIONS, offer, parse};
+use crate::{Error, ca, keepalive, refusal};
 
 /// No frame of a conversation is larger, in bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
@@ -116,7 +116,7 @@ fn too_slow() -> io::Error {
 ///
 /// # Errors
 /// [`Error::Connect`], [`Error::TimedOut`], [`Error::WrongCa`] when the member's certificates end in another CA,
-/// [`Error::Handshake`] when they do not stand, or are of no member.
+/// [`Error::Handshake`] when they do not stand, or are of no member, [`Error::NoCommonVersion`].
 pub async fn dial(addr: &str, ca_fingerprint: [u8; 32], timeout: Duration) -> Result<Conversation, Error> {
     let deadline = Instant::now() + timeout;
     tokio::time::timeout_at(deadline, open(addr, ca_fingerprint, deadline))
@@ -138,12 +138,15 @@ async fn open(addr: &str, ca_fingerprint: [u8; 32], deadline: Instant) -> Result
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.alpn_protocols = vec![JOIN.into()];
+    config.alpn_protocols = offer(JOIN, JOIN_VERSIONS);
     let server = ServerName::try_from(ca::CLUSTER_DNS).map_err(|e| connect(io::Error::other(e)))?;
     let tcp = TcpStream::connect(addr).await.map_err(connect)?;
     keepalive::prepare(&tcp).map_err(connect)?;
     let remote = tcp.peer_addr().map_err(connect)?;
     match TlsConnector::from(Arc::new(config)).connect(server, tcp).await {
+        Ok(stream) if stream.get_ref().1.alpn_protocol().and_then(parse).is_none() => {
+            Err(refusal::read(addr, stream.into(), JOIN, JOIN_VERSIONS).await)
+        }
         Ok(stream) => Ok(Conversation { stream: stream.into(), remote, deadline, _place: None }),
         Err(error) if is_of_another_ca(&error) => Err(Error::WrongCa { addr: addr.to_owned() }),
         Err(source) => Err(Error::Handshake { addr: addr.to_owned(), source }),

@@ -12,8 +12,11 @@ mod keepalive;
 mod peer_name;
 mod port;
 mod protocol;
+mod refusal;
 mod rotation;
 mod stream;
+#[cfg(test)]
+mod versions_tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +25,7 @@ pub use dialer::Dialer;
 pub use identity::{Files, Identity};
 pub use peer_name::{InvalidPeerName, PeerName};
 pub use port::{Counters, Limits, Port};
-pub use protocol::Protocol;
+pub use protocol::{Protocol, Versions};
 pub use stream::LinkStream;
 
 /// A stream to another node whose certificate was checked.
@@ -34,6 +37,8 @@ pub struct Link {
     pub peer: PeerName,
     /// The other's address.
     pub remote: SocketAddr,
+    /// The version of the protocol that both speak.
+    pub version: u16,
 }
 
 /// What can go wrong with links and certificates.
@@ -145,6 +150,21 @@ pub enum Error {
         addr: String,
         /// The limit.
         millis: u128,
+    },
+    /// Builds that are too far from each other.
+    #[error(
+        "{addr} speaks version {theirs} of {protocol}, this node {ours}: the two builds are too far apart; upgrade one \
+         release after the other"
+    )]
+    NoCommonVersion {
+        /// Which address.
+        addr: String,
+        /// Which protocol.
+        protocol: &'static str,
+        /// The other's.
+        theirs: Versions,
+        /// Ours.
+        ours: Versions,
     },
     /// A member of the cluster, but not the one that was meant.
     #[error("{addr} has the certificate of {found:?}, expected {expected:?}")]

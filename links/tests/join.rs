@@ -153,7 +153,7 @@ async fn impostor_port(chain: Vec<CertificateDer<'static>>, key: &Path) -> Resul
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
             .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
-    config.alpn_protocols = vec![b"troupe-join".to_vec()];
+    config.alpn_protocols = vec![b"troupe-join/1".to_vec()];
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?.to_string();
@@ -174,10 +174,14 @@ async fn the_protocol_of_joining_is_no_way_to_another_one() -> Result {
     let dir = tempfile::tempdir()?;
     let mut member = Member::start(dir.path(), Limits::default()).await?;
     for (n, alpn) in [
-        vec!["troupe-raft"],
-        vec!["troupe-join", "troupe-raft"],
-        vec!["troupe-bulk", "troupe-join"],
-        vec!["troupe-actors", "h2"],
+        vec!["troupe-raft/1"],
+        vec!["troupe-join/1", "troupe-raft/1"],
+        vec!["troupe-bulk/1", "troupe-join/1"],
+        vec!["troupe-join/1", "troupe-no-version", "troupe-actors/1"],
+        vec!["troupe-actors/1", "h2"],
+        vec!["troupe-no-version"],
+        vec!["troupe-raft/99", "troupe-no-version"],
+        vec!["troupe-join"],
         vec![],
     ]
     .into_iter()
@@ -253,7 +257,7 @@ async fn who_says_nothing_is_cut_off() -> Result {
 async fn who_says_too_much_is_cut_off() -> Result {
     let dir = tempfile::tempdir()?;
     let mut member = Member::start(dir.path(), Limits::default()).await?;
-    let mut stream = nobody(dir.path(), &member.addr, &["troupe-join"]).await??;
+    let mut stream = nobody(dir.path(), &member.addr, &["troupe-join/1"]).await??;
     stream.write_all(&(MAX_FRAME as u32 + 1).to_le_bytes()).await?;
     stream.flush().await?;
     let error = member.next().await?.receive().await.err().ok_or("it was taken")?;

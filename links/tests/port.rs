@@ -160,7 +160,7 @@ async fn no_certificate_a_foreign_one_and_an_expired_one_are_closed_before_any_d
     let cases = [None, Some(("other", 30, "x")), Some(("ca", -1, "y"))];
     for (n, certificate) in cases.into_iter().enumerate() {
         // Under TLS 1.3 the client may believe it is connected until it reads.
-        match raw_client(dir.path(), &server, b"troupe-raft", certificate).await? {
+        match raw_client(dir.path(), &server, b"troupe-raft/1", certificate).await? {
             Ok(stream) => assert!(is_closed(stream).await, "{certificate:?}"),
             Err(error) => assert!(!error.to_string().is_empty()),
         }

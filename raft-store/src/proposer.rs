@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Command, Entry, LogIndex, Reply, limits};
+use domain::{Command, Entry, LogIndex, Release, Reply, limits};
 use futures::StreamExt;
 use openraft::ReadPolicy;
 use openraft::errors::ClientWriteError;
@@ -21,6 +21,7 @@ use crate::metrics::{PROPOSE_SECONDS, WRITE_SECONDS};
 use crate::network::{CallError, Caller, Connection};
 use crate::server::Node;
 use crate::space::Space;
+use crate::state_machine::View;
 use crate::store::{Committed, Leadership, ProposeError};
 use crate::types::{NodeAddress, Proposal};
 use crate::wire::{Proposed, Request, Response};
@@ -88,20 +89,32 @@ impl Proposals {
 /// Writes commands on this node if it leads and its disk has room for them. Each gets its own answer, in order.
 pub(crate) async fn write(
     raft: &Node,
+    view: &View,
     clock: &dyn Clock,
     space: Space,
     commands: Vec<Arc<Command>>,
     deadline: Instant,
 ) -> Vec<Proposed> {
-    if space == Space::Enough {
+    let release = view.current().state.release();
+    let held: Vec<_> = commands.iter().map(|command| hold_back(release, space, command)).collect();
+    if held.iter().all(Option::is_none) {
         return append(raft, clock, commands, deadline).await;
     }
-    let allowed: Vec<bool> = commands.iter().map(|command| space.allows(command)).collect();
-    let kept = commands.into_iter().zip(&allowed).filter_map(|(command, allowed)| allowed.then_some(command));
+    let kept =
+        commands.into_iter().zip(&held).filter_map(|(command, held)| held.is_none().then_some(command));
     let mut answers = append(raft, clock, kept.collect(), deadline).await.into_iter();
-    let answer =
-        |allowed| if allowed { answers.next().unwrap_or(Proposed::Unknown) } else { Proposed::NoSpace };
-    allowed.into_iter().map(answer).collect()
+    let answer = |held: Option<_>| held.unwrap_or_else(|| answers.next().unwrap_or(Proposed::Unknown));
+    held.into_iter().map(answer).collect()
+}
+
+/// Why a command is not brought into the log: the disk has no room, or a node of the cluster could not apply it. Who
+/// proposed it has looked at that, too; but its state may be older than ours.
+fn hold_back(release: Option<Release>, space: Space, command: &Command) -> Option<Proposed> {
+    let needed = command.since();
+    match release {
+        Some(release) if release < needed => Some(Proposed::NotYet { needed, release }),
+        _ => (!space.allows(command)).then_some(Proposed::NoSpace),
+    }
 }
 
 async fn append(
@@ -213,7 +226,8 @@ impl Route {
             let answers = match (&leadership.leader, raft.as_ref().filter(|_| leadership.is_me)) {
                 (_, Some(raft)) => {
                     let space = *self.space.borrow();
-                    write(raft, &*self.clock, space, commands, last_deadline(&batch)).await
+                    let (view, clock) = (&self.caller.view, &*self.clock);
+                    write(raft, view, clock, space, commands, last_deadline(&batch)).await
                 }
                 (Some((leader, address)), None) => self.forward(*leader, address.clone(), commands).await,
                 (None, None) => vec![Proposed::NotLeader; batch.len()],
@@ -297,6 +311,7 @@ fn settle(batch: Vec<Pending>, answers: Vec<Proposed>) -> Vec<Pending> {
             Proposed::Committed { index, reply } => Ok(Committed { index, reply }),
             Proposed::Unknown => Err(ProposeError::Unknown),
             Proposed::NoSpace => Err(ProposeError::NoSpace),
+            Proposed::NotYet { needed, release } => Err(ProposeError::NotYet { needed, release }),
             Proposed::NotLeader => {
                 again.push(pending);
                 continue;

@@ -182,7 +182,8 @@ impl Server {
                 // Shorter than the other side waits, so that it hears what is known.
                 let deadline = tokio::time::Instant::now() + self.propose_timeout * 9 / 10;
                 let space = *self.space.borrow();
-                Response::Proposed(proposer::write(&self.raft, &*self.clock, space, commands, deadline).await)
+                let (raft, view, clock) = (&self.raft, &self.view, &*self.clock);
+                Response::Proposed(proposer::write(raft, view, clock, space, commands, deadline).await)
             }
             Request::Standing => Response::Standing(self.standing()),
             Request::ReadIndex => Response::ReadIndex(proposer::read_index(&self.raft).await),
@@ -239,5 +240,7 @@ fn another_member(from: u64, peer: &str, id: u64, name: &str) -> String {
 mod alone;
 #[cfg(test)]
 mod claims;
+#[cfg(test)]
+mod releases;
 #[cfg(test)]
 mod tests;

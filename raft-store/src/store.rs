@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::{ClusterState, Command, Effect, LogIndex, NodeId, Reply};
+use domain::{ClusterState, Command, Effect, LogIndex, NodeId, Release, Reply};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Raft, RaftMetrics, ServerState};
 use tokio::sync::{broadcast, watch};
@@ -45,6 +45,16 @@ pub enum ProposeError {
     /// Certainly not committed: the leader's disk is nearly full.
     #[error("the disk of the node that leads has not enough room (raft.min_free_mib); nothing was changed")]
     NoSpace,
+    /// Certainly not committed: a node of the cluster is of a release that does not know it.
+    #[error(
+        "this needs release {needed} on every node, and one has {release}; upgrade all nodes, then try again"
+    )]
+    NotYet {
+        /// The first release that knows it.
+        needed: Release,
+        /// The lowest of the cluster's nodes.
+        release: Release,
+    },
     /// The store is shut down.
     #[error("this node is shutting down")]
     Stopped,
@@ -251,6 +261,8 @@ impl Store {
     /// # Errors
     /// [`ProposeError`]; only `Unknown` leaves open whether the command was committed.
     pub async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
+        // Here, too: a leader of an older release could not even read it.
+        self.state().knows(&command).map_err(|(needed, release)| ProposeError::NotYet { needed, release })?;
         self.inner.proposals.propose(command).await
     }
 

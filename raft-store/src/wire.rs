@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use domain::{ClusterId, Command, LogIndex, Reply};
+use domain::{ClusterId, Command, LogIndex, Release, Reply};
 use openraft::alias::{SnapshotMetaOf, VoteOf};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, VoteRequest,
@@ -92,6 +92,13 @@ pub(crate) enum Proposed {
     Unknown,
     /// Certainly not in the log: the leader's disk has no room for it.
     NoSpace,
+    /// Certainly not in the log: a node of the cluster does not know such a command.
+    NotYet {
+        /// The release that does.
+        needed: Release,
+        /// The lowest of the cluster's nodes.
+        release: Release,
+    },
 }
 
 /// A node's answer to [`Request::Probe`].

@@ -38,7 +38,12 @@ pub(crate) async fn report(replica: &SharedReplica, report: AttemptReport) -> Re
             Ok(_) => return Reported::Applied,
             Err(ProposeError::Stopped) => return Reported::Stopped,
             Err(error @ ProposeError::TooLarge { .. }) => return Reported::Unacceptable(error.to_string()),
-            Err(error @ (ProposeError::Unavailable | ProposeError::Unknown | ProposeError::NoSpace)) => {
+            Err(
+                error @ (ProposeError::Unavailable
+                | ProposeError::Unknown
+                | ProposeError::NoSpace
+                | ProposeError::NotYet { .. }),
+            ) => {
                 tracing::debug!(attempt = %report.attempt, %error, "a report waits");
                 tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
                 pause = (pause * 2).min(PAUSE_MAX);

@@ -180,7 +180,9 @@ impl From<Refusal> for Problem {
 impl From<ProposeError> for Problem {
     fn from(error: ProposeError) -> Self {
         let code = match error {
-            ProposeError::Unavailable | ProposeError::Stopped => Code::Unavailable,
+            ProposeError::Unavailable | ProposeError::Stopped | ProposeError::NotYet { .. } => {
+                Code::Unavailable
+            }
             ProposeError::Unknown => Code::OutcomeUnknown,
             ProposeError::TooLarge { .. } => Code::TooLarge,
             ProposeError::NoSpace => Code::NoSpace,
