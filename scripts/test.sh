@@ -43,6 +43,9 @@ install_missing() {
     install_nextest
 }
 
+# For the tests of upgrades, which say so when there is none.
+build_previous() { scripts/previous-binary.sh || [[ $? -eq 3 ]]; }
+
 bring_docker_up() { scripts/docker-up.sh && scripts/base-image.sh busybox; }
 
 build() { cargo nextest run --workspace --profile ci --no-run "$@"; }
@@ -62,6 +65,7 @@ main() {
     phase "install what is missing" install_missing
     phase "docker and base image" bring_docker_up
     phase "build the tests" build "$@"
+    phase "build the earlier commit" build_previous
     phase "run the tests" run "$@"
 }
 

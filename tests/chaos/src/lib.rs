@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod containers;
 pub mod follower;
 pub mod node;
+pub mod previous;
 pub mod push;
 pub mod submits;
 
