@@ -1,6 +1,6 @@
 //! Names of this crate's metrics, with what they mean.
 
-use metrics::{Unit, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 use crate::store::Status;
 
@@ -14,6 +14,10 @@ pub(crate) const PROPOSE_SECONDS: &str = "troupe_raft_propose_seconds";
 pub(crate) const WRITE_SECONDS: &str = "troupe_raft_write_seconds";
 /// Histogram, on the leader: seconds until a member has answered an append of entries, its sync included.
 pub(crate) const REPLICATE_SECONDS: &str = "troupe_raft_replicate_seconds";
+/// Histogram, on the leader: seconds until a member has answered a heartbeat.
+pub(crate) const HEARTBEAT_SECONDS: &str = "troupe_raft_heartbeat_seconds";
+/// Counter: commands refused because a node proposed them in another's name.
+pub(crate) const REFUSED_PROPOSALS: &str = "troupe_raft_refused_proposals_total";
 /// Gauge: bytes that can still be written to the disk of the data directory.
 pub(crate) const DISK_FREE: &str = "troupe_disk_free_bytes";
 const TERM: &str = "troupe_raft_term";
@@ -45,6 +49,13 @@ pub fn describe() {
         Unit::Seconds,
         "On the leader: time until a member has answered an append of entries, its sync included"
     );
+    describe_histogram!(
+        HEARTBEAT_SECONDS,
+        Unit::Seconds,
+        "On the leader: time until a member has answered a heartbeat"
+    );
+    describe_counter!(REFUSED_PROPOSALS, "Commands refused because a node proposed them in another's name");
+    counter!(REFUSED_PROPOSALS).increment(0);
     describe_gauge!(
         DISK_FREE,
         Unit::Bytes,

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::ClusterId;
 use futures::FutureExt;
@@ -17,10 +17,11 @@ use openraft::raft::{
 };
 
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 use crate::disk::{SharedDisk, blocking};
 use crate::members::{Book, Joined};
-use crate::metrics::REPLICATE_SECONDS;
+use crate::metrics::{HEARTBEAT_SECONDS, REPLICATE_SECONDS};
 use crate::snapshot::SnapshotFile;
 use crate::state_machine::View;
 use crate::transport::{Channel, Transport};
@@ -31,6 +32,10 @@ use crate::wire::{self, CHUNK, Hello, Request, Response, Welcome};
 const APPEND_BYTES: u64 = 4 * 1024 * 1024;
 /// A disk may take this long for entries before they are sent again.
 const SLOW_DISK: Duration = Duration::from_secs(2);
+/// A link that was not used for so long is not used again: the other side is about to close it ([`crate::server::IDLE`]).
+const REST: Duration = Duration::from_secs(30);
+/// Bytes of a snapshot that a member checks and installs in a second at least.
+const SLOW_INSTALL: u64 = 8 * 1024 * 1024;
 /// Bytes per second that a network between nodes has at least.
 const SLOW_NETWORK: u64 = 1024 * 1024;
 
@@ -87,7 +92,8 @@ pub(crate) struct Connection {
     /// Only to this node; none for whoever is at the address.
     target: Option<u64>,
     address: NodeAddress,
-    link: Option<Channel>,
+    /// With the moment of its last use.
+    link: Option<(Channel, Instant)>,
 }
 
 /// Why there is no answer.
@@ -135,7 +141,7 @@ impl Connection {
         };
         match tokio::time::timeout(limit, exchange).await {
             Ok(Ok(response)) => {
-                self.link = Some(link);
+                self.link = Some((link, Instant::now()));
                 Ok(response)
             }
             Ok(Err(error)) => Err(CallError::NoAnswer(error)),
@@ -164,12 +170,17 @@ impl Connection {
             tokio::time::timeout(limit, sent).await.map_err(|_| timed_out())??;
             at += chunk.len() as u64;
         }
+        // It answers when it has read all of it again, checked it and put it in the place of its state.
+        let limit = limit + Duration::from_secs(bytes / SLOW_INSTALL);
         tokio::time::timeout(limit, wire::receive(&mut link.stream)).await.map_err(|_| timed_out())?
     }
 }
 
 /// The link, if it is idle: nothing is owed on it then, so anything that can be read from it is its end.
-fn idle(mut link: Channel) -> Option<Channel> {
+fn idle((mut link, used): (Channel, Instant)) -> Option<Channel> {
+    if used.elapsed() >= REST {
+        return None;
+    }
     let mut byte = [0];
     let read = link.stream.read(&mut byte).now_or_never();
     read.is_none().then_some(link)
@@ -213,10 +224,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let last = rpc.entries.last().map(|entry| entry.log_id);
         let (since, limit) = (Instant::now(), append_limit(bytes, option.hard_ttl()));
         let answer = ask!(self, Request::Append(rpc), limit, Response::Append)?;
-        // Heartbeats carry none, and say nothing about disks.
-        if last.is_some() {
-            metrics::histogram!(REPLICATE_SECONDS).record(since.elapsed());
-        }
+        // Heartbeats carry none, and say nothing about disks, but all about the network and how busy both nodes are.
+        let name = if last.is_some() { REPLICATE_SECONDS } else { HEARTBEAT_SECONDS };
+        metrics::histogram!(name).record(since.elapsed());
         match answer {
             AppendEntriesResponse::Success if partial => Ok(AppendEntriesResponse::PartialSuccess(last)),
             other => Ok(other),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::NodeId;
+use domain::{Command, NodeId};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Raft, Snapshot};
 use tokio::io::AsyncWriteExt;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::SharedClock;
 use crate::disk::blocking;
 use crate::members::{Ask, Members};
+use crate::metrics::REFUSED_PROPOSALS;
 use crate::proposer;
 use crate::snapshot::SnapshotFile;
 use crate::snapshot_dir::{SnapshotDir, Temporary};
@@ -27,6 +28,10 @@ use crate::wire::{self, Hello, Probe, Request, Response, Standing, Welcome};
 
 /// How long the other side may take for its greeting, and for each chunk of a snapshot.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A link on which nothing is asked for so long is closed. Who asks closes it sooner ([`crate::network::REST`]), so that no
+/// request meets a link that is being closed here.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
 
 pub(crate) type Node = Raft<TypeConfig, StateMachine>;
 
@@ -83,7 +88,7 @@ impl Server {
     async fn serve(&self, mut link: Channel) -> io::Result<()> {
         let hello: Hello = tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream))
             .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no greeting"))??;
+            .map_err(|_| too_slow("its greeting"))??;
         let refused = self.check(&hello, &link);
         let refuse = refused.is_some();
         if let Some(why) = &refused {
@@ -94,10 +99,13 @@ impl Server {
             return link.stream.shutdown().await;
         }
         loop {
-            let request = match wire::receive(&mut link.stream).await {
-                Ok(request) => request,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-                Err(error) => return Err(error),
+            // A peer that is silent, or stops in the middle of a frame, has its place for so long and no longer.
+            let next = tokio::time::timeout(IDLE, wire::receive(&mut link.stream)).await;
+            let request = match next {
+                Err(_) => return Ok(()),
+                Ok(Ok(request)) => request,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Ok(Err(error)) => return Err(error),
             };
             // Who only asks may not also change anything.
             let only_asks = matches!(
@@ -109,7 +117,8 @@ impl Server {
             } else {
                 self.answer(request, hello.from, &mut link).await?
             };
-            wire::send(&mut link.stream, &response).await?;
+            let sent = wire::send(&mut link.stream, &response);
+            tokio::time::timeout(PATIENCE, sent).await.map_err(|_| too_slow("taking an answer"))??;
         }
     }
 
@@ -178,6 +187,11 @@ impl Server {
                 let installed = self.raft.install_full_snapshot(vote, snapshot).await;
                 installed.map_or_else(|e| failed(&e), Response::Snapshot)
             }
+            Request::Propose(commands) if !speaks_for(from, &commands) => {
+                metrics::counter!(REFUSED_PROPOSALS).increment(commands.len() as u64);
+                tracing::warn!(peer = %link.peer, remote = %link.remote, "a node proposes in another's name; refused");
+                Response::Failed("a node reports and registers in its own name alone".to_owned())
+            }
             Request::Propose(commands) => {
                 // Shorter than the other side waits, so that it hears what is known.
                 let deadline = tokio::time::Instant::now() + self.propose_timeout * 9 / 10;
@@ -214,7 +228,7 @@ impl Server {
         while got < bytes {
             let chunk = tokio::time::timeout(PATIENCE, wire::receive_raw(&mut link.stream))
                 .await
-                .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no more of the snapshot"))??;
+                .map_err(|_| too_slow("the rest of the snapshot"))??;
             let (file, at) = (Arc::clone(&temporary.file), got);
             got += chunk.len() as u64;
             blocking(&**self.snapshots.disk(), move || file.write_all_at(&chunk, at)).await?;
@@ -236,10 +250,26 @@ fn another_member(from: u64, peer: &str, id: u64, name: &str) -> String {
     )
 }
 
+fn too_slow(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("the other side took too long for {what}"))
+}
+
+/// Whether a node may say these: of itself alone it says who it is and what became of its attempts. Whom the link's greeting
+/// names was compared with its certificate.
+fn speaks_for(node: u64, commands: &[Command]) -> bool {
+    commands.iter().all(|command| match command {
+        Command::Report(report) => report.node.0 == node,
+        Command::RegisterNode(facts) => facts.node.0 == node,
+        _ => true,
+    })
+}
+
 #[cfg(test)]
 mod alone;
 #[cfg(test)]
 mod claims;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod releases;
 #[cfg(test)]

@@ -136,9 +136,11 @@ impl Members {
         }
         let command = Command::RemoveMember { node, name };
         let deadline = Instant::now() + self.timings.propose * 9 / 10;
+        let (view, clock) = (&self.view, &*self.clock);
         let answers = proposer::write(
             &self.raft,
-            &*self.clock,
+            view,
+            clock,
             Space::Enough,
             vec![std::sync::Arc::new(command)],
             deadline,
@@ -150,6 +152,9 @@ impl Members {
             }
             Some(Proposed::Committed { .. }) => Ok(()),
             Some(Proposed::NotLeader | Proposed::NoSpace) => Err(MembersError::Unavailable),
+            Some(Proposed::NotYet { needed, release }) => {
+                Err(refused(format!("that needs release {needed} on every node, and one has {release}")))
+            }
             Some(Proposed::Unknown) | None => Err(MembersError::Unknown),
         }
     }

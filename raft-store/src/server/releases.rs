@@ -3,7 +3,7 @@
 
 use domain::{BootId, Capacity, ClusterState, Command, NodeFacts, NodeId, Release, Reply, Resources};
 
-use super::alone::{Alone, ME, Result, caller, identity};
+use super::alone::{Alone, ME, Result, caller};
 use super::*;
 use crate::ProposeError;
 use crate::wire::Proposed;
@@ -45,9 +45,9 @@ async fn a_command_waits_until_every_node_is_of_a_release_that_knows_it() -> Res
     );
 
     // As from a follower that has not heard of the old node: the rest of its batch goes on, each with its own answer.
-    let other = caller(dir.path(), identity(dir.path(), "other")?, 99)?;
-    let mut link = other.open(&node.addr, Some((ME, "me"))).await?;
-    let batch = vec![drain(), register("0.0.9"), drain()];
+    let follower = caller(dir.path(), node.mine.clone(), ME)?;
+    let mut link = follower.open(&node.addr, Some((ME, "me"))).await?;
+    let batch = vec![drain(), register("0.0.9"), drain()].into_iter().map(std::sync::Arc::new).collect();
     wire::send(&mut link.stream, &Request::Propose(batch)).await?;
     let answer = tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream)).await??;
     let Response::Proposed(answers) = answer else { return Err(format!("{answer:?}").into()) };
