@@ -10,7 +10,7 @@ use std::time::Duration;
 use domain::NodeName;
 use raft_store::clock::SystemClock;
 use raft_store::disk::LocalDisk;
-use raft_store::{Compaction, LogSizes, Options, Store, Timings};
+use raft_store::{Compaction, LogSizes, Options, Store, Timings, Voting};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,26 @@ pub enum Error {
         /// Where its log is.
         data_dir: PathBuf,
     },
+    /// The CA's key cannot be used.
+    #[error(
+        "cannot use the CA's key of cluster.ca_key with cluster.ca: {0}; leave cluster.ca_key empty where the key is not"
+    )]
+    CaKey(#[source] links::Error),
+    /// This node was removed from its cluster.
+    #[error(
+        "this node, {name} with the id {node}, was removed from its cluster, and its id is never used again; to let the \
+         machine in again: `troupe token create NAME --right join` there, then here move {} and the certificate and key \
+         away, and run `troupe node --join TOKEN`",
+        data_dir.display()
+    )]
+    Removed {
+        /// Its id.
+        node: domain::NodeId,
+        /// Its name.
+        name: String,
+        /// Where its data is.
+        data_dir: PathBuf,
+    },
     /// An address that cannot be listened on.
     #[error("cannot listen on {addr}: {source} (another process may use it; see {field})")]
     Bind {
@@ -147,6 +167,7 @@ impl Server {
         let incoming = port.incoming(links::Protocol::Raft)?;
         let of_actors = port.incoming(links::Protocol::Actors)?;
         let of_bulk = port.incoming(links::Protocol::Bulk)?;
+        let (strangers, signer) = (port.strangers()?, signer(config)?);
         let dialer = links::Dialer::new(identity.clone());
         let (shutdown, tasks, streams) = (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
         let links = Arc::new(port.counters());
@@ -172,6 +193,7 @@ impl Server {
             compaction: Compaction::default(),
         })
         .await?;
+        store.let_in(strangers, signer);
         let http_local = http_addr.to_string();
         let advertised = &config.http.advertise;
         let place = tree::Place {
@@ -189,6 +211,7 @@ impl Server {
             http: config.http.clone(),
             queue: config.queue.clone(),
             output: Arc::new(output),
+            identity: identity.clone(),
             tasks: streams.clone(),
             shutdown: shutdown.clone(),
         };
@@ -236,12 +259,26 @@ impl Server {
     pub async fn failed(&mut self) -> Error {
         tokio::select! {
             () = self.actors.failed() => Error::GaveUp,
+            removed = self.store.removed() => Error::Removed {
+                node: removed.node,
+                name: removed.name,
+                data_dir: self.data_dir.clone(),
+            },
             why = self.store.failed() => Error::NoMember { why, data_dir: self.data_dir.clone() },
         }
     }
 
-    /// Ends streams and requests, then the actors, then the store. Containers go on.
+    /// Ends what runs here: this node was removed, and nobody asks for it any more. Bounded.
+    pub async fn end_attempts(&self) {
+        if tokio::time::timeout(GRACE, self.actors.runners().end_all()).await.is_err() {
+            tracing::warn!("attempts did not end in time; their containers may run on");
+        }
+    }
+
+    /// Hands over when this node leads, while it still serves; then ends streams and requests, the actors, the store.
+    /// Containers go on.
     pub async fn stop(self) {
+        self.store.hand_over().await;
         self.shutdown.cancel();
         self.streams.close();
         self.streams.wait().await;
@@ -250,6 +287,20 @@ impl Server {
         self.tasks.wait().await;
         self.store.shutdown().await;
     }
+}
+
+fn voting(config: &Config) -> Voting {
+    let dead_after = Duration::from_millis(config.cluster.dead_after_ms);
+    Voting { max_voters: config.cluster.max_voters, dead_after }
+}
+
+/// What signs certificates of nodes that join, where this node has the CA's key.
+fn signer(config: &Config) -> Result<Option<links::ca::Signer>, Error> {
+    let (ca, key) = (&config.cluster.ca, &config.cluster.ca_key);
+    if key.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    links::ca::Signer::load(ca, key).map(Some).map_err(Error::CaKey)
 }
 
 fn timings(config: &Config) -> Timings {
@@ -265,7 +316,7 @@ async fn bind(field: &'static str, addr: &str) -> Result<TcpListener, Error> {
 }
 
 /// One process per data directory.
-fn lock(path: &std::path::Path) -> Result<File, Error> {
+pub(crate) fn lock(path: &std::path::Path) -> Result<File, Error> {
     let failed = |source| Error::DataDir { path: path.to_owned(), source };
     std::fs::create_dir_all(path).map_err(failed)?;
     let file =

@@ -89,7 +89,7 @@ impl Plan {
             }
             if probe.initialized {
                 said.once(format!(
-                    "{seed} belongs to a cluster, and this node is new: to take it in, `troupe token create {name} --join` \
+                    "{seed} belongs to a cluster, and this node is new: to take it in, `troupe token create {name} --right join` \
                      there, then `troupe node --join TOKEN` here, with the present certificate and key moved away",
                     name = self.me.name
                 ));

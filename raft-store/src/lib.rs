@@ -30,7 +30,10 @@ mod wire;
 pub use bootstrap::TOKEN_FILE;
 pub use client::{Client, ClientOptions, NodeStanding};
 pub use log::{LogSizes, LogStore};
-pub use members::{Member, MembersError, Removed, Role, Voting};
+pub use members::{
+    JoinError, Member, MembersError, Newcomer, NoTicket, Papers, Removed, Role, Ticket, Voting, mark_joined,
+    marked_joined,
+};
 pub use metrics::describe as describe_metrics;
 pub use options::{Compaction, OpenError, Options, Timings};
 pub use runtime::Runtime;

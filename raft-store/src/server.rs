@@ -245,7 +245,7 @@ impl Server {
 fn another_member(from: u64, peer: &str, id: u64, name: &str) -> String {
     format!(
         "you are node {from:016x} with the certificate of {peer}, but {name} is node {id:016x}; when {peer} lost its \
-         data: `troupe cluster remove {peer}`, `troupe token create {peer} --join`, then there `troupe node --join TOKEN` \
+         data: `troupe cluster remove {peer}`, `troupe token create {peer} --right join`, then there `troupe node --join TOKEN` \
          with the old certificate and key moved away"
     )
 }

@@ -1,7 +1,7 @@
 //! The facade: open, propose, read, watch, shut down.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use domain::{ClusterState, Command, Effect, LogIndex, NodeId, Release, Reply};
@@ -192,6 +192,7 @@ impl Store {
             heard,
             removed: watch::Sender::new(None),
             memory: Mutex::default(),
+            signer: OnceLock::new(),
         });
         tasks.spawn(until(shutdown.clone(), members::manage(Arc::clone(&members))));
         tasks.spawn(until(shutdown.clone(), members::watch_standing(Arc::clone(&members))));
@@ -252,7 +253,15 @@ impl Store {
         &self.inner.members
     }
 
-    fn downgrade(&self) -> std::sync::Weak<Inner> {
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.inner.tasks
+    }
+
+    pub(crate) fn shutdown_token(&self) -> CancellationToken {
+        self.inner.shutdown.clone()
+    }
+
+    pub(crate) fn downgrade(&self) -> std::sync::Weak<Inner> {
         Arc::downgrade(&self.inner)
     }
 

@@ -7,6 +7,7 @@ mod auth;
 pub mod dto;
 mod hooks;
 mod jobs;
+mod members;
 mod nodes;
 mod openapi;
 pub mod output;

@@ -20,7 +20,7 @@ use super::openapi::{self, Access, Guarded, Missed, Open};
 use super::output::Output;
 use super::problem::{Code, Problem};
 use super::request::{Request, boxed};
-use super::{Answer, hooks, jobs, json, json_bytes, nodes, now, repos, runs, tokens};
+use super::{Answer, hooks, jobs, json, json_bytes, members, nodes, now, repos, runs, tokens};
 use crate::config;
 
 /// How long a change of settings may take from its commit until this node has applied it.
@@ -36,6 +36,8 @@ pub struct Api {
     pub queue: config::Queue,
     /// Output and artifacts.
     pub output: Arc<dyn Output>,
+    /// This node's certificates: what a join token says of the CA.
+    pub identity: links::Identity,
     /// Owns the tasks that feed streams.
     pub tasks: TaskTracker,
     /// Ends streams.
@@ -187,6 +189,9 @@ async fn answer_guarded(api: &Arc<Api>, caller: Caller, guarded: Guarded, reques
         Guarded::GetNode => nodes::get(api, request),
         Guarded::Drain => nodes::drain(api, request).await,
         Guarded::Cluster => nodes::cluster(api),
+        Guarded::ListMembers => members::list(api).await,
+        Guarded::RemoveMember => members::remove(api, request).await,
+        Guarded::TransferLeader => members::transfer_leader(api, request).await,
         Guarded::ListTokens => tokens::list(api),
         Guarded::CreateToken => tokens::create(api, request).await,
         Guarded::RevokeToken => tokens::revoke(api, request).await,

@@ -1,6 +1,7 @@
 //! API tokens: made, listed, revoked. A secret is shown once, when it is made.
 
 use domain::{Command, Reply, TokenId};
+use raft_store::{Role, Ticket};
 use warp::http::StatusCode;
 
 use super::auth;
@@ -11,11 +12,15 @@ use super::request::{self, Request};
 use super::routes::Api;
 use super::{Answer, json, now, unexpected};
 
+/// How long a join token lasts unless something else was asked for, in seconds.
+const JOIN_SECONDS: u64 = 3600;
+
 /// All, without secrets.
 pub(super) fn list(api: &Api) -> Answer {
     let state = api.store.state();
-    let items: Vec<_> = state.tokens.iter().map(|(id, token)| TokenView::of(*id, token)).collect();
-    json(StatusCode::OK, &Page { items, next: None })
+    let join = state.join_tokens.iter().map(|(id, token)| TokenView::of_join(*id, token));
+    let items = state.tokens.iter().map(|(id, token)| TokenView::of(*id, token)).chain(join).collect();
+    json(StatusCode::OK, &Page::<TokenView> { items, next: None })
 }
 
 /// Makes one.
@@ -29,17 +34,37 @@ pub(super) async fn create(api: &Api, request: &mut Request) -> Answer {
     if wanted.name.contains(char::is_control) {
         return Err(Problem::invalid("name", "control characters are not allowed"));
     }
+    let Some(right) = wanted.right.of_api() else { return create_join(api, wanted).await };
     let secret = format!("troupe_{}", hex::encode(rand::random::<[u8; 32]>()));
     let key = TokenId::from_parts(now(), rand::random());
     let command = Command::CreateToken {
         id: key,
         name: wanted.name,
         hash: auth::hash(&secret),
-        right: wanted.right.into(),
+        right,
         expires_at: wanted.expires_in_seconds.map(|seconds| now().plus_millis(seconds.saturating_mul(1000))),
     };
     match api.change(command).await? {
         Reply::Done => json(StatusCode::CREATED, &TokenMade { id: key.to_string(), token: secret }),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Makes one with which a node joins, once.
+async fn create_join(api: &Api, wanted: NewToken) -> Answer {
+    let seconds = wanted.expires_in_seconds.unwrap_or(JOIN_SECONDS);
+    // Whoever joins asks one of these; the leader comes first.
+    let members = api.store.members().await;
+    let addrs =
+        members.into_iter().filter(|m| !m.leaving && m.role != Role::Admitted).map(|m| m.cluster_addr);
+    let ticket = Ticket::new(rand::random(), api.identity.ca_fingerprint(), addrs);
+    let key = TokenId::from_parts(now(), rand::random());
+    let expires_at = now().plus_millis(seconds.saturating_mul(1000));
+    let (name, hash) = (wanted.name, ticket.hash());
+    match api.change(Command::CreateJoinToken { id: key, name, hash, expires_at }).await? {
+        Reply::Done => {
+            json(StatusCode::CREATED, &TokenMade { id: key.to_string(), token: ticket.to_string() })
+        }
         other => Err(unexpected(other)),
     }
 }

@@ -5,12 +5,16 @@
 use std::path::PathBuf;
 
 use domain::{AttemptId, JobId, RunId};
+use raft_store::JoinError as Asked;
 
+use super::join::Error as JoinError;
 use crate::api::Code;
 use crate::server::Error as ServerError;
 
 /// The exit code of what may go well at another time.
 const UNAVAILABLE: u8 = 5;
+/// The exit code of a node that was removed: starting it again does not help.
+const REMOVED: u8 = 7;
 
 /// Why a command fails.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +176,9 @@ pub enum Failure {
     /// The node did not start.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The machine did not join.
+    #[error(transparent)]
+    Join(#[from] super::join::Error),
     /// Certificates.
     #[error(transparent)]
     Links(#[from] links::Error),
@@ -198,13 +205,22 @@ impl Failure {
             | Self::SeveralJobs { .. }
             | Self::Disk { .. }
             | Self::OpenFiles { .. }
-            | Self::Server(ServerError::Certificates(_) | ServerError::WrongCertificate { .. }) => 2,
+            | Self::Server(
+                ServerError::Certificates(_) | ServerError::WrongCertificate { .. } | ServerError::CaKey(_),
+            )
+            | Self::Join(JoinError::Address { .. } | JoinError::Name(_)) => 2,
+            Self::Server(ServerError::Removed { .. }) => REMOVED,
+            Self::Join(JoinError::Asked(Asked::Unavailable(_))) => UNAVAILABLE,
+            Self::Join(
+                JoinError::Asked(Asked::Refused(_)) | JoinError::There { .. } | JoinError::OtherCa { .. },
+            ) => 4,
             Self::FirstJob { .. } => 1,
             Self::NoJob { .. } | Self::NoAttempt { .. } | Self::NoArtifact { .. } => 3,
             Self::Exists { .. } | Self::NoToken | Self::Links(links::Error::Exists { .. }) => 4,
             Self::Telemetry(_)
             | Self::Server(_)
             | Self::Links(_)
+            | Self::Join(_)
             | Self::Output(_)
             | Self::Http(_)
             | Self::UnsafePath { .. }

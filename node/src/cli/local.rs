@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, table};
+use super::{Failure, join, table};
 use crate::config::{Config, reference};
 use crate::server::Server;
 use crate::telemetry;
@@ -53,9 +53,12 @@ pub enum CaCommand {
 }
 
 /// Runs a node until a signal that ends it; SIGHUP reads the certificates again.
-pub async fn node(path: Option<&Path>) -> Result<(), Failure> {
+pub async fn node(path: Option<&Path>, ticket: Option<&raft_store::Ticket>) -> Result<(), Failure> {
     let config = Config::load(path)?;
     telemetry::log(&config.log)?;
+    if let Some(ticket) = ticket {
+        join::join(&config, ticket).await?;
+    }
     let handle = telemetry::metrics()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -74,6 +77,9 @@ pub async fn node(path: Option<&Path>) -> Result<(), Failure> {
         }
     };
     tracing::info!(error = failed.as_ref().map(tracing::field::display), "stopping");
+    if let Some(crate::server::Error::Removed { .. }) = failed {
+        server.end_attempts().await;
+    }
     server.stop().await;
     failed.map_or(Ok(()), |error| Err(error.into()))
 }

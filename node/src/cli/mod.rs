@@ -1,14 +1,16 @@
 //! The command line: one file per family of commands, exit codes as in docs/cli.md.
 //!
-//! Must not know how the server works: everything but `node`, `config` and `ca` goes through the HTTP API.
+//! Must not know how the server works: everything but `node`, `config`, `ca` and `cluster recover` goes through the HTTP API.
 
 mod artifacts;
 mod bench;
 mod client;
+mod cluster;
 mod events;
 mod failure;
 mod follow;
 mod jobs;
+mod join;
 mod lint;
 mod live;
 mod local;
@@ -82,6 +84,10 @@ enum Command {
         /// Its configuration; without one, defaults and environment alone.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Joins a cluster first, with a token of `troupe token create NAME --right join`; as a variable, it does not show in
+        /// the list of processes.
+        #[arg(long, value_name = "TOKEN", env = "TROUPE_JOIN", hide_env_values = true)]
+        join: Option<raft_store::Ticket>,
     },
     /// The node's configuration.
     #[command(subcommand)]
@@ -149,8 +155,10 @@ enum Remote {
     #[command(subcommand)]
     Token(tokens::Command),
     /// The cluster as the node that is asked sees it.
-    #[command(alias = "cluster")]
     Status,
+    /// Members of the cluster.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
     /// Measures the cluster beside base lines of this machine.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -181,7 +189,7 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
-        Command::Node { config } => local::node(config.as_deref()).await?,
+        Command::Node { config, join } => local::node(config.as_deref(), join.as_ref()).await?,
         Command::Config(command) => local::config(&command, cli.json)?,
         Command::Ca(command) => local::ca(&command, cli.json)?,
         Command::Completions { shell } => {
@@ -216,6 +224,7 @@ async fn remote(client: &Client, command: Remote, json: bool) -> Result<u8, Fail
         Remote::Delivery { id } => repos::delivery(client, id, json).await,
         Remote::Token(command) => tokens::run(client, command, json).await,
         Remote::Status => nodes::status(client, json).await,
+        Remote::Cluster(command) => cluster::run(client, command, json).await,
         Remote::Bench(command) => bench::run(client, command, json).await,
     }
 }

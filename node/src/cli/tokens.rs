@@ -17,10 +17,11 @@ pub enum Command {
     Create {
         /// What it is for.
         name: String,
-        /// What it may do.
+        /// What it may do; `join` lets one node join the cluster, once.
         #[arg(long, value_enum, default_value = "read")]
         right: TokenRight,
-        /// When it stops working: in so many seconds, or as in 30m, 12h, 90d; never, unless given.
+        /// When it stops working: in so many seconds, or as in 30m, 12h, 90d. Never, unless given; with `join` after an hour, and
+        /// after 7d at most.
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         expires_in: Option<u64>,
     },
@@ -47,6 +48,11 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
             } else {
                 let made: TokenMade = client.take(answer)?;
                 table::say(&format!("token {}; its secret is shown only now:", made.id));
+                if right == TokenRight::Join {
+                    table::say(
+                        "on the new machine, with its node.toml: troupe node --config node.toml --join TOKEN",
+                    );
+                }
                 table::print(&made.token)?;
             }
         }
@@ -70,6 +76,9 @@ fn row(token: TokenView) -> Vec<String> {
         Some(end) if end <= now => format!("{} ago", table::duration(now - end)),
         Some(end) => format!("in {}", table::duration(end - now)),
     };
-    let right = token.right.as_str().to_owned();
+    let right = match &token.used_by {
+        Some(node) => format!("join (used by {node})"),
+        None => token.right.as_str().to_owned(),
+    };
     vec![token.id, token.name, right, table::age(Some(token.created_at)), expires]
 }

@@ -111,6 +111,9 @@ impl Config {
                 return invalid(field, &number, sections::range_text(field));
             }
         }
+        if ![1, 3, 5, 7].contains(&self.cluster.max_voters) {
+            return invalid("cluster.max_voters", &self.cluster.max_voters, "1, 3, 5 or 7 is expected");
+        }
         if self.raft.election_ms < 3 * self.raft.heartbeat_ms {
             return invalid(
                 "raft.election_ms",
@@ -129,10 +132,11 @@ impl Config {
         Ok(())
     }
 
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 17] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 18] {
         [
             ("node.slots", u64::from(self.node.slots), 0, 1024),
             ("cluster.bootstrap_expect", self.cluster.bootstrap_expect as u64, 1, 7),
+            ("cluster.dead_after_ms", self.cluster.dead_after_ms, 1000, 604_800_000),
             ("http.max_body_bytes", self.http.max_body_bytes, 1024, 64 << 20),
             ("http.header_timeout_ms", self.http.header_timeout_ms, 10, 60_000),
             ("http.body_timeout_ms", self.http.body_timeout_ms, 10, 600_000),

@@ -99,6 +99,13 @@ pub struct Cluster {
     pub cert: PathBuf,
     /// This node's key.
     pub key: PathBuf,
+    /// The CA's key, on nodes that let others in (`troupe token create NAME --right join`); empty on those that do not have it.
+    pub ca_key: PathBuf,
+    /// Nodes that vote, at most: 1, 3, 5 or 7, the same on all nodes; the rest have everything and do not vote.
+    pub max_voters: usize,
+    /// Milliseconds after which a voter that cannot be reached gives its place to a node that can, 1000 to 604800000; the same
+    /// on all nodes.
+    pub dead_after_ms: u64,
 }
 
 impl Default for Cluster {
@@ -111,6 +118,9 @@ impl Default for Cluster {
             ca: PathBuf::from("ca.pem"),
             cert: PathBuf::from("node-1.pem"),
             key: PathBuf::from("node-1-key.pem"),
+            ca_key: PathBuf::new(),
+            max_voters: 5,
+            dead_after_ms: 600_000,
         }
     }
 }
@@ -264,6 +274,7 @@ pub(super) fn range_text(field: &str) -> &'static str {
     match field {
         "node.slots" => "0 to 1024 are allowed",
         "cluster.bootstrap_expect" => "1 to 7 are allowed",
+        "cluster.dead_after_ms" => "1000 to 604800000 are allowed",
         "http.max_body_bytes" => "1024 to 67108864 are allowed",
         "http.header_timeout_ms" | "raft.heartbeat_ms" => "10 to 60000 are allowed",
         "http.body_timeout_ms" => "10 to 600000 are allowed",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use domain::ClusterId;
 
-use crate::disk::{Disk, whole};
+use crate::disk::{Disk, LocalDisk, whole};
 
 /// The file of the mark in the data directory.
 const FILE: &str = "joined";
@@ -34,11 +34,22 @@ impl Joined {
             Err(error) => Err(error),
         }
     }
+}
 
-    /// Leaves the mark, synced. Blocking.
-    pub(crate) fn write(disk: &dyn Disk, data_dir: &Path, cluster: ClusterId) -> io::Result<()> {
-        whole::write(disk, &file(data_dir), format!("{cluster}\n").as_bytes())
-    }
+/// Marks a new node's data directory as that of a member of `cluster`, durably: it will begin no other. Blocking.
+///
+/// # Errors
+/// The system's.
+pub fn mark_joined(data_dir: &Path, cluster: ClusterId) -> io::Result<()> {
+    whole::write(&LocalDisk, &file(data_dir), format!("{cluster}\n").as_bytes())
+}
+
+/// The cluster that a data directory is marked with, if it is. Blocking.
+///
+/// # Errors
+/// The system's, or a mark that is damaged.
+pub fn marked_joined(data_dir: &Path) -> io::Result<Option<ClusterId>> {
+    Joined::read(&LocalDisk, data_dir).map(|joined| joined.0)
 }
 
 fn file(data_dir: &Path) -> PathBuf {

@@ -5,18 +5,21 @@
 
 mod book;
 mod hand_over;
+mod join;
 mod joined;
 mod manager;
 mod requests;
 mod rules;
 mod standing;
 mod store;
+mod ticket;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use domain::NodeId;
+use links::ca::Signer;
 use openraft::alias::{LogIdOf, StoredMembershipOf};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{RaftMetrics, ServerState};
@@ -25,13 +28,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use book::Book;
+pub use join::{JoinError, Newcomer, Papers};
 pub(crate) use joined::Joined;
+pub use joined::{mark_joined, marked_joined};
 pub(crate) use manager::run as manage;
 pub(crate) use requests::{Ask, Told};
 pub(crate) use rules::Rules;
 pub use rules::Voting;
 pub use standing::Removed;
 pub(crate) use standing::run as watch_standing;
+pub use ticket::{NoTicket, Ticket};
 
 use crate::clock::SharedClock;
 use crate::network::Caller;
@@ -116,6 +122,8 @@ pub(crate) struct Members {
     pub removed: watch::Sender<Option<Removed>>,
     /// What the leader remembers of its term.
     pub memory: Mutex<Memory>,
+    /// Signs certificates of nodes that are let in, where this node has the CA's key.
+    pub signer: OnceLock<Signer>,
 }
 
 /// Since when the leader knows what it knows; of one term.

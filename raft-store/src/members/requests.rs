@@ -23,6 +23,8 @@ pub(crate) enum Ask {
     TransferLeader(Option<NodeId>),
     /// Am I a member? I am reached here now.
     Standing { cluster_addr: String },
+    /// Sign a certificate for a node that was let in, if you can.
+    Sign { node: NodeId, csr_pem: String },
 }
 
 /// An answer.
@@ -34,6 +36,11 @@ pub(crate) enum Told {
     Leader(NodeId),
     Standing(Standing),
     Failed(MembersError),
+    /// A certificate and those of the CA, PEM.
+    Signed {
+        certificate: String,
+        ca: String,
+    },
 }
 
 impl Members {
@@ -46,6 +53,10 @@ impl Members {
                 let what = "questions about members".to_owned();
                 Told::Failed(MembersError::Refused { what, why: "members alone ask them".to_owned() })
             }
+            Ask::Sign { node, csr_pem } => match self.sign(node, &csr_pem).await {
+                Ok((certificate, ca)) => Told::Signed { certificate, ca },
+                Err(error) => Told::Failed(error),
+            },
             ask => self.lead(ask).await.unwrap_or_else(Told::Failed),
         }
     }
@@ -77,7 +88,7 @@ impl Members {
             Ask::List => Ok(Told::Members(self.list(true))),
             Ask::Remove(node) => self.remove(node).await.map(|()| Told::Done),
             Ask::TransferLeader(to) => self.hand_over(to).await.map(Told::Leader),
-            Ask::Standing { .. } => Err(MembersError::Unavailable),
+            Ask::Standing { .. } | Ask::Sign { .. } => Err(MembersError::Unavailable),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Nodes, the cluster, tokens.
 
-use domain::{Node, NodeId, Right, Token, TokenId};
+use domain::{JoinToken, Node, NodeId, Right, Token, TokenId};
 use raft_store::Status;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,22 +139,25 @@ pub enum TokenRight {
     Submit,
     /// Also repositories, nodes, tokens.
     Admin,
+    /// Nothing in the API: lets one node join the cluster, once.
+    Join,
 }
 
 impl TokenRight {
     /// Its name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Right::from(self).as_str()
+        self.of_api().map_or("join", Right::as_str)
     }
-}
 
-impl From<TokenRight> for Right {
-    fn from(right: TokenRight) -> Self {
-        match right {
-            TokenRight::Read => Self::Read,
-            TokenRight::Submit => Self::Submit,
-            TokenRight::Admin => Self::Admin,
+    /// What it may do in the API; none for a join token.
+    #[must_use]
+    pub fn of_api(self) -> Option<Right> {
+        match self {
+            Self::Read => Some(Right::Read),
+            Self::Submit => Some(Right::Submit),
+            Self::Admin => Some(Right::Admin),
+            Self::Join => None,
         }
     }
 }
@@ -178,7 +181,8 @@ pub struct NewToken {
     pub name: String,
     /// What it may do.
     pub right: TokenRight,
-    /// Seconds until it stops working, at least 1; none is never.
+    /// Seconds until it stops working, at least 1; none is never. A join token lasts 604800 (7 days) at most, and 3600 unless
+    /// given.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub expires_in_seconds: Option<u64>,
@@ -224,6 +228,9 @@ pub struct TokenView {
     pub created_at: u64,
     /// When it stops working.
     pub expires_at: Option<u64>,
+    /// The node that joined with it: for join tokens that were used.
+    #[schemars(extend("pattern" = NODE_ID))]
+    pub used_by: Option<String>,
 }
 
 impl TokenView {
@@ -236,6 +243,20 @@ impl TokenView {
             right: token.right.into(),
             created_at: token.created_at.0,
             expires_at: token.expires_at.map(|at| at.0),
+            used_by: None,
+        }
+    }
+
+    /// A join token's view.
+    #[must_use]
+    pub fn of_join(id: TokenId, token: &JoinToken) -> Self {
+        Self {
+            id: id.to_string(),
+            name: token.name.clone(),
+            right: TokenRight::Join,
+            created_at: token.created_at.0,
+            expires_at: Some(token.expires_at.0),
+            used_by: token.used.as_ref().map(|used| used.node.to_string()),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Domain types never appear here by themselves, so that the core can change.
 
 mod cluster;
+mod members;
 pub mod names;
 mod repos;
 mod runs;
@@ -10,6 +11,7 @@ mod runs;
 pub use cluster::{
     ClusterView, Drain, Lag, NewToken, NodeView, Ready, TokenMade, TokenRevoked, TokenRight, TokenView,
 };
+pub use members::{Leads, MemberRemoved, MemberRole, MemberView, TransferLeader};
 pub use repos::{
     Accepted, DeliveryView, Dispatch, MAX_WORKFLOW_BYTES, PutRepo, RepoPut, RepoRemoved, RepoView,
 };

@@ -3,7 +3,10 @@
 use domain::Right;
 
 use super::operation::{Access, Guarded, Media, Open, Operation, Success, of};
-use crate::api::dto::{ClusterView, Drain, NewToken, NodeView, Ready, TokenMade, TokenRevoked, TokenView};
+use crate::api::dto::{
+    ClusterView, Drain, Leads, MemberRemoved, MemberView, NewToken, NodeView, Ready, TokenMade, TokenRevoked,
+    TokenView, TransferLeader,
+};
 use crate::api::page::Page;
 use crate::api::problem::Code;
 
@@ -45,6 +48,38 @@ pub(super) const OPERATIONS: &[Operation] = &[
             media: &[Media::Json(of::<ClusterView>())],
             headers: &[],
         }]),
+    Operation::get("/v1/cluster/members", Access::Token(Right::Read, Guarded::ListMembers))
+        .named(CLUSTER, "listMembers", "All members of the cluster, as the leader knows them")
+        .details("Without a leader as the node that answers knows them: then nobody leads, and nobody says who is behind.")
+        .answers(&[Success {
+            status: 200,
+            about: "All of them; `next` is null.",
+            media: &[Media::Json(of::<Page<MemberView>>())],
+            headers: &[],
+        }]),
+    Operation::delete("/v1/cluster/members/{member}", Access::Token(Right::Admin, Guarded::RemoveMember))
+        .named(CLUSTER, "removeMember", "Removes a member for ever")
+        .details(
+            "Its id is never used again, its name is free at once, what it holds is lost and tried elsewhere. If it runs, it \
+             ends by itself. Refused while no safe majority would be left without it.",
+        )
+        .answers(&[Success {
+            status: 202,
+            about: "It is removed; if it votes, another takes its place first.",
+            media: &[Media::Json(of::<MemberRemoved>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound, Code::Conflict]),
+    Operation::post("/v1/cluster/transfer-leader", Access::Token(Right::Admin, Guarded::TransferLeader))
+        .named(CLUSTER, "transferLeader", "Makes a voter lead")
+        .takes(&[Media::Json(of::<TransferLeader>())])
+        .answers(&[Success {
+            status: 200,
+            about: "Who leads now.",
+            media: &[Media::Json(of::<Leads>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound, Code::Conflict]),
     Operation::get("/v1/nodes", Access::Token(Right::Read, Guarded::ListNodes))
         .named(CLUSTER, "listNodes", "All nodes")
         .answers(&[Success {
@@ -82,6 +117,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         }]),
     Operation::post("/v1/tokens", Access::Token(Right::Admin, Guarded::CreateToken))
         .named(TOKENS, "createToken", "Makes a token")
+        .details("One with the right `join` opens nothing here: one node joins with it, `troupe node --join TOKEN`.")
         .takes(&[Media::Json(of::<NewToken>())])
         .answers(&[Success {
             status: 201,

@@ -43,6 +43,11 @@ pub(super) const OF_PATHS: &[Parameter] = &[
         about: "A node's name or id.",
         values: Values::Text { pattern: "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example: "node-1" },
     },
+    Parameter {
+        name: "member",
+        about: "A member's name or id.",
+        values: Values::Text { pattern: "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example: "node-1" },
+    },
     Parameter { name: "token", about: "A token's id.", values: Values::Text { pattern: ULID, example: RUN } },
 ];
 
