@@ -256,8 +256,8 @@ fn too_slow(what: &str) -> io::Error {
 
 /// Whether a node may say these: of itself alone it says who it is and what became of its attempts. Whom the link's greeting
 /// names was compared with its certificate.
-fn speaks_for(node: u64, commands: &[Command]) -> bool {
-    commands.iter().all(|command| match command {
+fn speaks_for(node: u64, commands: &[Arc<Command>]) -> bool {
+    commands.iter().all(|command| match &**command {
         Command::Report(report) => report.node.0 == node,
         Command::RegisterNode(facts) => facts.node.0 == node,
         _ => true,

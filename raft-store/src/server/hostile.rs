@@ -5,6 +5,7 @@ use domain::{
     AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Fence, JobId, NodeFacts, NodeId,
     Progress, Resources, RunId, Timestamp,
 };
+use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 
 use super::alone::{Alone, ME, Result, caller, identity};
@@ -145,7 +146,7 @@ async fn a_node_reports_and_registers_in_its_own_name_alone() -> Result {
     };
     for commands in [vec![report(ME)], vec![register(ME)], vec![report(ME + 1), report(ME)]] {
         let mut link = rig.link().await?;
-        wire::send(&mut link.stream, &Request::Propose(commands)).await?;
+        wire::send(&mut link.stream, &Request::Propose(commands.into_iter().map(Arc::new).collect())).await?;
         let answer = tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream)).await??;
         let Response::Failed(why) = answer else { return Err(format!("{answer:?}").into()) };
         assert!(why.contains("in its own name alone"), "{why}");
@@ -153,7 +154,7 @@ async fn a_node_reports_and_registers_in_its_own_name_alone() -> Result {
     assert!(rig.node.store.state().nodes.is_empty());
     // In its own it is heard, and refused by the state: nobody holds that attempt.
     let mut link = rig.link().await?;
-    wire::send(&mut link.stream, &Request::Propose(vec![report(ME + 1)])).await?;
+    wire::send(&mut link.stream, &Request::Propose(vec![Arc::new(report(ME + 1))])).await?;
     let answer = tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream)).await??;
     let Response::Proposed(answers) = answer else { return Err(format!("{answer:?}").into()) };
     let refused =
