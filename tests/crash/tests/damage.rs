@@ -25,7 +25,16 @@ fn open(dir: &Path) -> std::io::Result<LogStore> {
 
 async fn standing(dir: &Path) -> std::io::Result<Standing> {
     let mut log = open(dir)?;
-    Ok(Standing { vote: log.read_vote().await?, entries: log.try_get_log_entries(0..).await? })
+    let standing = Standing { vote: log.read_vote().await?, entries: log.try_get_log_entries(0..).await? };
+    close(log).await;
+    Ok(standing)
+}
+
+/// Waits until nothing of it touches the directory any more.
+async fn close(log: LogStore) {
+    let mut open = log.watch_open();
+    drop(log);
+    while open.changed().await.is_ok() {}
 }
 
 /// A log of several files, all of it acknowledged.
@@ -38,7 +47,7 @@ async fn log_of_several_files(dir: &Path) -> Result<Standing> {
     }
     log.truncate_after(Some(log_id((1, 290)))).await?;
     log.purge(log_id((1, 3))).await?;
-    drop(log);
+    close(log).await;
     let before = standing(dir).await?;
     assert_eq!(before.entries.len(), 287);
     Ok(before)
