@@ -47,7 +47,7 @@ pub fn load_or_create(disk: &dyn Disk, data_dir: &Path) -> Result<NodeId, Error>
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let id = NodeId(Random.next_u64() >> 1);
-            disk.make_dir(data_dir).map_err(failed("make"))?;
+            whole::make_dir(disk, data_dir).map_err(failed("make"))?;
             // A crash leaves either no id or a whole one.
             whole::write(disk, &path, format!("{id}\n").as_bytes()).map_err(failed("write"))?;
             Ok(id)

@@ -125,6 +125,9 @@ pub(crate) fn config(timings: Timings, compaction: Compaction) -> Result<Config,
         replication_lag_threshold: 1_000_000,
         max_in_snapshot_log_to_keep: compaction.keep,
         enable_pre_vote: Some(true),
+        // A leader that comes back may lack the end of what it sent out before it was synced here, and what others have of
+        // it may be committed: it must not go on in the same term. Found by tests/simulation.
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     config.validate().map_err(|e| OpenError::Settings { why: e.to_string() })

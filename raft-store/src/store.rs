@@ -354,8 +354,9 @@ impl Store {
     /// that nobody takes it for a member that works.
     pub async fn failed(&self) -> String {
         let mut failed = self.inner.failed.clone();
-        match failed.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
+        let why = failed.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default());
+        match why {
+            Ok(why) => why,
             // Nobody watches any more: the store was shut down.
             Err(_) => std::future::pending().await,
         }

@@ -35,6 +35,25 @@ pub(crate) fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()
     disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
+/// Makes a directory and those above it that are missing; their names are durable when this returns.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for above in dir.ancestors() {
+        match disk.list(above) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(above),
+            // It is there, whether it may be read or not.
+            _ => break,
+        }
+    }
+    disk.make_dir(dir)?;
+    let parents = missing.into_iter().rev().filter_map(Path::parent);
+    let named = parents.map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
+    named.into_iter().try_for_each(|parent| disk.sync_dir(parent))
+}
+
 /// A place in a file, from which it is read or written on.
 pub(crate) struct Cursor {
     file: Arc<dyn DiskFile>,

@@ -55,7 +55,10 @@ pub(crate) async fn run(members: Arc<Members>) {
         tokio::select! {
             biased;
             () = wait => {}
-            _ = leadership.changed() => {}
+            changed = leadership.changed() => if changed.is_err() {
+                // Raft has ended, and nothing will change any more.
+                return;
+            },
             () = tokio::time::sleep(pause) => {}
         }
     }
