@@ -22,6 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/fixtures", &[]),
     // Clients of other systems, in a workspace of their own.
     ("benches/peers", &[]),
+    // True stores on what it simulates.
+    ("tests/simulation", &["domain", "raft-store"]),
     ("tests/tidy", &[]),
 ];
 
