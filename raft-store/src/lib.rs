@@ -15,6 +15,7 @@ mod network;
 mod options;
 mod proposer;
 pub mod random;
+pub mod recovery;
 mod runtime;
 mod server;
 mod snapshot;

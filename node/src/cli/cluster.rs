@@ -1,12 +1,14 @@
 //! `troupe cluster`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::escaped;
 use super::pages::Show;
-use super::{Client, Failure, table};
+use super::{Client, Failure, recover, table};
 use crate::api::dto::{Leads, MemberRemoved, MemberView};
 
 /// `troupe cluster`.
@@ -23,6 +25,16 @@ pub enum Command {
     TransferLeader {
         /// Name or id; the voter that has the most, unless given.
         to: Option<String>,
+    },
+    /// After a majority was lost for good: makes a new cluster of what one stopped node has. Without --yes it only shows what
+    /// that is.
+    Recover {
+        /// The node's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Do it.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -54,6 +66,7 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
             let name = if leads.name.is_empty() { &leads.leader } else { &leads.name };
             client.told(&answer, &format!("{name} leads"), json)?;
         }
+        Command::Recover { config, yes } => return recover::run(&config, yes, json).await,
     }
     Ok(0)
 }

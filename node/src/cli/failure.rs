@@ -179,6 +179,9 @@ pub enum Failure {
     /// The machine did not join.
     #[error(transparent)]
     Join(#[from] super::join::Error),
+    /// The cluster was not recovered.
+    #[error(transparent)]
+    Recover(#[from] raft_store::recovery::RecoverError),
     /// Certificates.
     #[error(transparent)]
     Links(#[from] links::Error),
@@ -221,6 +224,7 @@ impl Failure {
             | Self::Server(_)
             | Self::Links(_)
             | Self::Join(_)
+            | Self::Recover(_)
             | Self::Output(_)
             | Self::Http(_)
             | Self::UnsafePath { .. }

@@ -95,7 +95,7 @@ pub async fn join(config: &Config, ticket: &Ticket) -> Result<(), Error> {
 }
 
 /// Where others will reach this node.
-fn address(config: &Config) -> Result<String, Error> {
+pub(super) fn address(config: &Config) -> Result<String, Error> {
     if !config.cluster.advertise.is_empty() {
         return Ok(config.cluster.advertise.clone());
     }

@@ -17,6 +17,7 @@ mod local;
 mod logs;
 mod nodes;
 mod pages;
+mod recover;
 mod repos;
 mod runs;
 mod span;

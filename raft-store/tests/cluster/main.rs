@@ -2,6 +2,7 @@
 
 mod members;
 mod nodes;
+mod recovery;
 
 use std::collections::BTreeSet;
 
