@@ -25,6 +25,10 @@ pub struct Plan {
     pub binary: Option<PathBuf>,
     /// More settings of `raft`, each with a comma in front.
     pub raft: String,
+    /// More settings of `cluster`, each with a comma in front.
+    pub cluster: String,
+    /// The first node has the CA's key: it signs certificates of machines that join.
+    pub signs: bool,
     /// Where its directory is made; where temporary files are, unless it is said otherwise.
     pub within: Option<PathBuf>,
     /// More lines for every node's configuration.
@@ -40,6 +44,8 @@ impl Plan {
             executor: "docker",
             binary: None,
             raft: String::new(),
+            cluster: String::new(),
+            signs: false,
             within: None,
             more: String::new(),
         }
@@ -52,7 +58,10 @@ impl Plan {
     }
 
     fn config(&self, network: Network, dir: &Path, number: usize) -> String {
-        let Self { size, executor, raft, more, .. } = self;
+        let Self { size, executor, raft, cluster, more, .. } = self;
+        let key = dir.join("ca/ca-key.pem");
+        let signs =
+            if self.signs && number == 1 { format!(", ca_key = '{}'", text(&key)) } else { String::new() };
         let name = name(number);
         let (address, home, pki) = (network.node(number), dir.join(&name), pki(dir, &name));
         let seeds: Vec<_> = (1..=*size).map(|number| format!("\"{}:7071\"", network.node(number))).collect();
@@ -64,7 +73,7 @@ impl Plan {
              runner = {{ executor = '{executor}', default_image = '{IMAGE}', grace_ms = 1000 }}\n\
              raft = {{ propose_timeout_ms = 3000{raft} }}\n\
              cluster = {{ listen = '{address}:7071', seeds = [{seeds}], bootstrap_expect = {size}, \
-                          ca = '{pki}/ca.pem', cert = '{pki}/{name}.pem', key = '{pki}/{name}-key.pem' }}\n\
+                          ca = '{pki}/ca.pem', cert = '{pki}/{name}.pem', key = '{pki}/{name}-key.pem'{signs}{cluster} }}\n\
              {more}",
             home = home.display(),
             pki = pki.display(),
@@ -90,6 +99,7 @@ pub struct Cluster {
     pub network: Network,
     /// Its directory.
     pub dir: tempfile::TempDir,
+    plan: Plan,
 }
 
 impl Cluster {
@@ -119,7 +129,7 @@ impl Cluster {
             node.binary.clone_from(&plan.binary);
             node
         });
-        let mut cluster = Self { nodes: nodes.collect(), network, dir };
+        let mut cluster = Self { nodes: nodes.collect(), network, plan: plan.clone(), dir };
         cluster.start_all();
         let token = until("a node has written the first token", async || cluster.first_token()).await;
         for node in &mut cluster.nodes {
@@ -127,6 +137,22 @@ impl Cluster {
         }
         cluster.settled().await;
         cluster
+    }
+
+    /// One machine more, which has a configuration as the nodes have that began the cluster, and no certificate. It does not
+    /// run yet.
+    ///
+    /// # Panics
+    /// When its files cannot be written.
+    pub fn machine(&mut self) -> usize {
+        let number = self.nodes.len() + 1;
+        let (name, address) = (name(number), self.network.node(number));
+        let config = self.plan.config(self.network, self.dir.path(), number);
+        let mut node = Node::new(&name, self.dir.path().join(&name), address, &config);
+        node.binary.clone_from(&self.plan.binary);
+        node.token.clone_from(&self.nodes[0].token);
+        self.nodes.push(node);
+        number - 1
     }
 
     /// Starts every node that does not run.

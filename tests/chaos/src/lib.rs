@@ -15,10 +15,16 @@ pub mod push;
 pub mod submits;
 
 use std::fmt::Display;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The longest that anything is waited for. Nothing should take this long; it bounds a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn now_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
 
 /// Asks again and again until there is an answer.
 ///

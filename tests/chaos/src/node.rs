@@ -11,6 +11,29 @@ use serde_json::Value;
 
 use crate::{binary, until};
 
+/// What the command line said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Its exit code.
+    pub code: i32,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub err: String,
+}
+
+impl Said {
+    /// The output of a command that went well.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[must_use]
+    pub fn well(self) -> String {
+        assert_eq!(self.code, 0, "{}", self.err);
+        self.out
+    }
+}
+
 /// A node, running or not.
 pub struct Node {
     /// `node-N`, which is a label of it, too.
@@ -46,12 +69,25 @@ impl Node {
     /// # Panics
     /// When it runs, or the binary cannot be started.
     pub fn start(&mut self) {
+        self.start_with(None);
+    }
+
+    /// Starts the process, which joins a cluster with this token first.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn join(&mut self, token: &str) {
+        self.start_with(Some(token));
+    }
+
+    fn start_with(&mut self, token: Option<&str>) {
         assert!(self.process.is_none(), "{} runs", self.name);
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let process = Command::new(self.binary.clone().unwrap_or_else(binary::troupe))
             .arg("node")
             .arg("--config")
             .arg(self.dir.join("config.toml"))
+            .envs(token.map(|token| ("TROUPE_JOIN", token)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -79,6 +115,33 @@ impl Node {
         let mut process = self.process.take().expect("runs");
         let status = process.wait().unwrap();
         assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.last_words());
+    }
+
+    /// Waits until the process ends by itself; its exit code.
+    ///
+    /// # Panics
+    /// When it does not run, or goes on, or was killed.
+    pub async fn ended(&mut self) -> i32 {
+        let mut process = self.process.take().expect("runs");
+        let status = until(format!("{} ends", self.name), async || process.try_wait().unwrap()).await;
+        status.code().expect("not killed")
+    }
+
+    /// Runs the command line against this node.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn cli(&self, args: &[&str]) -> Said {
+        let output = Command::new(self.binary.clone().unwrap_or_else(binary::troupe))
+            .args(args)
+            .env("TROUPE_ADDR", self.url())
+            .env("TROUPE_TOKEN", &self.token)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        let code = output.status.code().expect("not killed");
+        Said { code, out: text(&output.stdout), err: text(&output.stderr) }
     }
 
     /// Sends a signal to the process.

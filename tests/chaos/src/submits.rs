@@ -34,7 +34,7 @@ pub struct Seen {
 impl Submits {
     /// One client at each of these nodes, for jobs that no node can run: they stay in the queue.
     #[must_use]
-    pub fn start(nodes: &[Node]) -> Self {
+    pub fn start<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Self {
         let (stop, accepted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut clients = JoinSet::new();
         for node in nodes {
