@@ -18,8 +18,12 @@ pub const PLACED_SECONDS: &str = "troupe_job_placed_seconds";
 pub const RUN_SECONDS: &str = "troupe_job_run_seconds";
 /// Sessions with other nodes that are up.
 pub const PEERS_UP: &str = "troupe_peers_up";
+/// Requests and sessions refused because a peer said to be another than its certificate names.
+pub const GATEWAY_REFUSED: &str = "troupe_gateway_refused_total";
 /// Nodes whose lease ran out, as this leader found.
 pub const NODES_LOST: &str = "troupe_nodes_lost_total";
+/// Reports of this node's attempts that were refused: the attempt was taken from it, or is over.
+pub const REPORTS_REFUSED: &str = "troupe_reports_refused_total";
 /// Times this node ended its attempts because it could not renew its lease.
 pub const SELF_FENCED: &str = "troupe_self_fenced_total";
 
@@ -33,10 +37,15 @@ pub fn describe() {
     describe_histogram!(PLACED_SECONDS, Unit::Seconds, "Time from placed to started");
     describe_histogram!(RUN_SECONDS, Unit::Seconds, "Time from started to finished");
     describe_gauge!(PEERS_UP, "Sessions with other nodes that are up");
+    describe_counter!(
+        GATEWAY_REFUSED,
+        "Requests and sessions refused because a peer said to be another than its certificate names"
+    );
     describe_counter!(NODES_LOST, "Nodes whose lease ran out, as this leader found");
+    describe_counter!(REPORTS_REFUSED, "Reports of this node's attempts that were refused");
     describe_counter!(SELF_FENCED, "Times this node ended its attempts because it could not renew its lease");
     // What never happened is shown as never, so that its first time is a change.
-    for name in [PLACEMENTS, NODES_LOST, SELF_FENCED] {
+    for name in [PLACEMENTS, NODES_LOST, SELF_FENCED, GATEWAY_REFUSED, REPORTS_REFUSED] {
         counter!(name).increment(0);
     }
 }

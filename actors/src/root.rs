@@ -102,7 +102,8 @@ fn handler(replica: SharedReplica, desk: Desk, runners: Runners) -> Handler {
         let (replica, desk, runners) = (Arc::clone(&replica), desk.clone(), runners.clone());
         Box::pin(async move {
             match request {
-                Request::Ping => Ok(gateway::Answer::Done),
+                // Introductions are the gateway's own.
+                Request::Ping | Request::Introduce { .. } => Ok(gateway::Answer::Done),
                 Request::StartAttempt { attempt, fence } => runners.start(attempt, fence).await,
                 Request::CancelAttempt { attempt, fence } => runners.cancel(attempt, fence).await,
                 Request::StartExpansion { delivery, fence } => runners.expand(delivery, fence).await,

@@ -3,155 +3,42 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+#[path = "support/peers.rs"]
+mod peers;
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actors::bulk::{self, ByteStream, Shelf, Wanted};
-use actors::gateway::{Answer, CallError, Gateway, Handler, Options, Rejection, Request, Wire};
-use actors::supervisor::{Child, Policy, Supervisor};
+use actors::gateway::{Answer, CallError, Rejection, Request};
+use actors::supervisor::{Policy, Supervisor};
 use bytes::Bytes;
-use domain::{
-    AttemptId, BootId, Capacity, Command, DeliveryId, Fence, Holding, JobId, Labels, NodeFacts, NodeId, RunId,
-};
+use domain::{AttemptId, Command, DeliveryId, Fence, Holding, JobId, NodeId, RunId};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use links::{Dialer, Identity, Limits, Port, Protocol, ca};
+use links::{Dialer, Limits, Port, Protocol, ca};
+use peers::{A, B, Here, facts, identity, peer, port_child};
 use support::{OneCopy, PATIENCE};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio_util::sync::CancellationToken;
-
-const A: (NodeId, &str, BootId) = (NodeId(1), "a", BootId(11));
-const B: (NodeId, &str, BootId) = (NodeId(2), "b", BootId(22));
-const PEER_DIR: &str = "TROUPE_TEST_GATEWAY_PEER";
-
-fn facts((node, name, boot): (NodeId, &str, BootId), addr: &str) -> NodeFacts {
-    NodeFacts {
-        node,
-        name: name.parse().unwrap(),
-        boot,
-        cluster_addr: addr.to_owned(),
-        http_addr: "127.0.0.1:1".to_owned(),
-        labels: Labels::default(),
-        capacity: Capacity::default(),
-        version: "test".to_owned(),
-    }
-}
-
-fn identity(dir: &Path, name: &str) -> Identity {
-    let files = ca::issue(&dir.join("ca"), &dir.join(name), &name.parse().unwrap(), 30).unwrap();
-    Identity::load(files).unwrap()
-}
-
-fn port_child(port: Port) -> Child {
-    let port = Arc::new(std::sync::Mutex::new(Some(port)));
-    Child::task("port", move |stop: CancellationToken| {
-        let port = port.lock().unwrap().take().unwrap();
-        Box::pin(async move {
-            port.run(stop).await;
-            Ok(())
-        })
-    })
-}
-
-fn options((node, name, boot): (NodeId, &str, BootId)) -> Options {
-    Options {
-        ping_every: Duration::from_millis(100),
-        call_timeout: Duration::from_secs(2),
-        in_flight: 4,
-        ..Options::new(node, name.parse().unwrap(), boot)
-    }
-}
-
-/// Answers each kind of request in a way that tells them apart; never answers an expansion.
-fn answering() -> Handler {
-    Arc::new(|request| {
-        Box::pin(async move {
-            match request {
-                Request::StartAttempt { .. } => Err(Rejection::Unavailable),
-                Request::StartExpansion { .. } => std::future::pending().await,
-                Request::Heartbeat { holdings, .. } => {
-                    Ok(Answer::Lease { granted_millis: holdings.len() as u64, term: 9 })
-                }
-                Request::Ping | Request::CancelAttempt { .. } => Ok(Answer::Done),
-            }
-        })
-    })
-}
-
-async fn node(
-    identity: Identity,
-    me: (NodeId, &str, BootId),
-    members: &[NodeFacts],
-    port: Port,
-) -> (Gateway, Vec<Child>) {
-    let copy = OneCopy::led_by(me.0);
-    for member in members {
-        copy.apply(Command::RegisterNode(member.clone()));
-    }
-    let wire = Wire { dialer: Dialer::new(identity), incoming: port.incoming(Protocol::Actors).unwrap() };
-    let (gateway, child) = Gateway::new(options(me), copy, answering(), Some(wire));
-    (gateway, child.into_iter().chain([port_child(port)]).collect())
-}
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The other process: does nothing unless it is told to be the peer.
 #[tokio::test]
 async fn peer_process() {
-    let Some(dir) = std::env::var_os(PEER_DIR).map(PathBuf::from) else { return };
-    let identity = identity(&dir, "b");
-    let port = Port::bind("127.0.0.1:0", identity.clone(), Limits::default()).await.unwrap();
-    println!("\nPEER {}", port.local_addr().unwrap());
-    let (_gateway, children) = node(identity, B, &[], port).await;
-    let (_supervisor, over) = Supervisor::start(Policy::default(), children).await.unwrap();
-    over.await.unwrap();
-}
-
-async fn peer(dir: &Path) -> (tokio::process::Child, String) {
-    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "peer_process", "--nocapture"])
-        .env(PEER_DIR, dir)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = async {
-        loop {
-            let line = lines.next_line().await.unwrap().expect("the peer ended early");
-            if let Some(address) = line.strip_prefix("PEER ") {
-                return address.to_owned();
-            }
-        }
-    };
-    let address = tokio::time::timeout(PATIENCE, address).await.unwrap();
-    (child, address)
-}
-
-async fn until_peers(gateway: &Gateway, wanted: &[&str]) {
-    let check = async {
-        while gateway.peers_up() != wanted {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, check).await.unwrap_or_else(|_| panic!("peers: {:?}", gateway.peers_up()));
+    peers::be_peer().await;
 }
 
 #[tokio::test]
 async fn requests_between_two_processes() {
     let dir = tempfile::tempdir().unwrap();
     ca::init(&dir.path().join("ca")).unwrap();
-    let (mut other, address) = peer(dir.path()).await;
-    let identity = identity(dir.path(), "a");
-    let port = Port::bind("127.0.0.1:0", identity.clone(), Limits::default()).await.unwrap();
-    let mine = facts(A, "127.0.0.1:1");
-    let (gateway, children) = node(identity, A, &[mine, facts(B, &address)], port).await;
+    let (mut other, address) = peer(dir.path(), "b", B.2).await;
+    let mut here = Here::new(dir.path()).await;
+    here.knows(B, &address);
+    let gateway = here.gateway.clone();
     assert_eq!(gateway.call(B.0, Request::Ping).await, Err(CallError::NoSession(B.0)));
     assert_eq!(gateway.call(NodeId(9), Request::Ping).await, Err(CallError::UnknownNode(NodeId(9))));
-    let (supervisor, over) = Supervisor::start(Policy::default(), children).await.unwrap();
-    until_peers(&gateway, &["b"]).await;
+    here.start().await;
+    here.until_peers(&["b"]).await;
 
     let attempt = AttemptId { job: JobId { run: RunId(1), index: 0 }, number: 1 };
     assert_eq!(gateway.call(B.0, Request::Ping).await, Ok(Answer::Done));
@@ -159,7 +46,14 @@ async fn requests_between_two_processes() {
     let refused = CallError::Rejected { node: B.0, rejection: Rejection::Unavailable };
     assert_eq!(gateway.call(B.0, start).await, Err(refused));
     let holding = Holding { job: attempt.job, number: 1, fence: Fence(3) };
-    let beat = |n| Request::Heartbeat { node: A.0, boot: A.2, holdings: vec![holding; n], slots: 1 };
+    let beat_of = |node, n| Request::Heartbeat { node, boot: A.2, holdings: vec![holding; n], slots: 1 };
+    let beat = |n| beat_of(A.0, n);
+    let stranger = CallError::Rejected { node: B.0, rejection: Rejection::NotIntroduced };
+    // Nobody speaks of itself before it was told how to show who it is; that comes with the first sign of life.
+    let lease = |granted_millis| Ok(Answer::Lease { granted_millis, term: 9 });
+    peers::until_answered(&here, B.0, beat(0), lease(0)).await;
+    // And nobody speaks of another, however it is called.
+    assert_eq!(gateway.call(B.0, beat_of(B.0, 0)).await, Err(stranger));
     assert_eq!(gateway.call(B.0, beat(500)).await, Ok(Answer::Lease { granted_millis: 500, term: 9 }));
     // Over the cap: not sent, and the session lives on.
     assert!(matches!(gateway.call(B.0, beat(100_000)).await, Err(CallError::Envelope { .. })));
@@ -174,15 +68,14 @@ async fn requests_between_two_processes() {
     // A peer that is stopped, not dead: only the missing signs of life tell.
     let pid = rustix::process::Pid::from_raw(other.id().unwrap() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    until_peers(&gateway, &[]).await;
+    here.until_peers(&[]).await;
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-    until_peers(&gateway, &["b"]).await;
+    here.until_peers(&["b"]).await;
     assert_eq!(gateway.call(B.0, Request::Ping).await, Ok(Answer::Done));
 
     other.kill().await.unwrap();
-    until_peers(&gateway, &[]).await;
-    supervisor.stop_and_wait(None, None).await.unwrap();
-    over.await.unwrap();
+    here.until_peers(&[]).await;
+    here.stop().await;
 }
 
 struct OneLog;
@@ -205,7 +98,8 @@ async fn bulk_gives_what_is_there_and_says_what_is_not() {
     ca::init(&dir.path().join("ca")).unwrap();
     let port = Port::bind("127.0.0.1:0", identity(dir.path(), "b"), Limits::default()).await.unwrap();
     let copy = OneCopy::led_by(A.0);
-    copy.apply(Command::RegisterNode(facts(B, &port.local_addr().unwrap().to_string())));
+    let addr = port.local_addr().unwrap().to_string();
+    copy.apply(Command::RegisterNode(facts(B, &addr)));
     let incoming = port.incoming(Protocol::Bulk).unwrap();
     let children = vec![bulk::child(Arc::new(OneLog), incoming, bulk::Options::default()), port_child(port)];
     let (supervisor, over) = Supervisor::start(Policy::default(), children).await.unwrap();
@@ -229,6 +123,18 @@ async fn bulk_gives_what_is_there_and_says_what_is_not() {
     match client.fetch(B.0, Wanted::Artifact { digest: [1; 32] }).await {
         Ok(bytes) => assert!(bytes.collect::<Vec<_>>().await.last().unwrap().is_err()),
         Err(error) => assert!(matches!(error, bulk::FetchError::Broken { .. })),
+    }
+    // What is no HTTP/2 ends its connection; what asks for anything else than what is on the shelf is refused (row 45).
+    let rogue = Dialer::new(identity(dir.path(), "rogue"));
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let giant = [&preface[..], &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1], &[0; 70_000]].concat();
+    for bytes in [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0xff; 10_000], giant, preface[..9].to_vec()] {
+        let mut link = rogue.dial(&addr, Protocol::Bulk, None, PATIENCE).await.unwrap();
+        let _ = link.stream.write_all(&bytes).await;
+        let _ = link.stream.shutdown().await;
+        let mut answer = Vec::new();
+        drop(tokio::time::timeout(PATIENCE, link.stream.read_to_end(&mut answer)).await.expect("still open"));
+        assert!(matches!(client.fetch(B.0, wanted(2)).await, Err(bulk::FetchError::NotThere(_))));
     }
     supervisor.stop_and_wait(None, None).await.unwrap();
     over.await.unwrap();

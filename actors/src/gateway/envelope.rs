@@ -44,6 +44,37 @@ pub enum Request {
         /// Slots that are free.
         slots: u16,
     },
+    /// Are you there? And this is what you show here.
+    Introduce {
+        /// Who asks.
+        from: NodeId,
+        /// The secret with which the node that is asked shows that a request is its own.
+        ticket: u128,
+    },
+}
+
+impl Request {
+    /// The node that says this of itself; of other requests it does not matter who sends them: they are compared with the
+    /// state.
+    pub(super) fn speaks_of(&self) -> Option<NodeId> {
+        match self {
+            Self::Heartbeat { node, .. } => Some(*node),
+            Self::Ping
+            | Self::StartAttempt { .. }
+            | Self::CancelAttempt { .. }
+            | Self::StartExpansion { .. }
+            | Self::Introduce { .. } => None,
+        }
+    }
+}
+
+/// A request as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sealed {
+    /// The sender's at the receiver.
+    pub ticket: u128,
+    /// What it asks.
+    pub request: Request,
 }
 
 /// The answer to a request that was done. Append-only.
@@ -81,6 +112,9 @@ pub enum Rejection {
     /// The part of the node that would do it is not running.
     #[error("the node is starting or stopping")]
     Unavailable,
+    /// It is said of another node than the sender, or the sender was not told yet how to show who it is.
+    #[error("the sender has not shown that it is the node of which it speaks")]
+    NotIntroduced,
 }
 
 /// Answer or rejection.

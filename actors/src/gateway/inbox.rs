@@ -8,8 +8,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Handler;
-use super::envelope::{self, Outcome, Rejection, Request};
+use super::Gateway;
+use super::envelope::{self, Answer, Outcome, Rejection, Request, Sealed};
+use super::tickets::NONE;
 
 #[derive(RactorClusterMessage)]
 pub(super) enum InboxMessage {
@@ -18,7 +19,7 @@ pub(super) enum InboxMessage {
 }
 
 pub(super) struct Inbox {
-    pub handler: Handler,
+    pub gateway: Gateway,
     /// Requests under way here, from all peers together.
     pub limit: Arc<Semaphore>,
 }
@@ -47,14 +48,14 @@ impl Actor for Inbox {
             answer(reply, &Err(Rejection::Busy));
             return Ok(());
         };
-        let request = match envelope::decode::<Request>(&bytes) {
+        let request = match self.open(&bytes) {
             Ok(request) => request,
-            Err(why) => {
-                answer(reply, &Err(Rejection::Malformed { why }));
+            Err(outcome) => {
+                answer(reply, &outcome);
                 return Ok(());
             }
         };
-        let (work, stop) = ((self.handler)(request), state.stop.clone());
+        let (work, stop) = ((self.gateway.inner.handler)(request), state.stop.clone());
         state.tracker.spawn(async move {
             let outcome = stop.run_until_cancelled(work).await.unwrap_or(Err(Rejection::Unavailable));
             answer(reply, &outcome);
@@ -72,6 +73,32 @@ impl Actor for Inbox {
         state.tracker.close();
         state.tracker.wait().await;
         Ok(())
+    }
+}
+
+impl Inbox {
+    /// What is to be done; or the answer, when nothing is.
+    fn open(&self, bytes: &[u8]) -> Result<Request, Outcome> {
+        let inner = &self.gateway.inner;
+        let Sealed { ticket, request } =
+            envelope::decode(bytes).map_err(|why| Err(Rejection::Malformed { why }))?;
+        if let Request::Introduce { from, ticket } = request {
+            inner.tickets.take(from, ticket);
+            return Err(Ok(Answer::Done));
+        }
+        if let Some(node) = request.speaks_of() {
+            let state = inner.replica.state();
+            let name = state.nodes.get(&node).map(|node| &node.name);
+            // Who is not known here is refused by name further on.
+            if name.is_some_and(|name| !inner.tickets.is_of(ticket, name.as_str())) {
+                if ticket != NONE {
+                    inner.tickets.refuse();
+                    tracing::warn!(%node, "a request of somebody who is not the node of which it speaks; refused");
+                }
+                return Err(Err(Rejection::NotIntroduced));
+            }
+        }
+        Ok(request)
     }
 }
 

@@ -8,6 +8,7 @@
 mod envelope;
 mod inbox;
 mod sessions;
+mod tickets;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +24,10 @@ pub use envelope::{Answer, MAX_ENVELOPE_BYTES, Outcome, Rejection, Request};
 
 use crate::replica::SharedReplica;
 use crate::supervisor::Child;
+use envelope::Sealed;
 use inbox::InboxMessage;
 use sessions::Table;
+use tickets::Tickets;
 
 /// Answers requests of other nodes, and of this one.
 pub type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Outcome> + Send + Sync>;
@@ -126,6 +129,7 @@ struct Inner {
     handler: Handler,
     sessions: Table,
     in_flight: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
+    tickets: Tickets,
 }
 
 /// Where links come from.
@@ -146,8 +150,14 @@ impl Gateway {
         handler: Handler,
         wire: Option<Wire>,
     ) -> (Self, Option<Child>) {
-        let inner =
-            Inner { options, replica, handler, sessions: Table::default(), in_flight: Mutex::default() };
+        let inner = Inner {
+            options,
+            replica,
+            handler,
+            sessions: Table::default(),
+            in_flight: Mutex::default(),
+            tickets: Tickets::default(),
+        };
         let gateway = Self { inner: Arc::new(inner) };
         let child = wire.map(|wire| sessions::child(gateway.clone(), wire));
         (gateway, child)
@@ -182,13 +192,21 @@ impl Gateway {
         let _permit = limit.try_acquire_owned().map_err(|_| CallError::InFlight(node))?;
         let group = group(record.name.as_str(), record.boot);
         let timeout = self.inner.options.call_timeout;
-        match ask(&group, session, request, timeout).await {
+        let sealed = Sealed { ticket: self.inner.tickets.show(node), request: request.clone() };
+        match ask(&group, session, &sealed, timeout).await {
             Ok(outcome) => Ok(outcome),
             Err(Asking::NoMember) => Err(CallError::NoSession(node)),
             Err(Asking::TimedOut) => Err(CallError::TimedOut { node, timeout }),
             Err(Asking::Broken) => Err(CallError::Broken(node)),
             Err(Asking::Envelope(why)) => Err(CallError::Envelope { node, why }),
         }
+    }
+
+    /// How often a peer was refused because it said to be another than its certificate names: a session in another's name,
+    /// or a request about another.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.inner.tickets.refused()
     }
 
     /// Names of the nodes with which a session is up.
@@ -212,11 +230,11 @@ enum Asking {
 
 /// Asks the inbox of `group` that is reached through `session`, and no other: a member that joined another node's group
 /// is not believed.
-async fn ask(group: &str, session: u64, request: &Request, timeout: Duration) -> Result<Outcome, Asking> {
+async fn ask(group: &str, session: u64, sealed: &Sealed, timeout: Duration) -> Result<Outcome, Asking> {
     let through = |id: ActorId| matches!(id, ActorId::Remote { node_id, .. } if node_id == session);
     let cell = pg::get_members(&group.to_owned()).into_iter().find(|cell| through(cell.get_id()));
     let cell = cell.ok_or(Asking::NoMember)?;
-    let bytes = envelope::encode(request).map_err(Asking::Envelope)?;
+    let bytes = envelope::encode(sealed).map_err(Asking::Envelope)?;
     let call = rpc::call(&cell, |reply| InboxMessage::Call(bytes, reply), Some(timeout));
     // The library's own timeout covers the remote side; this one covers a session that is stuck.
     match tokio::time::timeout(timeout, call).await {

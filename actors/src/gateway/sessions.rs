@@ -17,12 +17,14 @@ use ractor_cluster::{
     BoxRead, BoxWrite, ClusterBidiStream, NodeEventSubscription, NodeServer, NodeServerMessage,
     NodeSessionMessage,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::envelope::Sealed;
 use super::inbox::{Inbox, InboxMessage};
+use super::tickets::NONE;
 use super::{Gateway, MAX_ENVELOPE_BYTES, Request, Wire, ask, group};
 use crate::metrics::PEERS_UP;
 use crate::supervisor::Child;
@@ -42,6 +44,8 @@ struct Session {
     /// Known once it is ready.
     boot: Option<BootId>,
     misses: u32,
+    /// It was told what it shows here.
+    introduced: bool,
 }
 
 /// The sessions, by ractor_cluster's number of the session.
@@ -99,6 +103,8 @@ impl ClusterBidiStream for Carried {
 struct Watcher {
     table: Table,
     admitted: Arc<Mutex<HashMap<String, PeerName>>>,
+    ready: Arc<Notify>,
+    gateway: Gateway,
 }
 
 impl NodeEventSubscription for Watcher {
@@ -106,7 +112,7 @@ impl NodeEventSubscription for Watcher {
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         match admitted.remove(&session.peer_addr) {
             Some(peer) => {
-                let record = Session { peer, actor: session.actor, boot: None, misses: 0 };
+                let record = Session { peer, actor: session.actor, boot: None, misses: 0, introduced: false };
                 self.table.lock().insert(session.node_id, record);
             }
             None => {
@@ -133,6 +139,7 @@ impl NodeEventSubscription for Watcher {
             matches!((&certified, claim(claimed)), (Some(peer), Some((name, _))) if peer.as_str() == name);
         if !fits {
             tracing::warn!(claimed, certified = ?certified, "a peer claims a name that is not in its certificate; session killed");
+            self.gateway.inner.tickets.refuse();
             session.actor.kill();
         }
     }
@@ -145,6 +152,7 @@ impl NodeEventSubscription for Watcher {
             record.misses = 0;
         }
         self.table.count();
+        self.ready.notify_one();
     }
 }
 
@@ -186,6 +194,8 @@ struct Keeper {
     /// When a node may be dialled again, and the pause after that.
     redial: HashMap<NodeId, (Instant, Duration)>,
     pings: JoinSet<(u64, bool)>,
+    /// Told when a session is ready.
+    ready: Arc<Notify>,
 }
 
 impl Keeper {
@@ -194,8 +204,7 @@ impl Keeper {
         let table = gateway.inner.sessions.clone();
         table.lock().clear();
         let limit = Arc::new(Semaphore::new(INBOX_LIMIT));
-        let handler = Arc::clone(&gateway.inner.handler);
-        let (inbox, inbox_over) = Actor::spawn(None, Inbox { handler, limit }, ()).await?;
+        let (inbox, inbox_over) = Actor::spawn(None, Inbox { gateway: gateway.clone(), limit }, ()).await?;
         pg::join(group(options.name.as_str(), options.boot), vec![inbox.get_cell()]);
         // The cookie adds nothing to the certificates, but the protocol wants one.
         let (cookie, name) = ("troupe".to_owned(), presented(options.name.as_str(), options.boot));
@@ -205,7 +214,14 @@ impl Keeper {
             .with_max_inbound_frame_size((MAX_ENVELOPE_BYTES + FRAME_OVERHEAD) as u64);
         let (server, server_over) = Actor::spawn(None, node, ()).await?;
         let admitted: Arc<Mutex<HashMap<String, PeerName>>> = Arc::default();
-        let subscription = Box::new(Watcher { table, admitted: Arc::clone(&admitted) });
+        let ready = Arc::new(Notify::new());
+        let watcher = Watcher {
+            table,
+            admitted: Arc::clone(&admitted),
+            ready: Arc::clone(&ready),
+            gateway: gateway.clone(),
+        };
+        let subscription = Box::new(watcher);
         server.cast(NodeServerMessage::SubscribeToEvents { id: "gateway".to_owned(), subscription })?;
         let mut ended = JoinSet::new();
         ended.spawn(async move { over(inbox_over, "the inbox").await });
@@ -222,6 +238,7 @@ impl Keeper {
             dialing: HashSet::new(),
             redial: HashMap::new(),
             pings: JoinSet::new(),
+            ready,
         })
     }
 
@@ -244,6 +261,8 @@ impl Keeper {
                 },
                 Some(Ok((node, dialled))) = self.dials.join_next() => self.dialled(node, dialled)?,
                 Some(Ok((session, alive))) = self.pings.join_next() => self.pinged(session, alive),
+                // At once: until then the peer cannot show who it is.
+                () = self.ready.notified() => self.introduce_new(),
                 _ = tick.tick() => {
                     self.dial_missing();
                     self.ping_all();
@@ -330,10 +349,8 @@ impl Keeper {
                 session.misses += 1;
                 if session.misses > options.misses {
                     silent.push((*id, session.actor.clone(), session.peer.clone()));
-                } else if let Some(boot) = session.boot {
-                    let (group, id, timeout) = (group(session.peer.as_str(), boot), *id, options.ping_every);
-                    self.pings
-                        .spawn(async move { (id, ask(&group, id, &Request::Ping, timeout).await.is_ok()) });
+                } else {
+                    introduce(&self.gateway, &mut self.pings, *id, session);
                 }
             }
             for (id, ..) in &silent {
@@ -347,11 +364,30 @@ impl Keeper {
         self.gateway.inner.sessions.count();
     }
 
+    /// The first sign of life of sessions that have had none.
+    fn introduce_new(&mut self) {
+        let mut sessions = self.gateway.inner.sessions.lock();
+        for (id, session) in sessions.iter_mut().filter(|(_, session)| !session.introduced) {
+            introduce(&self.gateway, &mut self.pings, *id, session);
+        }
+    }
+
     fn pinged(&mut self, session: u64, alive: bool) {
         if alive && let Some(session) = self.gateway.inner.sessions.lock().get_mut(&session) {
             session.misses = 0;
         }
     }
+}
+
+/// Asks for a sign of life over a session that is ready, and tells the peer what it shows here.
+fn introduce(gateway: &Gateway, pings: &mut JoinSet<(u64, bool)>, id: u64, session: &mut Session) {
+    let Some(boot) = session.boot else { return };
+    session.introduced = true;
+    let options = &gateway.inner.options;
+    let (group, timeout) = (group(session.peer.as_str(), boot), options.ping_every);
+    let request = Request::Introduce { from: options.me, ticket: gateway.inner.tickets.give(&session.peer) };
+    let sealed = Sealed { ticket: NONE, request };
+    pings.spawn(async move { (id, ask(&group, id, &sealed, timeout).await.is_ok()) });
 }
 
 async fn over(handle: tokio::task::JoinHandle<()>, name: &'static str) -> &'static str {

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::{AttemptId, AttemptReport, Command, Refusal, Reply};
+use metrics::counter;
 use raft_store::codec;
 
+use crate::metrics::REPORTS_REFUSED;
 use crate::replica::{ProposeError, SharedReplica};
 
 /// Pause after the first proposal that failed; doubled at each further one.
@@ -34,7 +36,10 @@ pub(crate) async fn report(replica: &SharedReplica, report: AttemptReport) -> Re
     let mut pause = PAUSE_MIN;
     loop {
         match replica.propose(Command::Report(report.clone())).await {
-            Ok(Reply::Refused(refusal)) => return Reported::Refused(refusal),
+            Ok(Reply::Refused(refusal)) => {
+                counter!(REPORTS_REFUSED).increment(1);
+                return Reported::Refused(refusal);
+            }
             Ok(_) => return Reported::Applied,
             Err(ProposeError::Stopped) => return Reported::Stopped,
             Err(error @ ProposeError::TooLarge { .. }) => return Reported::Unacceptable(error.to_string()),
