@@ -185,6 +185,20 @@ pub enum Failure {
     /// Certificates.
     #[error(transparent)]
     Links(#[from] links::Error),
+    /// The cluster did not do what a bench waited for.
+    #[error("waited in vain for {what}; the logs of the nodes say why")]
+    Failover {
+        /// What was waited for.
+        what: &'static str,
+    },
+    /// A command that was given as an option.
+    #[error("{command:?} ended with {status}")]
+    Hook {
+        /// Which.
+        command: String,
+        /// How it ended.
+        status: String,
+    },
     /// Writing out.
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
@@ -217,7 +231,7 @@ impl Failure {
             Self::Join(
                 JoinError::Asked(Asked::Refused(_)) | JoinError::There { .. } | JoinError::OtherCa { .. },
             ) => 4,
-            Self::FirstJob { .. } => 1,
+            Self::FirstJob { .. } | Self::Failover { .. } | Self::Hook { .. } => 1,
             Self::NoJob { .. } | Self::NoAttempt { .. } | Self::NoArtifact { .. } => 3,
             Self::Exists { .. } | Self::NoToken | Self::Links(links::Error::Exists { .. }) => 4,
             Self::Telemetry(_)

@@ -7,6 +7,7 @@ mod course;
 mod disk;
 mod docker;
 mod door;
+mod failover;
 mod figures;
 mod jobs;
 mod load;
@@ -29,6 +30,8 @@ pub enum Command {
     Submit(submit::Args),
     /// Whole jobs, beside `docker run --rm IMAGE true` in alternating rounds.
     Jobs(jobs::Args),
+    /// How long no submit is accepted when the leader goes, beside fdatasync on this machine.
+    Failover(failover::Args),
 }
 
 /// Runs a command; the answer is the exit code: 1 when anything that was measured failed.
@@ -39,6 +42,7 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
     match command {
         Command::Submit(args) => ended_in_order(|stop| submit::run(client, args, json, stop)).await,
         Command::Jobs(args) => ended_in_order(|stop| jobs::run(client, args, json, stop)).await,
+        Command::Failover(args) => ended_in_order(|stop| failover::run(args, json, stop)).await,
     }
 }
 
