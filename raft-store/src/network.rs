@@ -159,7 +159,11 @@ impl Connection {
         let bytes = file.size()?;
         let mut link = self.open().await?;
         wire::send(&mut link.stream, &Request::Snapshot { vote, meta: snapshot.meta, bytes }).await?;
-        let mut at = 0;
+        let held = tokio::time::timeout(limit, wire::receive(&mut link.stream)).await;
+        let mut at = match held.map_err(|_| timed_out())?? {
+            Response::SnapshotFrom(at) if at <= bytes => at,
+            other => return Err(unexpected(other)),
+        };
         while at < bytes {
             let file = Arc::clone(&file);
             let mut chunk = vec![0; CHUNK.min((bytes - at) as usize)];

@@ -19,7 +19,7 @@ use crate::members::{Ask, Members};
 use crate::metrics::REFUSED_PROPOSALS;
 use crate::proposer;
 use crate::snapshot::SnapshotFile;
-use crate::snapshot_dir::{SnapshotDir, Temporary};
+use crate::snapshot_dir::SnapshotDir;
 use crate::space::Space;
 use crate::state_machine::{StateMachine, View};
 use crate::transport::{Channel, Listener};
@@ -42,8 +42,10 @@ pub(crate) struct Server {
     pub me: Probe,
     /// The nodes of a new cluster that this node sees.
     pub sees: watch::Receiver<Vec<u64>>,
-    /// Where received snapshots are put before they are installed.
+    /// Where snapshots are kept.
     pub snapshots: Arc<SnapshotDir>,
+    /// Where others' arrive.
+    pub receiver: Receiver,
     /// The time that forwarded commands are given.
     pub clock: SharedClock,
     /// How much room this node's disk has.
@@ -171,7 +173,7 @@ impl Server {
                 .await
                 .map_or_else(|e| failed(&e), Response::TransferLeader),
             Request::Snapshot { vote, meta, bytes } => {
-                let received = self.receive_snapshot(bytes, link).await?;
+                let received = self.receiver.receive(&meta, bytes, link).await?;
                 // Checked before Raft sees it: an error while it installs would stop this node for good.
                 let mut file = SnapshotFile::open(&**self.snapshots.disk(), &received.path)?;
                 let check = move || Ok(file.content().map(|content| (file, content)));
@@ -221,24 +223,6 @@ impl Server {
             applied: metrics.last_applied.map_or(0, |id| id.index),
         }
     }
-
-    async fn receive_snapshot(&self, bytes: u64, link: &mut Channel) -> io::Result<Temporary> {
-        let temporary = self.snapshots.temporary()?;
-        let mut got = 0;
-        while got < bytes {
-            let chunk = tokio::time::timeout(PATIENCE, wire::receive_raw(&mut link.stream))
-                .await
-                .map_err(|_| too_slow("the rest of the snapshot"))??;
-            let (file, at) = (Arc::clone(&temporary.file), got);
-            got += chunk.len() as u64;
-            blocking(&**self.snapshots.disk(), move || file.write_all_at(&chunk, at)).await?;
-        }
-        if got == bytes {
-            Ok(temporary)
-        } else {
-            Err(io::Error::other("more of the snapshot than was announced"))
-        }
-    }
 }
 
 /// What somebody is told whose id and certificate do not go together, as when a known node lost its data.
@@ -263,6 +247,9 @@ fn speaks_for(node: u64, commands: &[Arc<Command>]) -> bool {
         _ => true,
     })
 }
+
+mod receive;
+pub(crate) use receive::Receiver;
 
 #[cfg(test)]
 mod alone;

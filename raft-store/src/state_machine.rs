@@ -215,8 +215,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             snapshots.adopt(&received)?;
             Ok(content)
         };
-        let content = blocking(&**self.snapshots.disk(), install).await?;
+        let disk = Arc::clone(self.snapshots.disk());
+        let content = blocking(&*disk, install).await?;
+        let before = self.state.clone();
         self.restore(&content);
+        // What nobody shares of a large state takes its time to go: not ours.
+        disk.later(Box::new(move || drop((before, content))));
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::members::{self, Book, Joined, Members, Rules};
 use crate::network::{Caller, Connection, Network};
 use crate::options::{OpenError, Options, Timings, config};
 use crate::proposer::{Proposals, Proposer, read_index};
-use crate::server::{Node, Server};
+use crate::server::{Node, Receiver, Server};
 use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{Probe, Request, Response};
 use crate::{LogStore, Space, StateMachine, View, bootstrap, metrics, snapshot_due, space};
@@ -201,6 +201,7 @@ impl Store {
             view: view.clone(),
             me: probe.clone(),
             sees: seen,
+            receiver: Receiver::new(Arc::clone(&snapshots)),
             snapshots,
             clock: options.clock.clone(),
             space: space.clone(),

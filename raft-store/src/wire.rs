@@ -46,7 +46,7 @@ pub(crate) enum Request {
     Vote(VoteRequest<TypeConfig>),
     PreVote(VoteRequest<TypeConfig>),
     TransferLeader(TransferLeaderRequest<TypeConfig>),
-    /// Followed by `bytes` bytes in raw frames.
+    /// Answered with [`Response::SnapshotFrom`]; the rest of its `bytes` bytes follows in raw frames.
     Snapshot {
         vote: VoteOf<TypeConfig>,
         meta: SnapshotMetaOf<TypeConfig>,
@@ -77,6 +77,8 @@ pub(crate) enum Response {
     Failed(String),
     Members(Told),
     Standing(Standing),
+    /// So many bytes of the announced snapshot are here already; the rest is to follow.
+    SnapshotFrom(u64),
 }
 
 /// What became of one forwarded command.

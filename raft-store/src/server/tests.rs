@@ -30,12 +30,20 @@ impl Receiver {
         Ok(Self { node, leader })
     }
 
-    async fn send(&self, meta: &SnapshotMetaOf<TypeConfig>, bytes: &[u8]) -> Result<Response> {
+    /// Announces a snapshot; answers the link and where its bytes are to begin.
+    async fn announce(&self, meta: &SnapshotMetaOf<TypeConfig>, bytes: u64) -> Result<(Channel, u64)> {
         let mut link = self.leader.open(&self.node.addr, Some((ME, "me"))).await?;
         let vote = VoteOf::<TypeConfig>::new_committed(1, LEADER);
-        let request = Request::Snapshot { vote, meta: meta.clone(), bytes: bytes.len() as u64 };
-        wire::send(&mut link.stream, &request).await?;
-        for chunk in bytes.chunks(CHUNK) {
+        wire::send(&mut link.stream, &Request::Snapshot { vote, meta: meta.clone(), bytes }).await?;
+        match tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream)).await?? {
+            Response::SnapshotFrom(from) => Ok((link, from)),
+            other => Err(format!("{other:?}").into()),
+        }
+    }
+
+    async fn send(&self, meta: &SnapshotMetaOf<TypeConfig>, bytes: &[u8]) -> Result<Response> {
+        let (mut link, from) = self.announce(meta, bytes.len() as u64).await?;
+        for chunk in bytes[from as usize..].chunks(CHUNK) {
             wire::send_raw(&mut link.stream, chunk).await?;
         }
         Ok(tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream)).await??)
@@ -96,5 +104,46 @@ async fn only_a_whole_and_right_snapshot_is_installed() -> Result {
     let state_dir = dir.path().join("data/state");
     assert_eq!(StateMachine::open(Arc::new(LocalDisk), &state_dir)?.view().current().index, 9);
     assert_eq!(std::fs::read_dir(state_dir)?.count(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_snapshot_goes_on_where_its_link_broke_off() -> Result {
+    let dir = tempfile::tempdir()?;
+    let (meta, good) = snapshot_elsewhere(&dir.path().join("elsewhere")).await?;
+    let receiver = Receiver::start(dir.path()).await?;
+    let (bytes, half) = (good.len() as u64, good.len() / 2);
+
+    let (mut link, from) = receiver.announce(&meta, bytes).await?;
+    assert_eq!(from, 0);
+    wire::send_raw(&mut link.stream, &good[..half]).await?;
+    link.stream.shutdown().await?;
+    // The other side has heard of the end, and keeps what it has, once it closes as well.
+    let end = tokio::time::timeout(PATIENCE, wire::receive_raw(&mut link.stream)).await?;
+    assert!(end.is_err(), "an answer to half a snapshot");
+
+    // Another one is begun anew; the first is given up for it.
+    let other =
+        SnapshotMetaOf::<TypeConfig> { last_log_id: Some(LogId::new_term_index(1, 10)), ..meta.clone() };
+    let (mut link, from) = receiver.announce(&other, bytes).await?;
+    assert_eq!(from, 0);
+    link.stream.shutdown().await?;
+    assert!(tokio::time::timeout(PATIENCE, wire::receive_raw(&mut link.stream)).await?.is_err());
+
+    let (mut link, from) = receiver.announce(&meta, bytes).await?;
+    assert_eq!(from, 0);
+    wire::send_raw(&mut link.stream, &good[..half]).await?;
+    link.stream.shutdown().await?;
+    assert!(tokio::time::timeout(PATIENCE, wire::receive_raw(&mut link.stream)).await?.is_err());
+    let (mut link, from) = receiver.announce(&meta, bytes).await?;
+    assert_eq!(from, half as u64);
+    wire::send_raw(&mut link.stream, &good[half..]).await?;
+    match tokio::time::timeout(PATIENCE, wire::receive(&mut link.stream)).await?? {
+        Response::Snapshot(_) => {}
+        other => panic!("{other:?}"),
+    }
+    let mut applied = receiver.node.store.applied();
+    tokio::time::timeout(PATIENCE, applied.wait_for(|index| *index == 9)).await??;
+    receiver.node.store.shutdown().await;
     Ok(())
 }

@@ -111,7 +111,11 @@ pub async fn run(args: Args, json: bool, stop: CancellationToken) -> Result<u8, 
     let over_fdatasync = medians.and_then(|(times, sync)| ratio(times.p50_ms, sync.p50_ms));
     let left = withdrawn.left;
     let report = Report { trials, without_submits, fdatasync, over_fdatasync, withdrawn };
-    if json { pretty(&report)? } else { show(&report)? }
+    if json {
+        pretty(&report)?
+    } else {
+        show(&report)?
+    }
     Ok(u8::from(stop.is_cancelled() || left > 0))
 }
 
@@ -156,7 +160,9 @@ impl Bench<'_> {
             Ok(Ok(nodes)) => nodes.first().and_then(|node| node.leader.clone()),
             Ok(Err(_)) | Err(_) => None,
         };
-        leader.map(|(term, name)| (name, term)).ok_or(Failure::Failover { what: "all nodes to have one leader" })
+        leader
+            .map(|(term, name)| (name, term))
+            .ok_or(Failure::Failover { what: "all nodes to have one leader" })
     }
 
     async fn submits(&self, leader: &str, term: u64, made: &mut Made) -> Result<Trial, Failure> {
@@ -205,8 +211,11 @@ impl Bench<'_> {
 
 /// Runs a command of the options.
 async fn shell(command: &str, leader: &str) -> Result<(), Failure> {
-    let status =
-        tokio::process::Command::new("sh").args(["-c", command]).env("TROUPE_LEADER", leader).status().await?;
+    let status = tokio::process::Command::new("sh")
+        .args(["-c", command])
+        .env("TROUPE_LEADER", leader)
+        .status()
+        .await?;
     if status.success() {
         return Ok(());
     }
@@ -214,7 +223,8 @@ async fn shell(command: &str, leader: &str) -> Result<(), Failure> {
 }
 
 fn show(report: &Report) -> Result<(), Failure> {
-    let columns = ["trials", "p50 ms", "p95 ms", "p99 ms", "max ms", "p50 over fdatasync", "unknown", "terms"];
+    let columns =
+        ["trials", "p50 ms", "p95 ms", "p99 ms", "max ms", "p50 over fdatasync", "unknown", "terms"];
     let of = |figure: fn(Summary) -> f64| shown(report.without_submits.map(figure));
     let unknown: usize = report.trials.iter().map(|trial| trial.unknown).sum();
     let terms: u64 = report.trials.iter().map(|trial| trial.terms).sum();
