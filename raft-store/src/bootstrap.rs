@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::clock::SharedClock;
 use crate::disk::{self, Disk, SharedDisk, whole};
 use crate::network::Caller;
+use crate::planted::{self, Bug};
 use crate::random::Random;
 use crate::server::Node;
 use crate::store::{Store, WeakStore, upgrade};
@@ -125,7 +126,8 @@ impl Plan {
         } else {
             *said = Said::default();
         }
-        let agreed = ids.len() as u64 == self.me.expect && views.iter().all(|view| *view == ids);
+        let agreed = planted::is(Bug::BeginWithFewer)
+            || ids.len() as u64 == self.me.expect && views.iter().all(|view| *view == ids);
         agreed.then_some(found)
     }
 

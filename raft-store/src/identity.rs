@@ -7,6 +7,7 @@ use domain::NodeId;
 use rand::Rng;
 
 use crate::disk::{Disk, whole};
+use crate::planted::{self, Bug};
 use crate::random::Random;
 
 /// What can go wrong with the data directory.
@@ -46,7 +47,8 @@ pub fn load_or_create(disk: &dyn Disk, data_dir: &Path) -> Result<NodeId, Error>
             text.and_then(|text| text.trim().parse().ok()).ok_or(Error::Damaged { path })
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let id = NodeId(Random.next_u64() >> 1);
+            let made = NodeId(Random.next_u64() >> 1);
+            let id = if planted::is(Bug::ReuseId) { of_the_directory(data_dir) } else { made };
             whole::make_dir(disk, data_dir).map_err(failed("make"))?;
             // A crash leaves either no id or a whole one.
             whole::write(disk, &path, format!("{id}\n").as_bytes()).map_err(failed("write"))?;
@@ -54,6 +56,11 @@ pub fn load_or_create(disk: &dyn Disk, data_dir: &Path) -> Result<NodeId, Error>
         }
         Err(source) => Err(failed("read")(source)),
     }
+}
+
+/// Always the same: what [`Bug::ReuseId`] does.
+fn of_the_directory(data_dir: &Path) -> NodeId {
+    NodeId(u64::from(crc32fast::hash(data_dir.as_os_str().as_encoded_bytes())))
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ mod members;
 mod metrics;
 mod network;
 mod options;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
+#[cfg(not(feature = "planted-bugs"))]
+mod planted;
 mod proposer;
 pub mod random;
 pub mod recovery;

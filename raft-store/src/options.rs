@@ -11,6 +11,7 @@ use crate::LogSizes;
 use crate::clock::SharedClock;
 use crate::disk::SharedDisk;
 use crate::members::Voting;
+use crate::planted::{self, Bug};
 use crate::transport::{Listener, Transport};
 
 /// Raft's times.
@@ -127,7 +128,7 @@ pub(crate) fn config(timings: Timings, compaction: Compaction) -> Result<Config,
         enable_pre_vote: Some(true),
         // A leader that comes back may lack the end of what it sent out before it was synced here, and what others have of
         // it may be committed: it must not go on in the same term. Found by tests/simulation.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(planted::is(Bug::RestoreLeader)),
         ..Config::default()
     };
     config.validate().map_err(|e| OpenError::Settings { why: e.to_string() })

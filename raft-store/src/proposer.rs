@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use domain::{Command, Entry, LogIndex, Release, Reply, limits};
 use futures::StreamExt;
-use openraft::ReadPolicy;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
+use openraft::{ReadPolicy, ServerState};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use crate::clock::{Clock, SharedClock};
 use crate::codec;
 use crate::metrics::{PROPOSE_SECONDS, WRITE_SECONDS};
 use crate::network::{CallError, Caller, Connection};
+use crate::planted::{self, Bug};
 use crate::server::Node;
 use crate::space::Space;
 use crate::state_machine::View;
@@ -131,6 +133,13 @@ async fn append(
         .map(|command| Proposal::new(Entry { at, command: Arc::unwrap_or_clone(command) }));
     let (mut answers, since) = (Vec::with_capacity(count), Instant::now());
     if let Ok(mut results) = raft.client_write_many(proposals).await {
+        if planted::is(Bug::AnswerBeforeQuorum)
+            && raft.metrics().borrow_watched().state == ServerState::Leader
+        {
+            let last = raft.metrics().borrow_watched().last_log_index.unwrap_or(0);
+            let done = |n| Proposed::Committed { index: last + n, reply: Reply::Done };
+            return (1..=count as u64).map(done).collect();
+        }
         // A leader without a quorum answers nothing: what is not answered in time is unknown.
         while let Ok(Some(result)) = tokio::time::timeout_at(deadline, results.next()).await {
             answers.push(match result {
@@ -150,6 +159,9 @@ async fn append(
 
 /// The index that a linearizable read must wait for; only the leader knows.
 pub(crate) async fn read_index(raft: &Node) -> Result<LogIndex, String> {
+    if planted::is(Bug::StaleRead) {
+        return Ok(0);
+    }
     let (read, _) = raft.get_read_log_id(ReadPolicy::ReadIndex).await.map_err(|e| e.to_string())?;
     Ok(read.log_id().index)
 }
@@ -263,6 +275,7 @@ impl Route {
                 tracing::debug!(%error, "the leader cannot be reached");
                 vec![Proposed::NotLeader; count]
             }
+            Err(CallError::NoAnswer(_)) if planted::is(Bug::RetryUnknown) => vec![Proposed::NotLeader; count],
             Err(CallError::NoAnswer(error)) => {
                 tracing::warn!(%error, count, "the leader did not answer: outcome unknown");
                 vec![Proposed::Unknown; count]

@@ -12,6 +12,7 @@ use domain::ClusterState;
 use openraft::alias::SnapshotMetaOf;
 
 use crate::disk::{DiskFile, SharedDisk};
+use crate::planted::{self, Bug};
 use crate::snapshot::{self, SnapshotError, SnapshotFile};
 use crate::types::TypeConfig;
 
@@ -93,7 +94,9 @@ impl SnapshotDir {
         let path = self.path();
         let temporary = self.temporary().map_err(failed("create", &path))?;
         snapshot::write(&temporary.file, &path, meta, state)?;
-        temporary.file.sync().map_err(failed("sync", &path))?;
+        if !planted::is(Bug::SkipSnapshotSync) {
+            temporary.file.sync().map_err(failed("sync", &path))?;
+        }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = self.current()?
             && current.meta()?.last_log_id > meta.last_log_id
@@ -111,13 +114,18 @@ impl SnapshotDir {
         if received.path == path {
             return Ok(());
         }
-        received.file.sync().map_err(failed("sync", &received.path))?;
+        if !planted::is(Bug::SkipSnapshotSync) {
+            received.file.sync().map_err(failed("sync", &received.path))?;
+        }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.disk.rename(&received.path, &path).map_err(failed("rename", &path))?;
         self.sync()
     }
 
     fn sync(&self) -> Result<(), SnapshotError> {
+        if planted::is(Bug::SkipNameSync) {
+            return Ok(());
+        }
         self.disk.sync_dir(&self.dir).map_err(failed("sync the directory of", &self.path()))
     }
 }

@@ -17,9 +17,10 @@ use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
 use tokio::sync::{broadcast, watch};
 
 use crate::disk::{SharedDisk, blocking};
+use crate::planted::{self, Bug};
 use crate::snapshot::{Content, SnapshotFile};
 use crate::snapshot_dir::SnapshotDir;
-use crate::types::TypeConfig;
+use crate::types::{Proposal, TypeConfig};
 
 /// Between two tries to write a snapshot where there is no room for it.
 const ROOM: Duration = Duration::from_secs(5);
@@ -125,12 +126,34 @@ impl StateMachine {
         self.last_applied = content.meta.last_log_id;
         self.membership = content.meta.last_membership.clone();
         self.state = content.state.clone();
+        if planted::is(Bug::ForgetKeys) {
+            (self.state.keys, self.state.key_ages) = Default::default();
+        }
+        if planted::is(Bug::DoubleApply)
+            && let Some(last) = &mut self.last_applied
+        {
+            last.index -= 1;
+        }
         self.publish();
     }
 
     fn publish(&self) {
         let index = self.last_applied.map_or(0, |id| id.index);
         self.view.publish(Applied { index, state: Arc::new(self.state.clone()) });
+    }
+}
+
+/// The proposal, unless a bug is planted that changes it.
+fn tampered(state: &ClusterState, proposal: Proposal) -> Proposal {
+    match &proposal.entry().command {
+        domain::Command::Report(report) if planted::is(Bug::IgnoreFence) => {
+            let fence = state.jobs.get(&report.attempt.job).map_or(report.fence, |job| job.fence);
+            let number = state.jobs.get(&report.attempt.job).map_or(0, |job| job.attempts);
+            let attempt = domain::AttemptId { number, ..report.attempt };
+            let command = domain::Command::Report(domain::AttemptReport { attempt, fence, ..report.clone() });
+            Proposal::new(domain::Entry { at: proposal.entry().at, command })
+        }
+        _ => proposal,
     }
 }
 
@@ -166,6 +189,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 }
                 EntryPayload::Normal(proposal) => {
                     let before = cfg!(debug_assertions).then(|| self.state.clone());
+                    let proposal = tampered(&self.state, proposal);
+                    if planted::is(Bug::TrustClock) {
+                        self.state.now = domain::Timestamp(0);
+                    }
                     let (reply, new) = self.state.apply(index, proposal.entry());
                     debug_assert_eq!(before.map_or(Ok(()), |before| hold(&before, &self.state)), Ok(()));
                     effects.extend(new.into_iter().map(|effect| (index, effect)));

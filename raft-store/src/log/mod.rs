@@ -23,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::disk::SharedDisk;
 use crate::metrics::{APPEND_SECONDS, SYNC_ENTRIES};
+use crate::planted::{self, Bug};
 use crate::types::TypeConfig;
 use journal::Journal;
 
@@ -111,7 +112,7 @@ impl LogStore {
         let (waiting, sync) = (std::mem::take(&mut shared.waiting), shared.journal.begin_sync());
         let store = self.clone();
         shared.disk.later(Box::new(move || {
-            let result = sync.run();
+            let result = if planted::is(Bug::SkipFsync) { Ok(()) } else { sync.run() };
             {
                 let mut shared = store.lock();
                 shared.journal.end_sync(&sync, &result);
@@ -198,6 +199,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &VoteOf<TypeConfig>) -> io::Result<()> {
+        if planted::is(Bug::LoseVote) {
+            return Ok(());
+        }
         self.durably(|journal| journal.save_vote(*vote)).await
     }
 
@@ -224,7 +228,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let since = Instant::now();
         let mut shared = self.lock();
         let entries = shared.journal.append(entries)?;
-        shared.waiting.push(Waiter::Append { callback, since, entries });
+        let waiter = Waiter::Append { callback, since, entries };
+        if planted::is(Bug::AnswerBeforeSync) {
+            tell(vec![waiter], &Ok(()));
+        } else {
+            shared.waiting.push(waiter);
+        }
         self.sync(&mut shared);
         self.prepare(&mut shared);
         Ok(())

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
+use simulation::bugs;
 use simulation::world::{self, Report};
 
 /// Runs simulations of raft-store.
@@ -28,6 +29,10 @@ pub struct Args {
     /// Milliseconds of simulated time with faults, for each seed
     #[arg(long, default_value_t = 20_000)]
     millis: u64,
+    /// Plants this bug into raft-store, or with `all` each in turn, and ends well when it is found; needs the feature
+    /// planted-bugs
+    #[arg(long)]
+    bug: Option<String>,
     /// Processes at a time; by default as many as there are processors
     #[arg(long)]
     jobs: Option<usize>,
@@ -49,6 +54,7 @@ impl Args {
     /// Answers whether nothing was found.
     pub fn run(&self) -> anyhow::Result<bool> {
         if let Some(seed) = self.seed {
+            self.bug.as_deref().map_or(Ok(()), bugs::plant)?;
             let clock = Arc::new(AtomicU64::new(0));
             let (alive, ended) = mpsc::channel::<()>();
             let watched = Arc::clone(&clock);
@@ -58,8 +64,11 @@ impl Args {
             print!("{}", lines(&report));
             return Ok(report.violation.is_none());
         }
+        if let Some(bug) = &self.bug {
+            return self.hunt(bug);
+        }
         let begun = Instant::now();
-        let all = self.all()?;
+        let all = self.all(None)?;
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for (name, count) in all.iter().flat_map(|outcome| &outcome.counts) {
             *counts.entry(name.clone()).or_default() += count;
@@ -85,16 +94,41 @@ impl Args {
         Ok(bad.is_empty())
     }
 
-    fn all(&self) -> anyhow::Result<Vec<Outcome>> {
+    /// Runs seeds until the bug is found, and says with how many.
+    fn hunt(&self, bug: &str) -> anyhow::Result<bool> {
+        let names = if bug == "all" { bugs::names() } else { vec![bug.to_owned()] };
+        anyhow::ensure!(!names.is_empty(), "no bug can be planted: build with --features planted-bugs");
+        let mut found = 0;
+        for name in &names {
+            let all = self.all(Some(name))?;
+            match all.iter().find_map(|outcome| Some((outcome.seed, outcome.violation.as_ref()?))) {
+                Some((seed, violation)) => {
+                    found += 1;
+                    let first = violation.lines().next().unwrap_or_default();
+                    println!("{name}: found by seed {seed}, the {}th: {first}", seed - self.from + 1);
+                }
+                None => println!("{name}: NOT FOUND by {} seeds", all.len()),
+            }
+        }
+        println!("\n{found} of {} planted bugs were found", names.len());
+        Ok(found == names.len())
+    }
+
+    /// All seeds; with a planted bug, only until one finds it.
+    fn all(&self, bug: Option<&str>) -> anyhow::Result<Vec<Outcome>> {
         let jobs = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let (next, all) = (AtomicU64::new(self.from), Mutex::new(Vec::new()));
+        let end = self.from + self.seeds;
         let work = || -> anyhow::Result<()> {
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= self.from + self.seeds {
+                if seed >= end {
                     return Ok(());
                 }
-                let outcome = self.one(seed)?;
+                let outcome = self.one(seed, bug)?;
+                if bug.is_some() && outcome.violation.is_some() {
+                    next.store(end, Ordering::Relaxed);
+                }
                 all.lock().map_err(|_| anyhow::anyhow!("a thread has panicked"))?.push(outcome);
             }
         };
@@ -109,10 +143,11 @@ impl Args {
         Ok(all)
     }
 
-    fn one(&self, seed: u64) -> anyhow::Result<Outcome> {
+    fn one(&self, seed: u64, bug: Option<&str>) -> anyhow::Result<Outcome> {
         let me = std::env::current_exe().context("this program's file")?;
         let mut command = Command::new(me);
         command.arg("--seed").arg(seed.to_string()).arg("--millis").arg(self.millis.to_string());
+        command.args(bug.map(|bug| ["--bug", bug]).into_iter().flatten());
         let output = command.stdin(Stdio::null()).output().context("a process for a seed")?;
         let mut outcome = read(&String::from_utf8_lossy(&output.stdout));
         outcome.seed = seed;

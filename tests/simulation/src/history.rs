@@ -8,17 +8,6 @@ use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History as Actions};
 use todc_utils::specifications::Specification;
 
-/// What became of an operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer<T> {
-    /// This.
-    Is(T),
-    /// It may have been done.
-    Unknown,
-    /// Certainly nothing was done.
-    Nothing,
-}
-
 /// An operation of a client.
 #[derive(Debug, Clone)]
 pub struct Done<O> {
@@ -155,7 +144,7 @@ pub fn check<S: Specification>(key: &str, done: &[Done<S::Operation>]) -> Result
 where
     S::Operation: Clone + std::fmt::Debug,
 {
-    let mut places: BTreeMap<(u64, usize), (usize, Action<S::Operation>)> = BTreeMap::new();
+    let mut places = BTreeMap::new();
     for (n, one) in done.iter().enumerate() {
         places.insert((one.called, n), (n, Action::Call(one.op.clone())));
         let answered = one.answered.unwrap_or(u64::MAX);

@@ -3,17 +3,18 @@
 //!
 //! Must not know how a store works inside: it sees what any user of raft-store sees.
 
-pub mod clients;
-pub mod clock;
+pub mod bugs;
+mod clients;
+mod clock;
 pub mod counts;
-pub mod disk;
-pub mod faults;
-pub mod history;
-pub mod network;
-pub mod node;
-pub mod operator;
-pub mod records;
-pub mod requests;
-pub mod trace;
-pub mod watch;
+mod disk;
+mod faults;
+mod history;
+mod network;
+mod node;
+mod operator;
+mod records;
+mod requests;
+mod trace;
+mod watch;
 pub mod world;

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::NodeId;
+use domain::{NodeId, Timestamp};
 use raft_store::{Compaction, LogSizes, Options, Store, Timings, Voting, identity};
 use tokio::runtime::{Builder, Runtime};
 
@@ -61,6 +61,8 @@ pub struct Process {
     pub life: u64,
     /// The last index that the world has looked at.
     pub seen: u64,
+    /// Replicated time, as it was seen there last.
+    pub time: Timestamp,
     /// It was told to stop at this time.
     pub stopping: Option<u64>,
 }
@@ -147,8 +149,17 @@ impl SimNode {
             }
         });
         let stopped = Slot::default();
-        self.process =
-            Some(Process { runtime, opened, fatal, stopped, store: None, life, seen: 0, stopping: None });
+        self.process = Some(Process {
+            runtime,
+            opened,
+            fatal,
+            stopped,
+            store: None,
+            life,
+            seen: 0,
+            time: Timestamp(0),
+            stopping: None,
+        });
         Ok(())
     }
 
@@ -227,7 +238,7 @@ async fn open(
     network: SimNetwork,
     setting: Setting,
 ) -> Result<(Store, NodeId), String> {
-    let data_dir = std::path::PathBuf::from("/data");
+    let data_dir = std::path::PathBuf::from(format!("/data/n{index}"));
     let node = identity::load_or_create(&disk, &data_dir).map_err(|error| error.to_string())?;
     let options = Options {
         data_dir,

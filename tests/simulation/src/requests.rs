@@ -70,12 +70,6 @@ fn repo_name(key: u64) -> String {
 }
 
 impl Request {
-    /// Only asks.
-    #[must_use]
-    pub fn is_read(&self) -> bool {
-        matches!(self, Self::ReadRegister { .. } | Self::ReadOnce { .. } | Self::ReadJob { .. })
-    }
-
     /// Does it.
     pub async fn perform(self, store: Store) -> Ended {
         let Some(command) = self.command() else {

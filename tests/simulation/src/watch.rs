@@ -46,6 +46,10 @@ impl Watch {
         if view.index < process.seen {
             return Err(format!("n{index} had applied {} and is at {} now", process.seen, view.index));
         }
+        if view.state.now < process.time {
+            return Err(format!("replicated time went back on n{index}, to {:?}", view.state.now));
+        }
+        process.time = view.state.now;
         let snapshot = store.status().snapshot;
         let known = self.snapshots.insert(process.life, snapshot).unwrap_or(0);
         if snapshot > known {
