@@ -252,7 +252,7 @@ mod receive;
 pub(crate) use receive::Receiver;
 
 #[cfg(test)]
-mod alone;
+pub(crate) mod alone;
 #[cfg(test)]
 mod claims;
 #[cfg(test)]

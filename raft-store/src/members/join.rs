@@ -270,3 +270,6 @@ impl Members {
         Ok((certificate, signer.bundle().to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,27 +16,29 @@ use crate::network::Caller;
 use crate::state_machine::StateMachine;
 use crate::{Compaction, LogSizes, Options, Store, Timings, Voting};
 
-pub(super) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The node's id; its name is `me`.
-pub(super) const ME: u64 = 11;
+pub(crate) const ME: u64 = 11;
 
-pub(super) struct Alone {
-    pub(super) store: Store,
-    pub(super) addr: String,
+pub(crate) struct Alone {
+    pub(crate) store: Store,
+    pub(crate) addr: String,
     /// Its own certificate.
-    pub(super) mine: Identity,
+    pub(crate) mine: Identity,
     _port: JoinSet<()>,
 }
 
 impl Alone {
     /// Starts it with all its files, and those of its CA, in `dir`.
-    pub(super) async fn start(dir: &Path, bootstrap_expect: usize) -> Result<Self> {
+    pub(crate) async fn start(dir: &Path, bootstrap_expect: usize) -> Result<Self> {
         ca::init(&dir.join("ca"))?;
         let mine = identity(dir, "me")?;
         let port = Port::bind("127.0.0.1:0", mine.clone(), Limits::default()).await?;
         let addr = port.local_addr()?.to_string();
         let incoming = port.incoming(Protocol::Raft)?;
+        let strangers = port.strangers()?;
+        let signer = ca::Signer::load(&dir.join("ca/ca.pem"), &dir.join("ca/ca-key.pem"))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(port.run(CancellationToken::new()));
         let store = Store::open(Options {
@@ -57,17 +59,18 @@ impl Alone {
             compaction: Compaction::default(),
         })
         .await?;
+        store.let_in(strangers, Some(signer));
         Ok(Self { store, addr, mine, _port: tasks })
     }
 }
 
 /// A certificate of the CA in `dir`.
-pub(super) fn identity(dir: &Path, name: &str) -> Result<Identity> {
+pub(crate) fn identity(dir: &Path, name: &str) -> Result<Identity> {
     Ok(Identity::load(ca::issue(&dir.join("ca"), &dir.join(name), &name.parse()?, 1)?)?)
 }
 
 /// Someone with this certificate who says to be this node.
-pub(super) fn caller(dir: &Path, identity: Identity, from: u64) -> Result<Caller> {
+pub(crate) fn caller(dir: &Path, identity: Identity, from: u64) -> Result<Caller> {
     Ok(Caller {
         transport: Arc::new(Dialer::new(identity)),
         disk: Arc::new(LocalDisk),
