@@ -34,7 +34,7 @@ readonly LENGTH=${BENCH_SECONDS:-5}
 HERE=$(realpath -m "${BENCH_DIR:-target/bench}")
 readonly HERE
 BENCH=$HERE/troupe
-PIDS=()
+PIDS=() RABBIT=()
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
@@ -97,22 +97,24 @@ nats_up() {
         {
             printf 'server_name: n%d\nlisten: "127.0.0.1:%d"\n' "$n" "$(at 50 "$n")"
             printf 'jetstream { store_dir: "%s/%d" }\n' "$dir" "$n"
-            printf 'cluster { name: bench, listen: "127.0.0.1:%d", routes: [' "$(at 53 "$n")"
-            for i in 1 2 3; do printf ' "nats://127.0.0.1:%d"' "$(at 53 "$i")"; done
-            printf ' ] }\n'
+            printf 'cluster { name: bench, listen: "127.0.0.1:%d", routes: [\n' "$(at 53 "$n")"
+            for i in 1 2 3; do printf '"nats://127.0.0.1:%d"\n' "$(at 53 "$i")"; done
+            printf '] }\n'
         } >"$dir/$n.conf"
         run "$dir/$n.log" nats-server -c "$dir/$n.conf"
     done
 }
 
 # RabbitMQ's wrapper wants to be root or rabbitmq; what it wraps does not. Its epmd is ours, on a port of its own.
+# Sets RABBIT to the environment of its Nth node.
 rabbit() {
-    local n=$1
-    shift
-    env HOME="$HERE/rabbit" ERL_EPMD_PORT="$(at 40 9)" ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_NODENAME="r$n@localhost" \
-        RABBITMQ_NODE_PORT="$(at 40 "$n")" RABBITMQ_DIST_PORT="$(at 43 "$n")" RABBITMQ_MNESIA_BASE="$HERE/rabbit/$n" \
-        RABBITMQ_LOG_BASE="$HERE/rabbit/$n-log" RABBITMQ_CONFIG_FILE="$HERE/rabbit/rabbitmq.conf" \
-        RABBITMQ_ENABLED_PLUGINS_FILE="$HERE/rabbit/plugins" RABBITMQ_PID_FILE="$HERE/rabbit/$n.pid" "$@"
+    local n=$1 dir=$HERE/rabbit
+    RABBIT=(
+        HOME="$dir" ERL_EPMD_PORT="$(at 40 9)" ERL_EPMD_ADDRESS=127.0.0.1 RABBITMQ_NODENAME="r$n@localhost"
+        RABBITMQ_NODE_PORT="$(at 40 "$n")" RABBITMQ_DIST_PORT="$(at 43 "$n")" RABBITMQ_MNESIA_BASE="$dir/$n"
+        RABBITMQ_LOG_BASE="$dir/$n-log" RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf"
+        RABBITMQ_ENABLED_PLUGINS_FILE="$dir/plugins" RABBITMQ_PID_FILE="$dir/$n.pid"
+    )
 }
 
 rabbit_up() {
@@ -129,8 +131,8 @@ rabbit_up() {
     run "$dir/epmd.log" env ERL_EPMD_ADDRESS=127.0.0.1 epmd -port "$(at 40 9)"
     for n in 1 2 3; do
         mkdir -p "$dir/$n" "$dir/$n-log"
-        rabbit "$n" setsid /usr/lib/rabbitmq/bin/rabbitmq-server >"$dir/$n.log" 2>&1 </dev/null &
-        PIDS+=("$!")
+        rabbit "$n"
+        run "$dir/$n.log" env "${RABBIT[@]}" /usr/lib/rabbitmq/bin/rabbitmq-server
     done
 }
 
@@ -148,7 +150,8 @@ await() {
 
 etcd_ready() { curl -s --fail --max-time 2 "http://127.0.0.1:$(at 30 "$1")/health" | grep -q true; }
 rabbit_ready() {
-    rabbit 1 /usr/lib/rabbitmq/bin/rabbitmqctl -q --node r1@localhost await_online_nodes 3 --timeout 5
+    rabbit 1
+    env "${RABBIT[@]}" /usr/lib/rabbitmq/bin/rabbitmqctl -q --node r1@localhost await_online_nodes 3 --timeout 5
 }
 
 all_ready() {
@@ -198,7 +201,8 @@ finish() {
     local status=$? pid
     trap - EXIT
     troupe_down
-    for pid in "${PIDS[@]}"; do end_pid "$pid"; done
+    # Each is the first of a group: some begin others.
+    for pid in "${PIDS[@]}"; do end_pid "-$pid"; done
     if [[ $status -eq 0 ]]; then rm -rf "$HERE"; else say "failed (status $status); logs are below $HERE"; fi
     exit "$status"
 }

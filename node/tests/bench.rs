@@ -157,6 +157,21 @@ async fn what_cannot_be_measured_is_refused() {
     bench.node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_cannot_be_made_to_go_is_said_and_nothing_stays_queued() {
+    let bench = Bench::with(|_| {}).await;
+    let (links, disk) = (bench.node.links(), bench.dir.path().to_str().unwrap());
+    let mut args = vec!["bench", "failover", "--disk", disk, "--end"];
+    args.push("test \"$TROUPE_LEADER\" = alone && exit 7");
+    args.extend(links.iter().map(String::as_str));
+    let done = bench.troupe(&args).await;
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(done.stderr.contains("ended with exit status: 7"), "{}", done.stderr);
+    assert_eq!(bench.open().await, 0);
+    assert!(bench.cancelled().await > 0);
+    bench.node.stop().await;
+}
+
 /// Stands in for docker: the second call fails, and every one checks what it is told to do.
 const DOCKER: &str = "#!/bin/sh\ncd \"$(dirname \"$0\")\" || exit 9\n[ \"$*\" = 'run --rm some/image true' ] || exit 8\n\
     mkdir first 2>/dev/null && exit 0\nmkdir second 2>/dev/null || exit 0\necho 'no more room' >&2\nexit 7\n";

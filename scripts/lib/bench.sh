@@ -81,12 +81,12 @@ troupe_up() {
     done
 }
 
-# Ends a process by its pid, and waits for its end.
+# Ends a process by its pid, or a group by the first's with a minus, and waits for its end.
 end_pid() {
     local pid=$1 deadline=$((SECONDS + 20))
-    kill -TERM "$pid" 2>/dev/null || return 0
-    while kill -0 "$pid" 2>/dev/null; do
-        if ((SECONDS >= deadline)); then kill -KILL "$pid" 2>/dev/null || true; fi
+    kill -TERM -- "$pid" 2>/dev/null || return 0
+    while kill -0 -- "$pid" 2>/dev/null; do
+        if ((SECONDS >= deadline)); then kill -KILL -- "$pid" 2>/dev/null || true; fi
         sleep 0.1
     done
 }

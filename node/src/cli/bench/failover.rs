@@ -133,12 +133,11 @@ impl Bench<'_> {
         let index = self.warm_up(made).await?;
         let (leader, term) = self.whole(index).await?;
         let ended = shell(&self.args.end, &leader);
-        let (ended, trial) = tokio::join!(ended, self.submits(&leader, term, made));
-        ended?;
+        let ((), trial) = tokio::try_join!(ended, self.submits(&leader, term, made))?;
         if let Some(back) = &self.args.back {
             shell(back, &leader).await?;
         }
-        trial
+        Ok(trial)
     }
 
     /// One submit, so that links are open; answers how far every node must be.
