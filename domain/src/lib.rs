@@ -15,6 +15,7 @@ mod query;
 mod record;
 mod release;
 mod resources;
+mod sharing;
 mod spec;
 mod state;
 mod table;

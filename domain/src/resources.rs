@@ -28,6 +28,16 @@ pub struct Capacity {
 pub struct Labels(Arc<BTreeSet<String>>);
 
 impl Labels {
+    /// Takes the other's copy when it is equal.
+    pub(crate) fn share(&mut self, other: &Labels) {
+        crate::sharing::share(&mut self.0, &other.0);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_shared_with(&self, other: &Labels) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// True when `self` has every label of `wanted`.
     #[must_use]
     pub fn covers(&self, wanted: &Labels) -> bool {

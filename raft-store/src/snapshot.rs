@@ -138,7 +138,7 @@ macro_rules! records {
             fn put(self, state: &mut ClusterState) {
                 match self {
                     Record::Scalars(scalars) => scalars.put(state),
-                    $(Record::$variant(key, value) => { state.$table.insert(key, value); })*
+                    $(Record::$variant(key, value) => records!(@put $variant state, $table, key, value),)*
                 }
             }
         }
@@ -156,6 +156,9 @@ macro_rules! records {
     (@key Queued) => { domain::QueueKey }; (@value Queued) => { () };
     (@key Held) => { (domain::NodeId, domain::JobId) }; (@value Held) => { () };
     (@key Key) => { String }; (@value Key) => { domain::KeyRecord };
+    (@put Run $state:ident, $table:ident, $key:ident, $value:ident) => { $state.put_run($key, $value) };
+    (@put Job $state:ident, $table:ident, $key:ident, $value:ident) => { $state.put_job($key, $value) };
+    (@put $other:ident $state:ident, $table:ident, $key:ident, $value:ident) => { drop($state.$table.insert($key, $value)) };
     (@key KeyAge) => { (domain::Timestamp, String) }; (@value KeyAge) => { () };
     (@key JoinToken) => { domain::TokenId }; (@value JoinToken) => { domain::JoinToken };
     (@key Admission) => { domain::NodeId }; (@value Admission) => { domain::Admission };

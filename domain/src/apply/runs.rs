@@ -202,12 +202,12 @@ impl Applying<'_> {
             outcome: None,
             error: new.error.as_deref().map(shared),
         };
-        self.state.runs.insert(new.id, run);
+        self.state.put_run(new.id, run);
         self.state.open_jobs += u32::from(jobs);
         for (index, job) in new.jobs.iter().enumerate() {
             let id = JobId { run: new.id, index: index as u16 };
             self.state.specs.insert(id, job.spec.clone());
-            self.state.jobs.insert(id, record_of(job, extra.as_ref()));
+            self.state.put_job(id, record_of(job, extra.as_ref()));
         }
         for index in 0..jobs {
             let id = JobId { run: new.id, index };
