@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::escaped;
 use super::pages::Show;
-use super::{Client, Failure, recover, table};
+use super::{Client, Failure, recover, reseed, table};
 use crate::api::dto::{Leads, MemberRemoved, MemberView};
 
 /// `troupe cluster`.
@@ -25,6 +25,13 @@ pub enum Command {
     TransferLeader {
         /// Name or id; the voter that has the most, unless given.
         to: Option<String>,
+    },
+    /// On the machine of a stopped node whose data is damaged: removes it, and joins as a new node of its name; the others
+    /// send it all that they have.
+    Reseed {
+        /// The node's configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
     },
     /// After a majority was lost for good: makes a new cluster of what one stopped node has. Without --yes it only shows what
     /// that is.
@@ -66,6 +73,7 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
             let name = if leads.name.is_empty() { &leads.leader } else { &leads.name };
             client.told(&answer, &format!("{name} leads"), json)?;
         }
+        Command::Reseed { config } => return reseed::run(client, &config, json).await,
         Command::Recover { config, yes } => return recover::run(&config, yes, json).await,
     }
     Ok(0)

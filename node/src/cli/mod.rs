@@ -19,6 +19,7 @@ mod nodes;
 mod pages;
 mod recover;
 mod repos;
+mod reseed;
 mod runs;
 mod span;
 mod sse;
