@@ -15,6 +15,7 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use crate::birth;
 use crate::clock::SharedClock;
 use crate::disk::{self, Disk, SharedDisk, whole};
 use crate::network::Caller;
@@ -40,18 +41,22 @@ pub(crate) struct Plan {
     pub disk: SharedDisk,
     /// Told to the others by the server.
     pub sees: watch::Sender<Vec<u64>>,
+    /// The last full set that this node has seen, which is remembered before anyone is told: those may begin with it.
+    pub begins: watch::Sender<Vec<u64>>,
     pub seeds: Vec<String>,
     pub data_dir: PathBuf,
 }
 
 /// Runs until the cluster has its id.
 pub(crate) async fn run(plan: Plan) {
-    if plan.caller.joined.0.is_some() {
-        // It belongs to the cluster that let it in, whose leader calls it.
-        return;
-    }
+    // A node that joined belongs to the cluster that let it in, whose leader calls it.
+    let begins = plan.caller.joined.0.is_none();
     let mut said = Said::default();
     while !plan.raft.is_initialized().await.unwrap_or(true) {
+        if !begins {
+            tokio::time::sleep(INTERVAL).await;
+            continue;
+        }
         match plan.members(&mut said).await {
             Some(members) => {
                 let first = members.keys().next() == Some(&plan.me.node);
@@ -63,7 +68,10 @@ pub(crate) async fn run(plan: Plan) {
         }
         tokio::time::sleep(INTERVAL).await;
     }
-    plan.commit_cluster_id().await;
+    plan.remember_the_log().await;
+    if begins {
+        plan.commit_cluster_id().await;
+    }
 }
 
 impl Plan {
@@ -90,8 +98,9 @@ impl Plan {
             }
             if probe.initialized {
                 said.once(format!(
-                    "{seed} belongs to a cluster, and this node is new: to take it in, `troupe token create {name} --right join` \
-                     there, then `troupe node --join TOKEN` here, with the present certificate and key moved away",
+                    "{seed} belongs to a cluster, and this node is new: to take it in, `troupe cluster remove {name}` if it was a member \
+                     before, `troupe token create {name} --right join`, then here `troupe node --join TOKEN` with the present \
+                     certificate and key moved away",
                     name = self.me.name
                 ));
                 return None;
@@ -116,6 +125,15 @@ impl Plan {
             views.push(probe.sees);
         }
         let ids: Vec<u64> = found.keys().copied().collect();
+        if ids.len() as u64 == self.me.expect && *self.begins.borrow() != ids {
+            let (disk, data_dir, nodes) = (Arc::clone(&self.disk), self.data_dir.clone(), ids.clone());
+            let remember = move || birth::remember(&*disk, &data_dir, &nodes);
+            if let Err(error) = disk::blocking(&*self.disk, remember).await {
+                said.once(format!("cannot write in {}: {error}", self.data_dir.display()));
+                return None;
+            }
+            self.begins.send_replace(ids.clone());
+        }
         self.sees.send_replace(ids.clone());
         if ids.len() as u64 > self.me.expect {
             said.once(format!(
@@ -129,6 +147,15 @@ impl Plan {
         let agreed = planted::is(Bug::BeginWithFewer)
             || ids.len() as u64 == self.me.expect && views.iter().all(|view| *view == ids);
         agreed.then_some(found)
+    }
+
+    /// From here on this node has votes and entries that others rely on.
+    async fn remember_the_log(&self) {
+        let (disk, data_dir) = (Arc::clone(&self.disk), self.data_dir.clone());
+        let mark = move || birth::has_log(&*disk, &data_dir);
+        if let Err(error) = disk::blocking(&*self.disk, mark).await {
+            tracing::error!(%error, "cannot write the mark of a member in {}", self.data_dir.display());
+        }
     }
 
     async fn probe(&self, seed: &str) -> io::Result<Probe> {

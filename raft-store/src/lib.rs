@@ -2,6 +2,7 @@
 //!
 //! Must not know: actors, HTTP, Docker. What a command means is domain's business.
 
+mod birth;
 mod bootstrap;
 mod client;
 pub mod clock;

@@ -98,6 +98,17 @@ pub enum OpenError {
         /// What was found.
         source: std::io::Error,
     },
+    /// The node had a log and a vote, and they are gone.
+    #[error(
+        "{} is of a node that was a member, and its log is gone: it may not vote again where it has voted. Put back what was \
+         there; else `troupe cluster remove` it, empty the directory and let it join as a new node \
+         (`troupe token create NAME --right join`, `troupe node --join TOKEN`)",
+        path.display()
+    )]
+    Wiped {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// Raft's settings.
     #[error("raft settings: {why}")]
     Settings {

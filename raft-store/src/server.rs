@@ -42,6 +42,8 @@ pub(crate) struct Server {
     pub me: Probe,
     /// The nodes of a new cluster that this node sees.
     pub sees: watch::Receiver<Vec<u64>>,
+    /// Those that may begin a cluster with this node.
+    pub begins: watch::Receiver<Vec<u64>>,
     /// Where snapshots are kept.
     pub snapshots: Arc<SnapshotDir>,
     /// Where others' arrive.
@@ -136,6 +138,17 @@ impl Server {
         }
         let membership = self.raft.metrics();
         let metrics = membership.borrow_watched();
+        // A node without a log is new, and belongs to a cluster that it began with others, or that let it in. A cluster that
+        // calls it for another reason means one that had a log under this id.
+        let is_new = metrics.last_log_index.is_none() && metrics.current_term == 0;
+        let expected = self.members.caller.joined.0.is_some() || self.begins.borrow().contains(&hello.from);
+        if is_new && hello.cluster.is_some() && hello.target.is_some() && !expected {
+            return Some(format!(
+                "this node, {:016x}, is new and has no log; if it had one it may not come back under its id: \
+                 `troupe cluster remove {}`, then there `troupe node --join TOKEN` with an empty data directory",
+                self.me.node, self.me.name
+            ));
+        }
         let membership = metrics.membership_config.membership();
         // Who was removed may still ask, and is told.
         let state = &self.view.current().state;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::birth;
 use crate::disk::{self, SharedDisk};
 use crate::members::{self, Book, Joined, Members, Rules};
 use crate::network::{Caller, Connection, Network};
@@ -139,6 +140,9 @@ impl Store {
         open_at(&disk, "the data directory", options.data_dir.clone(), sync).await?;
         let read = |disk: SharedDisk, dir: &Path| Joined::read(&*disk, dir);
         let joined = open_at(&disk, "the mark of joining", options.data_dir.clone(), read).await?;
+        let read =
+            |disk: SharedDisk, dir: &Path| Ok((birth::seen(&*disk, dir)?, birth::had_log(&*disk, dir)?));
+        let (seen_before, had_log) = open_at(&disk, "the marks", options.data_dir.clone(), read).await?;
         let snapshots = machine.snapshots();
         let view = machine.view();
         let log_open = log.watch_open();
@@ -162,6 +166,11 @@ impl Store {
         let raft = Raft::new(me, config, network, log, machine)
             .await
             .map_err(|e| OpenError::Raft { why: e.to_string() })?;
+        if had_log && !raft.is_initialized().await.unwrap_or(true) {
+            // An error while it ends changes nothing: this node does not start.
+            let _ = raft.shutdown().await;
+            return Err(OpenError::Wiped { path: options.data_dir });
+        }
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (proposals, pending) = Proposals::channel(timings.propose);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
@@ -179,6 +188,7 @@ impl Store {
             sees: Vec::new(),
         };
         let (sees, seen) = watch::channel(Vec::new());
+        let (begins, begun_with) = watch::channel(seen_before);
         let (heard_sender, heard) = watch::channel(Instant::now());
         let members = Arc::new(Members {
             raft: raft.clone(),
@@ -201,6 +211,7 @@ impl Store {
             view: view.clone(),
             me: probe.clone(),
             sees: seen,
+            begins: begun_with,
             receiver: Receiver::new(Arc::clone(&snapshots)),
             snapshots,
             clock: options.clock.clone(),
@@ -242,6 +253,7 @@ impl Store {
             clock: options.clock,
             disk,
             sees,
+            begins,
             seeds: options.seeds,
             data_dir: options.data_dir,
         });

@@ -180,3 +180,47 @@ async fn a_member_that_comes_back_elsewhere_is_found() -> Result {
     nodes.stop_all().await;
     Ok(())
 }
+
+/// Everything in a node's directory but these.
+fn lose(dir: &std::path::Path, keep: &[&str]) -> Result {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if keep.iter().any(|name| path.ends_with(name)) {
+            continue;
+        }
+        if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_its_log_does_not_vote_again_under_its_id() -> Result {
+    let mut nodes = Nodes::new(3, 3)?;
+    begun(&mut nodes).await?;
+    let leader = nodes.leader().await?;
+    let (other, wiped) = ((leader + 1) % 3, (leader + 2) % 3);
+    let id = nodes.id(wiped)?;
+    nodes.sees(wiped, "its log", |store| store.status().last_log > 0).await?;
+    nodes.stop(wiped).await;
+    // Where it can see that it had a log, it does not start.
+    lose(&nodes.data_dir(wiped), &["node-id", "member"])?;
+    let refused = nodes.start(wiped).await.err().ok_or("it started")?.to_string();
+    assert!(refused.contains("may not vote again") && refused.contains("troupe cluster remove"), "{refused}");
+
+    // Where only its id came back, as from a copy, it takes nothing from the cluster, and the cluster goes on without it.
+    lose(&nodes.data_dir(wiped), &["node-id"])?;
+    nodes.start(wiped).await?;
+    nodes.store(other).propose(token(1)).await?.accepted()?;
+    loop {
+        let members = nodes.store(leader).members().await;
+        if members.iter().any(|member| member.id == id && member.silent > Some(Duration::from_secs(2))) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let status = nodes.store(wiped).status();
+    assert_eq!((status.last_log, status.leadership.term), (0, 0), "{status:?}");
+    assert!(nodes.store(wiped).state().cluster.is_none());
+    nodes.stop_all().await;
+    Ok(())
+}
