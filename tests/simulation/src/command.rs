@@ -126,6 +126,9 @@ impl Args {
                     return Ok(());
                 }
                 let outcome = self.one(seed, bug)?;
+                if let Some(violation) = outcome.violation.as_ref().filter(|_| bug.is_none()) {
+                    eprintln!("seed {seed}: {}", violation.lines().next().unwrap_or_default());
+                }
                 if bug.is_some() && outcome.violation.is_some() {
                     next.store(end, Ordering::Relaxed);
                 }

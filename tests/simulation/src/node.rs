@@ -88,6 +88,8 @@ pub struct SimNode {
     pub id: Option<NodeId>,
     /// The id that it lost with its disk, while that is still a member's.
     pub lost: Option<NodeId>,
+    /// How many disks it had before this one.
+    pub disks: u64,
     /// Somebody is to let it in.
     pub outside: bool,
 }
@@ -123,6 +125,7 @@ impl SimNode {
             process: None,
             id: None,
             lost: None,
+            disks: 0,
             outside: false,
         }
     }
@@ -202,6 +205,13 @@ impl SimNode {
         // First its streams, so that its tasks have nothing to say any more.
         network.stop(self.index);
         self.process = None;
+    }
+
+    /// An empty disk takes the place of its own.
+    pub fn wipe(&mut self) {
+        self.disk.wipe();
+        self.disks += 1;
+        self.outside = true;
     }
 
     /// Tells the process to stop in order.

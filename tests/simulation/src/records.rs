@@ -184,7 +184,7 @@ impl Records {
                     return Err(format!("the job of run {run} was acknowledged and is not there at the end"));
                 }
             }
-            let done = with_fences(done, |number| fence_of(end, run, number));
+            let done = without_idle_unknowns(with_fences(done, |number| fence_of(end, run, number)));
             judged.add(done.len());
             history::check::<Job>(&format!("the job of run {run}"), &done)?;
         }
@@ -255,6 +255,42 @@ fn with_fences(done: Vec<Done<JobOp>>, fence: impl Fn(u16) -> Option<u64>) -> Ve
         JobOp::Place(number, None, _) if taken.contains(&number) => None,
         JobOp::Place(number, None, _) => Some(Done { op: JobOp::Place(number, None, fence(number)?), ..one }),
         _ => Some(one),
+    });
+    known.collect()
+}
+
+/// What an operation shows of a job, once it is answered: attempts so far, and whether the last of them is over.
+fn shown(op: &JobOp) -> Option<(u16, bool)> {
+    match *op {
+        JobOp::Read(state) => Some((state.attempts, [0, 3].contains(&state.phase))),
+        JobOp::Place(number, Some(true), _) | JobOp::Start(number, _, Some(true)) => Some((number, false)),
+        JobOp::Finish(number, _, Some(true)) | JobOp::Unplace(number, _, Some(true)) => Some((number, true)),
+        _ => None,
+    }
+}
+
+/// An unknown operation on an attempt does nothing any more once the attempt is seen to be over (a placement, once it is seen
+/// to be made): it was done before, or may as well have been. One that was asked for after that is nothing.
+fn without_idle_unknowns(done: Vec<Done<JobOp>>) -> Vec<Done<JobOp>> {
+    let seen: Vec<(u64, u16, bool)> = done
+        .iter()
+        .filter_map(|one| shown(&one.op).zip(one.answered).map(|((n, over), at)| (at, n, over)))
+        .collect();
+    let first = |test: &dyn Fn(u16, bool) -> bool| {
+        seen.iter().filter(|(_, number, over)| test(*number, *over)).map(|(at, ..)| *at).min()
+    };
+    let known = done.into_iter().filter_map(|one| {
+        let idle = match one.op {
+            JobOp::Place(number, None, _) => first(&|n, _| n >= number),
+            JobOp::Start(number, _, None)
+            | JobOp::Finish(number, _, None)
+            | JobOp::Unplace(number, _, None) => first(&|n, over| n > number || (n == number && over)),
+            _ => return Some(one),
+        };
+        match idle {
+            Some(at) if at < one.called => None,
+            answered => Some(Done { answered, ..one }),
+        }
     });
     known.collect()
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{ClusterId, LogIndex};
+use domain::{ClusterId, LogIndex, NodeId};
 
 use crate::counts::Counts;
 use crate::node::SimNode;
@@ -14,12 +14,29 @@ pub struct Watch {
     leaders: BTreeMap<u64, usize>,
     hashes: BTreeMap<LogIndex, (u64, usize)>,
     cluster: Option<ClusterId>,
+    /// Of which disk an id is: of which node, and the how many-th of it.
+    ids: BTreeMap<NodeId, (usize, u64)>,
     snapshots: BTreeMap<u64, LogIndex>,
     /// Indices at which two nodes were seen with the same state.
     pub compared: u64,
 }
 
 impl Watch {
+    /// A node has opened its store.
+    ///
+    /// # Errors
+    /// The id is that of a disk that is gone, or of another node's.
+    pub fn opened(&mut self, node: &SimNode, id: NodeId) -> Result<(), String> {
+        let disk = (node.index, node.disks);
+        match self.ids.insert(id, disk) {
+            Some(other) if other != disk => Err(format!(
+                "n{} has the id {id} on its disk {}, which was that of n{} on its disk {}",
+                disk.0, disk.1, other.0, other.1
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Looks at a node.
     ///
     /// # Errors

@@ -197,14 +197,16 @@ impl World {
             .and_then(|process| process.stopping)
             .is_some_and(|at| self.now > at + STOPPING);
         match node.turn() {
-            Some(Turn::Opened(id)) => self.trace.say(self.now, &format!("n{index} is open as {id}")),
+            Some(Turn::Opened(id)) => {
+                self.trace.say(self.now, &format!("n{index} is open as {id}"));
+                return self.watch.opened(&self.nodes[index], id);
+            }
             Some(Turn::Stopped) => self.die(index, "has stopped"),
             Some(Turn::Refused(why)) => return self.failed(index, &format!("does not open: {why}")),
             Some(Turn::Fatal(why)) => return self.failed(index, &format!("has failed: {why}")),
             Some(Turn::Removed(why)) => {
                 self.die(index, &format!("knows that it was removed: {why}"));
-                self.nodes[index].disk.wipe();
-                self.nodes[index].outside = true;
+                self.nodes[index].wipe();
             }
             None if late => self.die(index, "does not stop and is killed"),
             None => {}
@@ -215,7 +217,10 @@ impl World {
     /// A node has ended by itself: it may, when its disk gave it an error.
     fn failed(&mut self, index: usize, why: &str) -> Result<(), String> {
         if !self.nodes[index].disk.is_hurt() {
-            return Err(format!("n{index} {why}"));
+            let panicked = self.panicked.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let panicked =
+                panicked.map(|panicked| format!(", after a panic: {panicked}")).unwrap_or_default();
+            return Err(format!("n{index} {why}{panicked}"));
         }
         self.counts.add("node ended by its disk's error");
         self.die(index, why);
@@ -313,8 +318,8 @@ impl World {
     fn wipe(&mut self, index: usize) -> bool {
         self.die(index, "has its disk replaced by an empty one");
         let node = &mut self.nodes[index];
-        node.disk.wipe();
-        (node.lost, node.outside) = (node.id, true);
+        node.wipe();
+        node.lost = node.id;
         true
     }
 
