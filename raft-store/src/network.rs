@@ -1,13 +1,15 @@
 //! Raft's network over links: each client has a connection of its own, opened when it is first needed and dropped on
 //! any error, so that neither a snapshot nor a batch of entries delays a heartbeat.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::ClusterId;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -94,6 +96,18 @@ pub(crate) struct Connection {
     address: NodeAddress,
     /// With the moment of its last use.
     link: Option<(Channel, Instant)>,
+    opening: Opening,
+}
+
+/// A link that is being opened. It outlives the call that wanted it: a heartbeat is given up after its interval, and a link
+/// over a long way takes several of them, so that each would begin anew and none would be opened.
+#[derive(Default)]
+struct Opening(Mutex<Option<BoxFuture<'static, io::Result<Channel>>>>);
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opening")
+    }
 }
 
 /// Why there is no answer.
@@ -115,17 +129,29 @@ impl CallError {
 
 impl Connection {
     pub(crate) fn new(caller: Caller, target: u64, address: NodeAddress) -> Self {
-        Self { caller, target: Some(target), address, link: None }
+        Self { caller, target: Some(target), address, link: None, opening: Opening::default() }
     }
 
     /// To whoever is at an address, for questions only.
     pub(crate) fn to_any(caller: Caller, cluster_addr: String) -> Self {
-        Self { caller, target: None, address: NodeAddress { name: String::new(), cluster_addr }, link: None }
+        let address = NodeAddress { name: String::new(), cluster_addr };
+        Self { caller, target: None, address, link: None, opening: Opening::default() }
     }
 
-    async fn open(&self) -> io::Result<Channel> {
-        let target = self.target.map(|id| (id, self.address.name.as_str()));
-        self.caller.open(&self.address.cluster_addr, target).await
+    /// Goes on with what a call before this one has begun.
+    async fn open(&mut self) -> io::Result<Channel> {
+        let opening = self.opening.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let future = opening.get_or_insert_with(|| {
+            let (caller, target, address) = (self.caller.clone(), self.target, self.address.clone());
+            let open = async move {
+                let target = target.map(|id| (id, address.name.as_str()));
+                caller.open(&address.cluster_addr, target).await
+            };
+            open.boxed()
+        });
+        let opened = future.await;
+        *opening = None;
+        opened
     }
 
     /// One request and its answer within `limit`.
@@ -315,3 +341,6 @@ impl RaftNetworkFactory<TypeConfig> for Network {
         Connection::new(self.caller.clone(), target, node.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;
