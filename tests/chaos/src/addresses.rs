@@ -33,6 +33,12 @@ impl Network {
         Ipv4Addr::new(127, self.0, self.1, u8::try_from(number).expect("few nodes"))
     }
 
+    /// The address of the relay to node `number`, from 1.
+    #[must_use]
+    pub fn relay(self, number: usize) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.0, self.1, 100 + u8::try_from(number).expect("few nodes"))
+    }
+
     /// An address for something beside the nodes.
     #[must_use]
     pub fn other(self) -> Ipv4Addr {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::addresses::Network;
 use crate::node::Node;
+use crate::wires::Wires;
 use crate::{binary, containers, until};
 
 /// The image that jobs run in; made by `scripts/base-image.sh`.
@@ -31,6 +32,8 @@ pub struct Plan {
     pub signs: bool,
     /// Where its directory is made; where temporary files are, unless it is said otherwise.
     pub within: Option<PathBuf>,
+    /// Nodes reach each other through relays, which can be cut.
+    pub wires: bool,
     /// More lines for every node's configuration.
     pub more: String,
 }
@@ -47,6 +50,7 @@ impl Plan {
             cluster: String::new(),
             signs: false,
             within: None,
+            wires: false,
             more: String::new(),
         }
     }
@@ -64,7 +68,8 @@ impl Plan {
             if self.signs && number == 1 { format!(", ca_key = '{}'", text(&key)) } else { String::new() };
         let name = name(number);
         let (address, home, pki) = (network.node(number), dir.join(&name), pki(dir, &name));
-        let seeds: Vec<_> = (1..=*size).map(|number| format!("\"{}:7071\"", network.node(number))).collect();
+        let reached = |number| if self.wires { network.relay(number) } else { network.node(number) };
+        let seeds: Vec<_> = (1..=*size).map(|number| format!("\"{}:7071\"", reached(number))).collect();
         format!(
             "node = {{ name = '{name}', data_dir = '{home}/data', slots = 2, labels = ['linux', '{name}'], \
                        cpu_millis = 4000, memory_mib = 2048 }}\n\
@@ -72,12 +77,13 @@ impl Plan {
              metrics = {{ listen = '{address}:7072' }}\n\
              runner = {{ executor = '{executor}', default_image = '{IMAGE}', grace_ms = 1000 }}\n\
              raft = {{ propose_timeout_ms = 3000{raft} }}\n\
-             cluster = {{ listen = '{address}:7071', seeds = [{seeds}], bootstrap_expect = {size}, \
+             cluster = {{ listen = '{address}:7071', advertise = '{advertise}:7071', seeds = [{seeds}], bootstrap_expect = {size}, \
                           ca = '{pki}/ca.pem', cert = '{pki}/{name}.pem', key = '{pki}/{name}-key.pem'{signs}{cluster} }}\n\
              {more}",
             home = home.display(),
             pki = pki.display(),
             seeds = seeds.join(", "),
+            advertise = reached(number),
         )
     }
 }
@@ -97,6 +103,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     /// Its addresses.
     pub network: Network,
+    /// Between its nodes, if that was planned.
+    wires: Option<Wires>,
     /// Its directory.
     pub dir: tempfile::TempDir,
     plan: Plan,
@@ -119,6 +127,7 @@ impl Cluster {
         drop(rustls::crypto::ring::default_provider().install_default());
         let dir = plan.within.as_ref().map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
         let network = Network::unique();
+        let wires = if plan.wires { Some(Wires::start(network, plan.size).await) } else { None };
         let ca = dir.path().join("ca");
         troupe(&["ca", "init", "--dir", text(&ca)]);
         let nodes = (1..=plan.size).map(|number| {
@@ -129,7 +138,7 @@ impl Cluster {
             node.binary.clone_from(&plan.binary);
             node
         });
-        let mut cluster = Self { nodes: nodes.collect(), network, plan: plan.clone(), dir };
+        let mut cluster = Self { nodes: nodes.collect(), network, wires, plan: plan.clone(), dir };
         cluster.start_all();
         let token = until("a node has written the first token", async || cluster.first_token()).await;
         for node in &mut cluster.nodes {
@@ -153,6 +162,24 @@ impl Cluster {
         node.token.clone_from(&self.nodes[0].token);
         self.nodes.push(node);
         number - 1
+    }
+
+    /// Cuts the wires between these nodes, from the first of each pair to the second.
+    ///
+    /// # Panics
+    /// In a cluster without wires.
+    pub fn cut(&self, pairs: &[(usize, usize)]) {
+        let process = |(number, node): (usize, &Node)| Some((node.process()?, number));
+        let processes = self.nodes.iter().enumerate().filter_map(process).collect();
+        self.wires.as_ref().expect("planned with wires").cut(pairs, processes);
+    }
+
+    /// Mends all of them.
+    ///
+    /// # Panics
+    /// In a cluster without wires.
+    pub fn heal(&self) {
+        self.wires.as_ref().expect("planned with wires").heal();
     }
 
     /// Starts every node that does not run.

@@ -13,6 +13,7 @@ pub mod node;
 pub mod previous;
 pub mod push;
 pub mod submits;
+pub mod wires;
 
 use std::fmt::Display;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -153,6 +153,12 @@ impl Node {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// Its process; none when it does not run.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
     /// Whether the process was started and not ended by the test.
     #[must_use]
     pub fn runs(&self) -> bool {
