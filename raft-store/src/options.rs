@@ -19,7 +19,7 @@ use crate::transport::{Listener, Transport};
 pub struct Timings {
     /// Between two heartbeats of the leader.
     pub heartbeat: Duration,
-    /// A follower that hears nothing for so long asks for an election; the upper bound is twice this.
+    /// A follower that hears nothing for so long asks for an election, at the latest after a fifth more.
     pub election: Duration,
     /// How long a proposal waits for a leader.
     pub propose: Duration,
@@ -129,8 +129,10 @@ pub(crate) fn config(timings: Timings, compaction: Compaction) -> Result<Config,
     let config = Config {
         cluster_name: "troupe".to_owned(),
         heartbeat_interval: millis(timings.heartbeat),
-        election_timeout_min: millis(timings.election),
-        election_timeout_max: 2 * millis(timings.election),
+        // Openraft waits for a leader's lease, which is the upper bound, and then for a time between both bounds: so the sum
+        // is the time that is wanted, and up to a fifth more, so that two rarely ask at once.
+        election_timeout_min: millis(timings.election) * 2 / 5,
+        election_timeout_max: millis(timings.election) * 3 / 5,
         install_snapshot_timeout: 10_000,
         // See `snapshot_due`.
         snapshot_policy: SnapshotPolicy::Never,
@@ -143,4 +145,26 @@ pub(crate) fn config(timings: Timings, compaction: Compaction) -> Result<Config,
         ..Config::default()
     };
     config.validate().map_err(|e| OpenError::Settings { why: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_leader_is_replaced_after_the_time_that_is_set() -> Result<(), OpenError> {
+        for (heartbeat, election) in [(150, 600), (10, 30), (60, 300), (1000, 3000)] {
+            let timings = Timings {
+                heartbeat: Duration::from_millis(heartbeat),
+                election: Duration::from_millis(election),
+                ..Timings::default()
+            };
+            let config = config(timings, Compaction::default())?;
+            // A follower waits for the lease, which is the upper bound, and for a time between the bounds.
+            let (min, lease) = (config.election_timeout_min, config.election_timeout_max);
+            assert_eq!(lease + min, election);
+            assert!(lease + lease <= election * 6 / 5 && min > heartbeat, "{min} {lease}");
+        }
+        Ok(())
+    }
 }

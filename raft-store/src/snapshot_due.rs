@@ -39,3 +39,56 @@ pub(crate) async fn run(raft: Node, view: View, least: u64) {
 fn is_due(applied: LogIndex, snapshot: LogIndex, least: u64, state: &ClusterState) -> bool {
     applied.saturating_sub(snapshot) >= least.max(state.jobs.len() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{Command, Entry, JobId, NewJob, NewRun, RunId, SpecBytes, Timestamp};
+
+    use super::*;
+
+    /// A state with so many jobs.
+    fn with_jobs(jobs: u16) -> ClusterState {
+        let mut state = ClusterState::default();
+        for number in 0..jobs {
+            let job = NewJob {
+                key: "job".to_owned(),
+                needs: Vec::new(),
+                condition: domain::Condition::Success,
+                labels: domain::Labels::default(),
+                resources: domain::Resources::default(),
+                priority: 0,
+                max_attempts: 1,
+                spec: SpecBytes([][..].into()),
+            };
+            let id = RunId(u128::from(number) + 1);
+            let run = NewRun { id, name: String::new(), path: String::new(), jobs: vec![job], error: None };
+            let command = Command::SubmitRun {
+                key: String::new(),
+                digest: [0; 32],
+                sender: String::new(),
+                run,
+                max_open_jobs: u32::MAX,
+            };
+            state.apply(u64::from(number) + 1, &Entry { at: Timestamp(1), command });
+            assert!(state.jobs.contains(&JobId { run: id, index: 0 }));
+        }
+        state
+    }
+
+    #[test]
+    fn a_small_state_is_written_at_a_distance_and_a_large_one_when_the_log_is_as_long() {
+        let (small, large) = (with_jobs(0), with_jobs(300));
+        for (applied, snapshot, due_small, due_large) in [
+            (99, 0, false, false),
+            (100, 0, true, false),
+            (299, 0, true, false),
+            (300, 0, true, true),
+            (399, 100, true, false),
+            (400, 100, true, true),
+        ] {
+            assert_eq!(is_due(applied, snapshot, 100, &small), due_small, "{applied} after {snapshot}");
+            assert_eq!(is_due(applied, snapshot, 100, &large), due_large, "{applied} after {snapshot}");
+        }
+        assert!(!is_due(5, 300, 100, &small), "a snapshot that was received may be ahead");
+    }
+}
