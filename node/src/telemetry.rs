@@ -66,7 +66,12 @@ pub fn log(log: &config::Log) -> Result<(), Error> {
     };
     // At info, openraft tells of each step of an election and dumps its state, and ractor names an actor by a number: whoever
     // wants that names them. Below info, ractor_cluster logs whole payloads, which nobody may want.
-    let filter = format!("openraft=warn,chunked_wal=warn,ractor=warn,{},ractor_cluster=warn", log.level);
+    // Of a member that is away it warns several times a second; raft-store says so once.
+    let filter = format!(
+        "openraft=warn,openraft::core::heartbeat=error,openraft::replication=error,openraft::engine::handler=error,\
+         ractor=warn,{},ractor_cluster=warn",
+        log.level
+    );
     let filter = EnvFilter::try_new(filter).map_err(level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

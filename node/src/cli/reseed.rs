@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::server::{self, Error};
 
 /// Of the data directory, what belongs to the old id. Workspaces, blobs and mirrors stay.
-const OF_THE_OLD: [&str; 5] = ["log", "state", "node-id", "joined", "join"];
+const OF_THE_OLD: [&str; 7] = ["log", "state", "node-id", "begins", "member", "joined", "join"];
 
 /// Replaces a stopped node by a new one of its name.
 ///

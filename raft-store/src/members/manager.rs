@@ -4,17 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::alias::LogIdOf;
 use openraft::raft::Precondition;
 
 use super::Members;
-use super::rules::{Change, decide};
+use super::rules::{Change, Seen, decide};
 use crate::types::{NodeAddress, TypeConfig};
 
 /// Runs until it is dropped.
 pub(crate) async fn run(members: Arc<Members>) {
+    let mut silent = BTreeSet::new();
     let mut tick = tokio::time::interval(members.timings.heartbeat * 2);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -25,8 +27,23 @@ pub(crate) async fn run(members: Arc<Members>) {
             continue;
         }
         let Some((seen, based_on)) = members.look() else { continue };
+        tell(&mut silent, &seen, members.rules.heard_within);
         let Some(change) = decide(&seen, &members.rules) else { continue };
         members.carry_out(change, based_on).await;
+    }
+}
+
+/// Says once of each member that it is not heard any more, and that it is heard again.
+fn tell(silent: &mut BTreeSet<u64>, seen: &Seen, heard_within: Duration) {
+    for (id, peer) in &seen.peers {
+        let node = &peer.address;
+        if peer.silent <= heard_within {
+            if silent.remove(id) {
+                tracing::info!(%node, "a member is heard again");
+            }
+        } else if silent.insert(*id) {
+            tracing::warn!(%node, "a member is not heard any more");
+        }
     }
 }
 
