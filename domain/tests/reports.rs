@@ -39,7 +39,7 @@ impl Cluster {
     }
 
     fn job(&self) -> JobState {
-        self.state.jobs.get(&JOB).map(|job| job.state.clone()).expect("it is there")
+        self.state.jobs.get(&JOB).map(|job| job.state).expect("it is there")
     }
 }
 
