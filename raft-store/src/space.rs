@@ -4,6 +4,7 @@
 //! Votes and what purges the log go on: they fit into the space that the log has reserved.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Command;
@@ -11,9 +12,13 @@ use tokio::sync::watch;
 
 use crate::LogStore;
 use crate::disk::{SharedDisk, blocking};
+use crate::members::Members;
+use crate::store::Leadership;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two tries to let another lead, where all may be short of room.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// How much room there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,6 +75,34 @@ pub(crate) async fn watch(
             }
         }
         tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Hands leadership over while this node leads and its disk has not enough room: it would refuse everybody's new work, not
+/// only its own. Whether another has room is not known here; that one looks for itself.
+pub(crate) async fn give_way(
+    mut space: watch::Receiver<Space>,
+    mut leadership: watch::Receiver<Leadership>,
+    members: Arc<Members>,
+) {
+    loop {
+        if *space.borrow_and_update() != Space::Enough && leadership.borrow_and_update().is_me {
+            match members.hand_over(None).await {
+                Ok(leader) => tracing::warn!(%leader, "the disk is nearly full: another leads now"),
+                Err(error) => {
+                    tracing::warn!(%error, "the disk is nearly full, and this node goes on to lead")
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        let changed = tokio::select! {
+            biased;
+            changed = space.changed() => changed,
+            changed = leadership.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
     }
 }
 

@@ -230,6 +230,8 @@ impl Store {
             forward_timeout: timings.propose,
         };
         tasks.spawn(proposer.run(pending, shutdown.clone()));
+        let way = space::give_way(space.clone(), leadership.clone(), Arc::clone(&members));
+        tasks.spawn(until(shutdown.clone(), way));
         let inner = Inner {
             raft: raft.clone(),
             view,

@@ -124,3 +124,45 @@ async fn a_full_disk_refuses_new_work_and_recovers_without_a_restart() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_leader_whose_disk_is_nearly_full_lets_another_lead_and_new_work_goes_on() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: no right to mount a disk here");
+        return;
+    };
+    let plan =
+        Plan { raft: format!(", min_free_mib = {MIN_FREE_MIB}, log_segment_mib = 1"), ..Plan::fake(3) };
+    let mut cluster = Cluster::planned(&plan).await;
+    // The data of one goes to the small disk while it is stopped.
+    let data = cluster.nodes[0].data();
+    cluster.nodes[0].stop();
+    let moved = disk.at.path().join("data");
+    let copied = Command::new("cp").arg("-a").args([&data, &moved]).status().expect("cp");
+    assert!(copied.success());
+    fs::remove_dir_all(&data).expect("it was there");
+    std::os::unix::fs::symlink(&moved, &data).expect("a link in its place");
+    cluster.nodes[0].start();
+    cluster.settled().await;
+    until("it leads", async || {
+        // Refused while another has not heard of it: asked again.
+        let asked = cluster.nodes[0].cli(&["cluster", "transfer-leader", "node-1"]);
+        (asked.code == 0 && cluster.leader().await == 0).then_some(())
+    })
+    .await;
+    let mut accepted = Vec::new();
+    until_submit(&cluster.nodes[0], StatusCode::CREATED, &mut accepted).await;
+
+    disk.leave(MIN_FREE_MIB / 2);
+    until("another leads", async || (cluster.leader().await != 0).then_some(())).await;
+    for other in &cluster.nodes[1..] {
+        until_submit(other, StatusCode::CREATED, &mut accepted).await;
+    }
+    // Through itself it takes none: its own copy of the queue has no room.
+    until_submit(&cluster.nodes[0], StatusCode::INSUFFICIENT_STORAGE, &mut accepted).await;
+    // Still it has what the others accepted.
+    for run in &accepted {
+        let path = format!("/v1/runs/{run}");
+        until(format!("it has run {run}"), async || cluster.nodes[0].try_get(&path).await).await;
+    }
+}
