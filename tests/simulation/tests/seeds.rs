@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Milliseconds of simulated time with faults for each seed.
-const MILLIS: &str = "6000";
+const MILLIS: &str = "5000";
 
 fn simulation(args: &[&str]) -> Result<Output> {
     Ok(Command::new(env!("CARGO_BIN_EXE_simulation")).args(["--millis", MILLIS]).args(args).output()?)
