@@ -2,10 +2,12 @@
 //!
 //! What ends a process ends the runtime, and with it everything that ran in the node.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::{NodeId, Timestamp};
+use domain::{ClusterId, NodeId, Timestamp};
+use raft_store::disk::Disk;
 use raft_store::{Compaction, LogSizes, Options, Store, Timings, Voting, identity};
 use tokio::runtime::{Builder, Runtime};
 
@@ -90,6 +92,8 @@ pub struct SimNode {
     pub lost: Option<NodeId>,
     /// How many disks it had before this one.
     pub disks: u64,
+    /// It was let in, and starts again as a member.
+    pub let_in: bool,
     /// Somebody is to let it in.
     pub outside: bool,
 }
@@ -126,6 +130,7 @@ impl SimNode {
             id: None,
             lost: None,
             disks: 0,
+            let_in: false,
             outside: false,
         }
     }
@@ -214,6 +219,20 @@ impl SimNode {
         self.outside = true;
     }
 
+    /// Marks it as a member of a cluster, as `troupe node --join` does before it starts.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn mark(&self, cluster: ClusterId) -> std::io::Result<()> {
+        let dir = data_dir(self.index);
+        // Left half done when the disk failed.
+        drop(self.disk.remove(&dir.join("joined")));
+        let mark = self.disk.create(&dir.join("joined"))?;
+        mark.write_all_at(format!("{cluster}\n").as_bytes(), 0)?;
+        mark.sync()?;
+        self.disk.sync_dir(&dir)
+    }
+
     /// Tells the process to stop in order.
     pub fn stop(&mut self, now: u64) {
         let Some(process) = self.process.as_mut() else { return };
@@ -241,6 +260,10 @@ impl SimNode {
     }
 }
 
+fn data_dir(index: usize) -> PathBuf {
+    PathBuf::from(format!("/data/n{index}"))
+}
+
 async fn open(
     index: usize,
     disk: MemoryDisk,
@@ -248,7 +271,7 @@ async fn open(
     network: SimNetwork,
     setting: Setting,
 ) -> Result<(Store, NodeId), String> {
-    let data_dir = std::path::PathBuf::from(format!("/data/n{index}"));
+    let data_dir = data_dir(index);
     let node = identity::load_or_create(&disk, &data_dir).map_err(|error| error.to_string())?;
     let options = Options {
         data_dir,

@@ -110,8 +110,12 @@ impl Operator {
             if let Some(id) = node.id.filter(|_| node.outside && node.store().is_some())
                 && any(&|store| store.state().admitted.contains(&id))
             {
-                self.counts.add("member let in");
-                node.outside = false;
+                let cluster = stores.iter().find_map(|store| store.state().cluster);
+                // Tried again when its disk has failed.
+                if cluster.is_some_and(|cluster| node.mark(cluster).is_ok()) {
+                    self.counts.add("member let in");
+                    (node.outside, node.let_in) = (false, true);
+                }
             }
         }
     }

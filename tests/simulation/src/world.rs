@@ -166,6 +166,11 @@ impl World {
         self.clients.step(self.now, &self.nodes, may_ask)?;
         self.operator.step(self.now, &mut self.nodes);
         for index in 0..self.nodes.len() {
+            if std::mem::take(&mut self.nodes[index].let_in) {
+                self.die(index, "was let in and starts anew");
+            }
+        }
+        for index in 0..self.nodes.len() {
             self.nodes[index].clock.set(self.now);
             self.nodes[index].tick(self.now);
             self.turn(index)?;
