@@ -96,6 +96,10 @@ impl Plan {
             if (probe.node, &probe.name) == (self.me.node, &self.me.name) {
                 continue;
             }
+            if probe.initialized && self.begins.borrow().contains(&probe.node) {
+                // It has begun the cluster with this node, which is about to be called.
+                return None;
+            }
             if probe.initialized {
                 said.once(format!(
                     "{seed} belongs to a cluster, and this node is new: to take it in, `troupe cluster remove {name}` if it was a member \
