@@ -36,6 +36,13 @@ peers_table() {
         + " | \($ours[.clients | tostring] / .submits_per_second | short) x |"' "$OUT/peers.json"
 }
 
+# What the election's setting has to be ten times of.
+appends_table() {
+    printf '| clients over links | 99 of 100 appends of the slowest node, sync included, take at most ms |\n|---|---|\n'
+    jq -r "$SHORT"'.[] | select(.name == "troupe, links") | "| \(.clients) | \([.nodes[].changes[]
+        | select(.series == "troupe_raft_append_seconds") | .p99_at_most] | max | if . then . * 1000 | short else "-" end) |"' "$OUT/peers.json"
+}
+
 failover_table() {
     printf '| the leader | trials | p50 ms | p95 ms | max ms | p50 over one fdatasync | unknown outcomes |\n|---|---|---|---|---|---|---|\n'
     local name
@@ -55,6 +62,8 @@ phase "leader hands over" failover planned --planned --trials 50
     peers_table
     printf '\n'
     failover_table
+    printf '\n'
+    appends_table
 } | tee "$OUT/tables.md"
 print_times
 say "load after: $(cut -d' ' -f1-3 /proc/loadavg); the figures are in $OUT"

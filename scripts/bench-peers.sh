@@ -169,7 +169,7 @@ all_ready() {
 # One row for each system and number of clients: NAME and the stage as JSON.
 measure() {
     local clients=$1 rows=$HERE/rows
-    over_links submit --clients "$clients" --seconds "$LENGTH" --max 1000000 --json >"$HERE/out" 2>>"$HERE/words"
+    over_links submit --clients "$clients" --seconds "$LENGTH" --max 1000000 --metrics "$(metrics_urls)" --json >"$HERE/out" 2>>"$HERE/words"
     jq -c '.stages[0] + {name: "troupe, links"}' "$HERE/out" >>"$rows"
     "$PEERS" etcd --nodes "$(nodes 30)" --clients "$clients" --seconds "$LENGTH" >"$HERE/out"
     jq -c '.stages[0] + {name: "etcd"}' "$HERE/out" >>"$rows"

@@ -1,6 +1,8 @@
 //! NATS JetStream: messages to one stream of three replicas in files. Acknowledged when a quorum has written them; the
 //! files are synced later, at an interval.
 
+use std::time::Duration;
+
 use async_nats::jetstream::{self, Context, stream::Config, stream::StorageType};
 
 use crate::RECORD_BYTES;
@@ -35,6 +37,12 @@ pub async fn run(stage: &Stage<'_>) -> anyhow::Result<Row> {
         ..Default::default()
     };
     connections[0].create_stream(config).await?;
+    // The nodes hear of a new stream one after the other; until then they refuse what is sent to it.
+    for connection in &connections {
+        while connection.publish(subject.clone(), "first".into()).await?.await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
     let publishers = (0..stage.clients).map(|client| Publisher {
         stream: connections[client % connections.len()].clone(),
         subject: subject.clone(),
