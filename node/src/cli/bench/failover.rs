@@ -193,18 +193,14 @@ impl Bench<'_> {
     async fn submit(&self, made: &mut Made) -> Result<(), super::door::Refused> {
         let keyed = self.work.keyed(0, made.number);
         made.number += 1;
-        match self.door.submit(&keyed).await {
-            Ok(run) => {
-                made.accepted.push(run);
-                Ok(())
-            }
-            Err(refused) => {
-                if refused.unsure {
-                    made.unsure.push(keyed);
-                }
-                Err(refused)
-            }
+        // Unsure until it is answered, also when this is given up meanwhile.
+        made.unsure.push(keyed.clone());
+        let done = self.door.submit(&keyed).await;
+        if !matches!(&done, Err(refused) if refused.unsure) {
+            made.unsure.pop();
         }
+        made.accepted.push(done?);
+        Ok(())
     }
 }
 
