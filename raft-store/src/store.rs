@@ -23,6 +23,9 @@ use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{Probe, Request, Response};
 use crate::{LogStore, Space, StateMachine, View, bootstrap, metrics, snapshot_due, space};
 
+/// Between two questions for the index of a linearizable read, while nobody leads.
+const READ_AGAIN: Duration = Duration::from_millis(50);
+
 /// How long the last users of the log may take to end once Raft has.
 const CLOSING: Duration = Duration::from_secs(30);
 
@@ -326,7 +329,20 @@ impl Store {
     /// [`ProposeError::Unavailable`] without a leader in time.
     pub async fn linearizable(&self) -> Result<LogIndex, ProposeError> {
         let read = async {
-            let index = self.leaders_read_index().await?;
+            // Who leads may be about to change, or may not have heard yet that it does: asked again, as long as there is time.
+            let mut leadership = self.leadership();
+            let index = loop {
+                leadership.mark_unchanged();
+                match self.leaders_read_index().await {
+                    Ok(index) => break index,
+                    Err(ProposeError::Unavailable) => {
+                        if let Ok(Err(_)) = tokio::time::timeout(READ_AGAIN, leadership.changed()).await {
+                            return Err(ProposeError::Stopped);
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            };
             let mut applied = self.applied();
             applied.wait_for(|now| *now >= index).await.map_err(|_| ProposeError::Stopped)?;
             Ok(index)
