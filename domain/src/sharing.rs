@@ -1,4 +1,4 @@
-//! What many records carry alike is kept once: a new run or job shares it with those that came just before.
+//! What many records carry alike is kept once: a new run or job shares it with the one before it.
 //!
 //! Invisible: what is shared is equal, so that records, their hashes and their encoding are what they would be otherwise.
 //! Decoding makes everything anew, for each entry and each record of a snapshot; without this, a million jobs with the
@@ -8,13 +8,10 @@ use std::sync::Arc;
 
 use crate::{ClusterState, Job, JobId, Run, RunId};
 
-/// So many of those before are looked at: what comes interleaved from a few sources is shared too.
-const NEIGHBOURS: usize = 4;
-
 impl ClusterState {
     /// Puts a run in place of the one before, if there is one.
     pub fn put_run(&mut self, id: RunId, mut run: Run) {
-        for (_, other) in self.runs.range(..id).rev().take(NEIGHBOURS) {
+        if let Some(other) = self.runs.before(&id) {
             share(&mut run.name, &other.name);
             share(&mut run.path, &other.path);
             share(&mut run.event, &other.event);
@@ -27,7 +24,7 @@ impl ClusterState {
 
     /// Puts a job in place of the one before, if there is one.
     pub fn put_job(&mut self, id: JobId, mut job: Job) {
-        for (_, other) in self.jobs.range(..id).rev().take(NEIGHBOURS) {
+        if let Some(other) = self.jobs.before(&id) {
             share(&mut job.key, &other.key);
             share(&mut job.needs, &other.needs);
             job.labels.share(&other.labels);

@@ -75,6 +75,11 @@ impl<K: Ord + Clone + Hash, V: Clone + Hash> Table<K, V> {
         self.map.range(range)
     }
 
+    /// The record of this key, or of the greatest below it.
+    pub fn before(&self, key: &K) -> Option<&V> {
+        self.map.get_prev(key).map(|(_, value)| value)
+    }
+
     /// Number of records.
     pub fn len(&self) -> usize {
         self.map.len()
