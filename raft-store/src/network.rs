@@ -30,8 +30,6 @@ use crate::transport::{Channel, Transport};
 use crate::types::{NodeAddress, TypeConfig};
 use crate::wire::{self, CHUNK, Hello, Request, Response, Welcome};
 
-/// Most bytes of entries in one append, as they are encoded; the rest follows in the next.
-const APPEND_BYTES: u64 = 4 * 1024 * 1024;
 /// A disk may take this long for entries before they are sent again.
 const SLOW_DISK: Duration = Duration::from_secs(2);
 /// A link that was not used for so long is not used again: the other side is about to close it ([`crate::server::IDLE`]).
@@ -156,13 +154,18 @@ impl Connection {
 
     /// One request and its answer within `limit`.
     pub(crate) async fn call(&mut self, request: &Request, limit: Duration) -> Result<Response, CallError> {
+        let frame = wire::frame(request).map_err(CallError::NotSent)?;
+        self.exchange(&frame, limit).await
+    }
+
+    async fn exchange(&mut self, frame: &[u8], limit: Duration) -> Result<Response, CallError> {
         // Taken out, so that a call that is given up leaves no half-read connection behind.
         let mut link = match self.link.take().and_then(idle) {
             Some(link) => link,
             None => self.open().await.map_err(CallError::NotSent)?,
         };
         let exchange = async {
-            wire::send(&mut link.stream, request).await?;
+            wire::send_frame(&mut link.stream, frame).await?;
             wire::receive::<Response>(&mut link.stream).await
         };
         match tokio::time::timeout(limit, exchange).await {
@@ -229,10 +232,10 @@ fn unexpected(response: Response) -> io::Error {
     }
 }
 
-/// Makes a request and takes the one kind of answer that belongs to it.
-macro_rules! ask {
-    ($self:ident, $request:expr, $limit:expr, $answer:path) => {
-        match $self.call(&$request, $limit).await {
+/// Takes the one kind of answer that belongs to a request.
+macro_rules! expect {
+    ($answered:expr, $answer:path) => {
+        match $answered {
             Ok($answer(response)) => Ok(response),
             Ok(other) => Err(unreachable(&unexpected(other))),
             Err(error) => Err(unreachable(&error.into_io())),
@@ -245,22 +248,18 @@ impl RaftNetworkV2<TypeConfig> for Connection {
 
     async fn append_entries(
         &mut self,
-        mut rpc: AppendEntriesRequest<TypeConfig>,
+        rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let (cut, bytes) = within(&rpc);
-        let partial = cut < rpc.entries.len();
-        rpc.entries.truncate(cut);
-        let last = rpc.entries.last().map(|entry| entry.log_id);
-        let (since, limit) = (Instant::now(), append_limit(bytes, option.hard_ttl()));
-        let answer = ask!(self, Request::Append(rpc), limit, Response::Append)?;
+        let (since, idle) = (Instant::now(), rpc.entries.is_empty());
+        let frame = wire::frame(&Request::Append(rpc)).map_err(|e| unreachable(&e))?;
+        let bytes = if idle { 0 } else { frame.len() as u64 };
+        let answered = self.exchange(&frame, append_limit(bytes, option.hard_ttl())).await;
+        let answer = expect!(answered, Response::Append)?;
         // Heartbeats carry none, and say nothing about disks, but all about the network and how busy both nodes are.
-        let name = if last.is_some() { REPLICATE_SECONDS } else { HEARTBEAT_SECONDS };
+        let name = if idle { HEARTBEAT_SECONDS } else { REPLICATE_SECONDS };
         metrics::histogram!(name).record(since.elapsed());
-        match answer {
-            AppendEntriesResponse::Success if partial => Ok(AppendEntriesResponse::PartialSuccess(last)),
-            other => Ok(other),
-        }
+        Ok(answer)
     }
 
     async fn vote(
@@ -268,7 +267,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        ask!(self, Request::Vote(rpc), option.hard_ttl(), Response::Vote)
+        expect!(self.call(&Request::Vote(rpc), option.hard_ttl()).await, Response::Vote)
     }
 
     async fn pre_vote(
@@ -276,7 +275,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        ask!(self, Request::PreVote(rpc), option.hard_ttl(), Response::Vote)
+        expect!(self.call(&Request::PreVote(rpc), option.hard_ttl()).await, Response::Vote)
     }
 
     async fn transfer_leader(
@@ -284,7 +283,8 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        ask!(self, Request::TransferLeader(request), option.hard_ttl(), Response::TransferLeader)
+        let answered = self.call(&Request::TransferLeader(request), option.hard_ttl()).await;
+        expect!(answered, Response::TransferLeader)
     }
 
     async fn full_snapshot(
@@ -313,19 +313,6 @@ fn append_limit(bytes: u64, interval: Duration) -> Duration {
         return interval;
     }
     interval.max(SLOW_DISK) + Duration::from_micros(bytes * 1_000_000 / SLOW_NETWORK)
-}
-
-/// How many of the entries are sent, and their bytes: as many as fit into [`APPEND_BYTES`], but at least one.
-fn within(rpc: &AppendEntriesRequest<TypeConfig>) -> (usize, u64) {
-    let (mut count, mut bytes) = (0, 0);
-    for entry in &rpc.entries {
-        let size = crate::codec::size_of(&entry.payload);
-        if count > 0 && bytes + size > APPEND_BYTES {
-            break;
-        }
-        (count, bytes) = (count + 1, bytes + size);
-    }
-    (count, bytes)
 }
 
 /// Makes connections for openraft.

@@ -34,6 +34,9 @@ const MAX_BATCH: usize = 1024;
 const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 /// Batches under way at one time; more wait, and grow.
 const MAX_IN_FLIGHT: usize = 8;
+/// A batch follows another that is under way no sooner than this, unless it is full: near the leader, where answers come
+/// sooner, large batches cost everybody less than many small ones; far from it none waits for another's answer.
+const PACE: Duration = Duration::from_millis(1);
 
 /// Commands that wait to be batched, at most; proposing waits past that.
 const PENDING: usize = 8192;
@@ -182,10 +185,17 @@ pub(crate) struct Proposer {
 impl Proposer {
     /// Runs until `shutdown` or until nobody can propose any more.
     pub(crate) async fn run(self, mut pending: mpsc::Receiver<Pending>, shutdown: CancellationToken) {
-        let mut in_flight = JoinSet::new();
+        let (mut in_flight, mut last) = (JoinSet::new(), Instant::now());
         let mut idle: Vec<(u64, Connection)> = Vec::new();
         loop {
             let mut batch = Vec::new();
+            let paced = !in_flight.is_empty() && pending.len() < MAX_BATCH;
+            let due = async {
+                if paced {
+                    tokio::time::sleep_until(last + PACE).await;
+                }
+                pending.recv_many(&mut batch, MAX_BATCH).await
+            };
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -194,12 +204,13 @@ impl Proposer {
                     idle.extend(done.ok().flatten());
                     continue;
                 }
-                taken = pending.recv_many(&mut batch, MAX_BATCH), if in_flight.len() < MAX_IN_FLIGHT => {
+                taken = due, if in_flight.len() < MAX_IN_FLIGHT => {
                     if taken == 0 {
                         return;
                     }
                 }
             }
+            last = Instant::now();
             for part in split(batch) {
                 let route = Route {
                     clock: self.clock.clone(),

@@ -20,6 +20,10 @@ use crate::types::{NodeAddress, TypeConfig};
 
 /// Largest frame, in bytes.
 pub(crate) const MAX_FRAME: usize = codec::MAX_BYTES;
+/// Bytes of a frame's length.
+const PREFIX: usize = size_of::<u32>();
+/// Bytes that most frames have room in.
+const USUAL_FRAME: usize = 1024;
 /// A snapshot's bytes travel in raw frames of this size.
 pub(crate) const CHUNK: usize = 1024 * 1024;
 
@@ -126,7 +130,22 @@ pub(crate) struct Standing {
 }
 
 pub(crate) async fn send<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), value: &T) -> io::Result<()> {
-    send_raw(stream, &codec::encode(value)?).await
+    send_frame(stream, &frame(value)?).await
+}
+
+pub(crate) async fn send_frame(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
+    stream.write_all(frame).await?;
+    stream.flush().await
+}
+
+/// A value as it is sent, in one piece: two writes would be two TLS records, and two packets.
+pub(crate) fn frame<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut frame = Vec::with_capacity(USUAL_FRAME);
+    frame.extend_from_slice(&[0; PREFIX]);
+    codec::encode_into(value, &mut frame)?;
+    let length = (frame.len() - PREFIX) as u32;
+    frame[..PREFIX].copy_from_slice(&length.to_le_bytes());
+    Ok(frame)
 }
 
 pub(crate) async fn send_raw(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {

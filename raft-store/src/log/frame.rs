@@ -16,12 +16,25 @@ pub(super) const AROUND: usize = HEAD + 1;
 /// A disk writes at least so many bytes whole.
 const SECTOR: u64 = 512;
 
-/// Appends a frame for `body`, which is to stand at position `at`.
-pub(super) fn put(out: &mut Vec<u8>, at: u64, synced: u64, body: &[u8]) {
+/// Appends a frame, which is to stand at position `at`, for the body that `encode` appends; answers the frame's bytes. After
+/// an error nothing is appended.
+pub(super) fn put<E>(
+    out: &mut Vec<u8>,
+    at: u64,
+    synced: u64,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<u32, E> {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD]);
+    if let Err(error) = encode(out) {
+        out.truncate(start);
+        return Err(error);
+    }
+    let body = &out[start + HEAD..];
     let head = Head { length: body.len() as u32, synced, body_crc: crc32fast::hash(body) };
-    out.extend_from_slice(&head.bytes(at));
-    out.extend_from_slice(body);
+    out[start..start + HEAD].copy_from_slice(&head.bytes(at));
     out.push(END);
+    Ok((out.len() - start) as u32)
 }
 
 struct Head {
@@ -133,10 +146,30 @@ pub(super) fn highest_synced(bytes: &[u8], start: u64, offset: u64) -> u64 {
 mod tests {
     use super::*;
 
+    fn push(bytes: &mut Vec<u8>, at: u64, synced: u64, body: &[u8]) {
+        let before = bytes.len();
+        let put = put(bytes, at, synced, |out| {
+            out.extend_from_slice(body);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(put, Ok((bytes.len() - before) as u32));
+    }
+
     fn frame(at: u64, body: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        put(&mut bytes, at, 77, body);
+        push(&mut bytes, at, 77, body);
         bytes
+    }
+
+    #[test]
+    fn of_a_body_that_cannot_be_encoded_nothing_is_left() {
+        let mut bytes = frame(0, b"before it");
+        let before = bytes.clone();
+        let put = put(&mut bytes, before.len() as u64, 0, |out| {
+            out.push(1);
+            Err("half-way")
+        });
+        assert_eq!((put, bytes), (Err("half-way"), before));
     }
 
     #[test]
@@ -183,7 +216,7 @@ mod tests {
     fn frames_behind_a_bad_place_are_found() {
         let mut bytes = vec![1, 2, 3, b'T', b'R', b'L', b'1', 0, 0];
         let at = bytes.len() as u64;
-        put(&mut bytes, 10_000 + at, 9_000, b"behind it");
+        push(&mut bytes, 10_000 + at, 9_000, b"behind it");
         assert_eq!(highest_synced(&bytes, 10_000, 0), 9_000);
         assert_eq!(highest_synced(&bytes, 10_001, 0), 0);
     }

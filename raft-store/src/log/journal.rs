@@ -13,6 +13,7 @@ use openraft::alias::{EntryOf, LogIdOf, VoteOf};
 use super::cache::Cache;
 use super::record::{Record, Standing, encode_entry};
 use super::{frame, recover};
+use crate::codec;
 use crate::disk::{DiskFile, SharedDisk};
 use crate::types::TypeConfig;
 
@@ -105,6 +106,8 @@ pub(super) struct Journal {
     /// A name is new since the last sync was begun.
     new_name: bool,
     cache: Cache,
+    /// For the next append.
+    buffer: Vec<u8>,
     /// Why nothing may be written any more.
     failed: Option<String>,
 }
@@ -129,6 +132,8 @@ impl Sync {
 }
 
 pub(super) const SPARE: &str = "spare";
+/// Bytes of memory that an append leaves to the next, at most.
+const KEPT_BUFFER: usize = 1024 * 1024;
 
 impl Journal {
     /// Opens the journal in `dir`. Blocking.
@@ -151,6 +156,7 @@ impl Journal {
             unsynced: Vec::new(),
             new_name: false,
             cache: Cache::new(cache_bytes),
+            buffer: Vec::new(),
             failed: None,
         };
         if journal.segments.is_empty() {
@@ -168,6 +174,22 @@ impl Journal {
     /// Indices of the entries that are here.
     pub(super) fn range(&self) -> std::ops::Range<u64> {
         self.contents.range()
+    }
+
+    /// Entries from the first of a range on, as far as they are here: as many as take `limit` bytes together, but at least
+    /// one.
+    pub(super) fn read_within(
+        &self,
+        range: std::ops::Range<u64>,
+        limit: u64,
+    ) -> io::Result<Vec<EntryOf<TypeConfig>>> {
+        let mut bytes = 0;
+        let mut fits = |index: &u64| {
+            bytes += self.contents.place(*index).map_or(0, |place| u64::from(place.bytes));
+            *index == range.start || bytes <= limit
+        };
+        let count = range.clone().take_while(|index| fits(index)).count() as u64;
+        self.read(range.start..range.start + count)
     }
 
     /// Entries of a range, as far as they are here.
@@ -206,7 +228,8 @@ impl Journal {
         entries: impl IntoIterator<Item = EntryOf<TypeConfig>>,
     ) -> io::Result<u32> {
         self.check()?;
-        let (mut buffer, mut added, mut count) = (Vec::new(), Vec::new(), 0);
+        let (mut buffer, mut added, mut count) = (std::mem::take(&mut self.buffer), Vec::new(), 0);
+        buffer.clear();
         let mut next = self.contents.standing.last.map(|last| last.index + 1);
         for entry in entries {
             let index = entry.log_id.index;
@@ -215,20 +238,24 @@ impl Journal {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
             (next, count) = (Some(index + 1), count + 1);
-            let body = encode_entry(&entry)?;
-            if self.is_full(buffer.len() + body.len()) {
-                self.write(&buffer)?;
+            let before = buffer.len();
+            let mut place = self.frame(&mut buffer, |out| encode_entry(&entry, out))?;
+            if self.is_full(buffer.len()) {
+                // It belongs into the next file, behind other things.
+                self.write(&buffer[..before])?;
                 self.take_up(std::mem::take(&mut added));
                 buffer.clear();
                 self.begin_segment()?;
+                place = self.frame(&mut buffer, |out| encode_entry(&entry, out))?;
             }
-            let place =
-                Place { at: self.end + buffer.len() as u64, bytes: (frame::AROUND + body.len()) as u32 };
-            frame::put(&mut buffer, place.at, self.synced, &body);
             added.push((entry, place));
         }
         self.write(&buffer)?;
         self.take_up(added);
+        // Its memory is used again; that of a batch of uncommon size is not kept.
+        if buffer.capacity() <= KEPT_BUFFER {
+            self.buffer = buffer;
+        }
         Ok(count)
     }
 
@@ -285,13 +312,25 @@ impl Journal {
 
     fn record(&mut self, record: &Record) -> io::Result<()> {
         self.check()?;
-        let body = record.encode()?;
-        if self.is_full(body.len()) {
-            self.begin_segment()?;
-        }
         let mut buffer = Vec::new();
-        frame::put(&mut buffer, self.end, self.synced, &body);
+        self.frame(&mut buffer, |out| record.encode(out))?;
+        if self.is_full(buffer.len()) {
+            buffer.clear();
+            self.begin_segment()?;
+            self.frame(&mut buffer, |out| record.encode(out))?;
+        }
         self.write(&buffer)
+    }
+
+    /// Puts a frame behind what is in `buffer` and will be written at the end.
+    fn frame(
+        &self,
+        buffer: &mut Vec<u8>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), codec::Error>,
+    ) -> io::Result<Place> {
+        let at = self.end + buffer.len() as u64;
+        let bytes = frame::put(buffer, at, self.synced, encode)?;
+        Ok(Place { at, bytes })
     }
 
     /// Whether so many more bytes belong into a new file. One with its space reserved is waited for a while: meanwhile the
@@ -325,9 +364,9 @@ impl Journal {
         self.unsynced.extend(self.segments.back().map(|last| Arc::clone(&last.file)));
         self.new_name = true;
         self.segments.push_back(Segment { start: self.end, path, file });
-        let body = Record::Standing(self.contents.standing.clone()).encode()?;
+        let standing = Record::Standing(self.contents.standing.clone());
         let mut buffer = Vec::new();
-        frame::put(&mut buffer, self.end, self.synced, &body);
+        self.frame(&mut buffer, |out| standing.encode(out))?;
         self.write(&buffer)
     }
 

@@ -14,7 +14,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -41,6 +41,11 @@ impl Default for LogSizes {
         Self { segment: 64 << 20, cache: 64 << 20 }
     }
 }
+
+/// A sync that takes longer is said: elections and leases are about as short.
+const SLOW_SYNC: Duration = Duration::from_secs(1);
+/// Bytes of entries that replication reads at a time, and sends in one append, at most; one entry may have more.
+const READ_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The log store. Clones share the log.
 #[derive(Debug, Clone)]
@@ -112,7 +117,11 @@ impl LogStore {
         let (waiting, sync) = (std::mem::take(&mut shared.waiting), shared.journal.begin_sync());
         let store = self.clone();
         shared.disk.later(Box::new(move || {
+            let since = Instant::now();
             let result = if planted::is(Bug::SkipFsync) { Ok(()) } else { sync.run() };
+            if since.elapsed() >= SLOW_SYNC {
+                tracing::warn!(took = ?since.elapsed(), "the disk is slow: a sync of the log took long");
+            }
             {
                 let mut shared = store.lock();
                 shared.journal.end_sync(&sync, &result);
@@ -178,6 +187,14 @@ impl RaftLogReader<TypeConfig> for LogStore {
             Bound::Unbounded => u64::MAX,
         };
         self.lock().journal.read(from..to)
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> io::Result<Vec<EntryOf<TypeConfig>>> {
+        self.lock().journal.read_within(start..end, READ_BYTES)
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<VoteOf<TypeConfig>>> {

@@ -38,26 +38,26 @@ const COMMITTED: u8 = 4;
 const TRUNCATE: u8 = 5;
 const PURGE: u8 = 6;
 
-/// Encodes an entry's record.
-pub(super) fn encode_entry(entry: &EntryOf<TypeConfig>) -> Result<Vec<u8>, Error> {
-    encode(ENTRY, entry)
+/// Encodes an entry's record behind what is there.
+pub(super) fn encode_entry(entry: &EntryOf<TypeConfig>, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode(ENTRY, entry, out)
 }
 
-fn encode<T: Serialize>(kind: u8, value: &T) -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![kind];
-    codec::encode_into(value, &mut bytes)?;
-    Ok(bytes)
+fn encode<T: Serialize>(kind: u8, value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.push(kind);
+    codec::encode_into(value, out)
 }
 
 impl Record {
-    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+    /// Encodes it behind what is there.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error> {
         match self {
-            Self::Standing(standing) => encode(STANDING, standing),
-            Self::Entry(entry) => encode_entry(entry),
-            Self::Vote(vote) => encode(VOTE, vote),
-            Self::Committed(id) => encode(COMMITTED, id),
-            Self::Truncate(last) => encode(TRUNCATE, last),
-            Self::Purge(id) => encode(PURGE, id),
+            Self::Standing(standing) => encode(STANDING, standing, out),
+            Self::Entry(entry) => encode_entry(entry, out),
+            Self::Vote(vote) => encode(VOTE, vote, out),
+            Self::Committed(id) => encode(COMMITTED, id, out),
+            Self::Truncate(last) => encode(TRUNCATE, last, out),
+            Self::Purge(id) => encode(PURGE, id, out),
         }
     }
 
