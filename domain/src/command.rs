@@ -205,7 +205,8 @@ pub enum Command {
         /// SHA-256 of its certificate request.
         request: [u8; 32],
     },
-    /// Removes a node for ever: what it holds is lost, its id is never used again, its name is free. Done, when it was.
+    /// Removes a node for ever: its id is never used again, its name is free. Done, when it was. Refused while the node has
+    /// jobs and is not lost.
     RemoveMember {
         /// Which node.
         node: NodeId,

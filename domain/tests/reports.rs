@@ -119,3 +119,16 @@ fn time_never_goes_back_and_no_clock_starts_an_attempt_twice() {
     cluster.at(3 * HOUR, register(1));
     assert_eq!(cluster.state.now, Timestamp(3 * HOUR));
 }
+
+#[test]
+fn a_node_that_may_run_something_is_removed_only_once_it_is_lost() {
+    let (mut cluster, _) = Cluster::with_a_placed_job();
+    let remove = || Command::RemoveMember { node: NodeId(1), name: "n1".parse().expect("a good name") };
+    let Reply::Refused(refusal) = cluster.at(HOUR, remove()) else { panic!("removed with what it holds") };
+    assert!(refusal.to_string().contains("n1 is not lost and has 1 of the cluster's jobs"), "{refusal}");
+    assert_eq!(cluster.job(), JobState::Placed);
+    let lost = cluster.at(HOUR, Command::LoseNode { node: NodeId(1), boot: BootId(1) });
+    assert_eq!(lost, Reply::Done);
+    assert_eq!(cluster.job(), JobState::Queued);
+    assert_eq!(cluster.at(HOUR, remove()), Reply::Done);
+}

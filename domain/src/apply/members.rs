@@ -119,6 +119,20 @@ impl Applying<'_> {
             let (name, owner) = (name.to_string(), format!("another node than {id}, which is {known}"));
             return Err(Refusal::NameTaken { what: "node name".to_owned(), name, owner });
         }
+        // What it holds may run there as long as its lease lasts, and is not to run elsewhere before that is over.
+        let jobs = self.state.held_jobs(id).count();
+        if jobs > 0 && self.state.nodes.get(&id).is_some_and(|node| !node.lost) {
+            let state = format!(
+                "not lost and has {jobs} of the cluster's jobs (drain it and wait, or wait until it is lost)"
+            );
+            return Err(wrong_state(format!("node {name}"), state, "removing it"));
+        }
+        self.forget_member(id, name);
+        self.effects.push(Effect::WakeScheduler);
+        Ok(Reply::Done)
+    }
+
+    fn forget_member(&mut self, id: NodeId, name: &NodeName) {
         if self.state.nodes.contains(&id) {
             self.lose_work(id, &format!("node {name} was removed"));
         }
@@ -126,8 +140,6 @@ impl Applying<'_> {
         self.state.admitted.remove(&id);
         let removed = RemovedNode { name: name.clone(), at: self.state.now, index: self.fence.0 };
         self.state.removed.insert(id, removed);
-        self.effects.push(Effect::WakeScheduler);
-        Ok(Reply::Done)
     }
 }
 
@@ -173,8 +185,9 @@ impl ClusterState {
         gone.extend(others.iter().cloned());
         let mut applying = Applying { state: self, fence: Fence(index), effects: Vec::new() };
         for (id, name) in gone.iter().filter(|(id, _)| *id != survivor) {
-            // Refused for nobody: each comes under the name that it is known by, or a second time.
-            let _ = applying.remove_member(*id, name);
+            if !applying.state.removed.contains(id) {
+                applying.forget_member(*id, name);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::addresses::Network;
 use crate::node::Node;
+use crate::slow_disk::SlowDisk;
 use crate::wires::Wires;
 use crate::{binary, containers, until};
 
@@ -34,6 +35,8 @@ pub struct Plan {
     pub within: Option<PathBuf>,
     /// Nodes reach each other through relays, which can be cut.
     pub wires: bool,
+    /// The nodes' disks can be made slow.
+    pub slow_disks: bool,
     /// More lines for every node's configuration.
     pub more: String,
 }
@@ -51,6 +54,7 @@ impl Plan {
             signs: false,
             within: None,
             wires: false,
+            slow_disks: false,
             more: String::new(),
         }
     }
@@ -130,12 +134,14 @@ impl Cluster {
         let wires = if plan.wires { Some(Wires::start(network, plan.size).await) } else { None };
         let ca = dir.path().join("ca");
         troupe(&["ca", "init", "--dir", text(&ca)]);
+        let library = plan.slow_disks.then(|| SlowDisk::library(dir.path()));
         let nodes = (1..=plan.size).map(|number| {
             let name = name(number);
             troupe(&["ca", "issue", &name, "--ca", text(&ca), "--out", text(&pki(dir.path(), &name))]);
             let config = plan.config(network, dir.path(), number);
             let mut node = Node::new(&name, dir.path().join(&name), network.node(number), &config);
             node.binary.clone_from(&plan.binary);
+            node.disk = library.as_ref().map(|library| SlowDisk::new(library, &node.dir));
             node
         });
         let mut cluster = Self { nodes: nodes.collect(), network, wires, plan: plan.clone(), dir };

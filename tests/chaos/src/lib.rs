@@ -12,6 +12,7 @@ pub mod follower;
 pub mod node;
 pub mod previous;
 pub mod push;
+pub mod slow_disk;
 pub mod submits;
 pub mod wires;
 

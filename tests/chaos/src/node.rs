@@ -9,6 +9,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
+use crate::slow_disk::SlowDisk;
 use crate::{binary, until};
 
 /// What the command line said.
@@ -46,6 +47,8 @@ pub struct Node {
     pub token: String,
     /// What it is started from; the binary of this build, unless it is said otherwise.
     pub binary: Option<PathBuf>,
+    /// A disk that can be made slow, if that was planned.
+    pub disk: Option<SlowDisk>,
     http: reqwest::Client,
     process: Option<Child>,
 }
@@ -61,7 +64,16 @@ impl Node {
         fs::write(dir.join("config.toml"), config).unwrap();
         // A connection that is kept would be one to a process that was killed.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { name: name.to_owned(), dir, address, token: String::new(), binary: None, http, process: None }
+        Self {
+            name: name.to_owned(),
+            dir,
+            address,
+            token: String::new(),
+            binary: None,
+            disk: None,
+            http,
+            process: None,
+        }
     }
 
     /// Starts the process; its log goes on where it was.
@@ -88,6 +100,7 @@ impl Node {
             .arg("--config")
             .arg(self.dir.join("config.toml"))
             .envs(token.map(|token| ("TROUPE_JOIN", token)))
+            .envs(self.disk.iter().flat_map(SlowDisk::environment))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -259,6 +259,51 @@ async fn a_removed_node_ends_by_itself_and_joins_again_only_as_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_job_is_removed_when_it_is_lost_and_not_before() {
+    let leases = "leases = { leader_ms = 3000, node_ms = 2000 }\n".to_owned();
+    let mut cluster = Cluster::planned(&Plan { more: leases, ..Plan::fake(3) }).await;
+    let (gone, other) = two(&cluster).await;
+    let first = cluster.dir.path().join("first");
+    let script =
+        format!("if mkdir {0}; then echo $$ > {0}/pid; exec sleep 600; fi; echo again", first.display());
+    // All but one drain, so that it is known where the job runs first.
+    let drained = [cluster.leader().await, other];
+    for node in drained {
+        drop(cluster.nodes[other].cli(&["drain", &cluster.nodes[node].name]).well());
+    }
+    let job = json!({ "script": script, "labels": ["linux"] });
+    let answer = cluster.nodes[other].request(Method::POST, "/v1/runs").json(&job).send().await.unwrap();
+    let run = answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+    let pid = until("the job runs", async || {
+        fs::read_to_string(first.join("pid")).ok()?.strip_suffix('\n')?.parse().ok()
+    })
+    .await;
+    for node in drained {
+        drop(cluster.nodes[other].cli(&["drain", "--off", &cluster.nodes[node].name]).well());
+    }
+
+    let name = cluster.nodes[gone].name.clone();
+    let refused = cluster.nodes[other].cli(&["cluster", "remove", &name]);
+    assert_eq!(refused.code, 4, "{}", refused.err);
+    assert!(refused.err.contains("has 1 of the cluster's jobs (drain it and wait"), "{}", refused.err);
+    cluster.nodes[gone].kill();
+    until("it is lost, and removed", async || {
+        (cluster.nodes[other].cli(&["cluster", "remove", &name]).code == 0).then_some(())
+    })
+    .await;
+    let ended = cluster.finished(other, &run).await;
+    assert_eq!(ended["outcome"], "succeeded", "{ended}");
+    let attempts = cluster.nodes[other].get(&format!("/v1/jobs/{run}.0/attempts")).await;
+    let attempts = attempts["items"].as_array().unwrap().clone();
+    let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt["outcome"].as_str()).collect();
+    assert_eq!(outcomes, [Some("lost"), Some("succeeded")], "{attempts:?}");
+    assert_eq!(attempts[0]["node"].as_str(), cluster.nodes[gone].id().as_deref());
+    // The node was killed without being told: its process goes on until somebody ends it, here as on a real machine.
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_voters_place_is_taken_by_a_spare_and_the_rest_bears_another_loss() {
     let plan = Plan { signs: true, cluster: ", dead_after_ms = 3000".to_owned(), ..Plan::fake(3) };
     let mut cluster = Cluster::planned(&plan).await;

@@ -46,7 +46,7 @@ impl World {
         self.register_as(node, &name)
     }
 
-    /// A guest is removed with all that it holds, and never comes back.
+    /// A guest is removed, once it is lost if it has jobs, and never comes back.
     pub(super) fn remove_guest(&mut self, one: Move) -> Result<(), String> {
         let guests: Vec<_> = self
             .state
@@ -56,8 +56,19 @@ impl World {
             .map(|(id, node)| (*id, node.name.clone()))
             .collect();
         let Some((node, name)) = pick(&guests, one.a).cloned() else { return Ok(()) };
+        let lost = self.state.nodes.get(&node).is_some_and(|node| node.lost);
+        if !lost && self.state.held_jobs(node).next().is_some() {
+            let early = self.apply(Command::RemoveMember { node, name: name.clone() })?;
+            if !matches!(early, Reply::Refused(Refusal::WrongState { .. })) {
+                return Err(format!("the removal of a node that has jobs was answered {early:?}"));
+            }
+            self.lose(node)?;
+        }
         self.live.remove(&node);
-        self.apply(Command::RemoveMember { node, name: name.clone() })?;
+        let reply = self.apply(Command::RemoveMember { node, name: name.clone() })?;
+        if reply != Reply::Done {
+            return Err(format!("the removal of a node without jobs was answered {reply:?}"));
+        }
         self.seen.removed += 1;
         let back = self.apply_registration(node, name.as_str())?;
         if !matches!(back, Reply::Refused(Refusal::WrongState { .. })) {
