@@ -1,6 +1,7 @@
 //! The state of a node with many queued jobs: its memory, its snapshot, and how long anything stands still for it.
 //!
-//! `cargo bench -p raft-store --bench state -- [JOBS]`, 1,000,000 unless it is said otherwise. Prints a table.
+//! `cargo bench -p raft-store --bench state -- [JOBS [SPEC_BYTES]]`, 1,000,000 and 512 unless it is said otherwise. Prints
+//! a table.
 
 use std::error::Error;
 use std::fs;
@@ -21,23 +22,40 @@ use raft_store::{Proposal, StateMachine, TypeConfig};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-/// Bytes of a job's specification.
-const SPEC_BYTES: usize = 512;
+/// What is asked for on the command line.
+#[derive(Clone, Copy)]
+struct Load {
+    jobs: u64,
+    /// Bytes of a job's specification.
+    spec_bytes: usize,
+}
+
 /// Entries that are applied together while the state is filled.
 const FILL: u64 = 1000;
 /// The same, while a snapshot is written or installed: what a busy leader applies at a time.
 const BATCH: u64 = 64;
 
-fn entry(index: u64) -> EntryOf<TypeConfig> {
+impl Load {
+    fn from_args() -> Result<Self> {
+        // Cargo adds words of its own.
+        let numbers: std::result::Result<Vec<u64>, _> =
+            std::env::args().skip(1).filter(|word| !word.starts_with('-')).map(|word| word.parse()).collect();
+        let numbers = numbers?;
+        let (jobs, spec_bytes) = (numbers.first().copied(), numbers.get(1).copied());
+        Ok(Self { jobs: jobs.unwrap_or(1_000_000), spec_bytes: spec_bytes.unwrap_or(512) as usize })
+    }
+}
+
+fn entry(index: u64, load: Load) -> EntryOf<TypeConfig> {
     let command = match index {
         1 => Command::InitCluster { cluster: ClusterId(1), token: TokenId(1), token_hash: [7; 32] },
-        _ => submit(index),
+        _ => submit(index, load),
     };
     let proposal = Proposal::new(Entry { at: Timestamp(index), command });
     EntryOf::<TypeConfig>::new(LogId::new_term_index(1, index), EntryPayload::Normal(proposal))
 }
 
-fn submit(index: u64) -> Command {
+fn submit(index: u64, load: Load) -> Command {
     let job = NewJob {
         key: "build".to_owned(),
         needs: Vec::new(),
@@ -46,7 +64,7 @@ fn submit(index: u64) -> Command {
         resources: Resources { cpu_millis: 1000, memory_mib: 512 },
         priority: 0,
         max_attempts: 3,
-        spec: SpecBytes(Arc::from([index as u8; SPEC_BYTES])),
+        spec: SpecBytes(noise(index, load.spec_bytes)),
     };
     let run = NewRun {
         id: RunId(u128::from(index) << 64 | u128::from(index.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
@@ -66,20 +84,37 @@ fn submit(index: u64) -> Command {
     }
 }
 
+/// Bytes of which none can be saved: Weyl's sequence, mixed as SplitMix64 does.
+fn noise(seed: u64, bytes: usize) -> Arc<[u8]> {
+    let words = (1..).map(|number| {
+        let word = (seed << 16 | number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let word = (word ^ word >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        word ^ word >> 27
+    });
+    words.flat_map(u64::to_le_bytes).take(bytes).collect::<Vec<u8>>().into()
+}
+
 /// Applies so many entries; answers how long the machine took for them, and nothing else did.
-async fn apply(machine: &mut StateMachine, first: u64, count: u64) -> Result<Duration> {
-    let entries: Vec<_> = (first..first + count).map(|index| Ok((entry(index), None))).collect();
+async fn apply(machine: &mut StateMachine, load: Load, first: u64, count: u64) -> Result<Duration> {
+    let entries: Vec<_> = (first..first + count).map(|index| Ok((entry(index, load), None))).collect();
     let since = Instant::now();
     machine.apply(Box::pin(futures::stream::iter(entries))).await?;
     Ok(since.elapsed())
 }
 
-/// MiB of this process in memory.
+/// KiB of this process in memory.
 fn resident() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-    let kib: u64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
-    Ok(kib >> 10)
+    Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
+}
+
+/// What the process takes, and how much of that each job costs beside its specification.
+fn memory(load: Load, empty: u64) -> Result<String> {
+    let now = resident()?;
+    let grown = (now.saturating_sub(empty) << 10) as f64;
+    let overhead = grown / load.jobs as f64 - load.spec_bytes as f64;
+    Ok(format!("{} MiB, {overhead:.0} bytes a job beside its specification", now >> 10))
 }
 
 fn say(what: &str, value: impl std::fmt::Display) {
@@ -93,6 +128,7 @@ fn ms(time: Duration) -> String {
 /// Batches are applied until `work` is done; answers the longest, the median, and how many there were.
 async fn apply_while<T>(
     machine: &mut StateMachine,
+    load: Load,
     next: &mut u64,
     work: impl Future<Output = T>,
 ) -> Result<(T, String)> {
@@ -104,7 +140,7 @@ async fn apply_while<T>(
             done = &mut work => break done,
             () = tokio::time::sleep(Duration::from_millis(2)) => {}
         }
-        times.push(apply(machine, *next, BATCH).await?);
+        times.push(apply(machine, load, *next, BATCH).await?);
         *next += BATCH;
     };
     times.sort_unstable();
@@ -124,23 +160,26 @@ fn open(dir: &Path) -> Result<StateMachine> {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result {
-    let jobs: u64 = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1_000_000);
+    let load = Load::from_args()?;
+    let Load { jobs, spec_bytes } = load;
     let dir = tempfile::tempdir()?;
     let (here, there) = (dir.path().join("here"), dir.path().join("there"));
-    println!("| {jobs} queued jobs, {SPEC_BYTES} bytes of specification each | |\n|---|---|");
-    say("memory of the process at first", format!("{} MiB", resident()?));
+    println!("| {jobs} queued jobs, {spec_bytes} bytes of specification each | |\n|---|---|");
+    let empty = resident()?;
+    say("memory of the process at first", format!("{} MiB", empty >> 10));
     let mut machine = open(&here)?;
     let (mut next, mut busy) = (1, Duration::ZERO);
     while next <= jobs {
-        busy += apply(&mut machine, next, FILL.min(jobs + 1 - next)).await?;
+        busy += apply(&mut machine, load, next, FILL.min(jobs + 1 - next)).await?;
         next += FILL.min(jobs + 1 - next);
     }
     let open_jobs = machine.view().current().state.open_jobs;
     assert_eq!(u64::from(open_jobs), jobs - 1, "all but the first entry are jobs");
     say("applied", format!("{:.0} entries/s", jobs as f64 / busy.as_secs_f64()));
-    say("memory", format!("{} MiB", resident()?));
+    say("memory", memory(load, empty)?);
 
-    let (_, quiet) = apply_while(&mut machine, &mut next, tokio::time::sleep(Duration::from_secs(2))).await?;
+    let (_, quiet) =
+        apply_while(&mut machine, load, &mut next, tokio::time::sleep(Duration::from_secs(2))).await?;
     say("apply, nothing else going on", quiet);
     let since = Instant::now();
     let mut builder = machine.get_snapshot_builder().await;
@@ -148,14 +187,14 @@ async fn main() -> Result {
     let mut builds = tokio::task::JoinSet::new();
     builds.spawn(async move { (builder.build_snapshot().await, builder) });
     let build = async { builds.join_next().await.ok_or("nothing was built") };
-    let (built, stalls) = apply_while(&mut machine, &mut next, build).await?;
+    let (built, stalls) = apply_while(&mut machine, load, &mut next, build).await?;
     let (snapshot, builder) = built??;
     let snapshot = snapshot?;
     let bytes = fs::metadata(&snapshot.snapshot.path)?.len();
     let seconds = since.elapsed().as_secs_f64();
     say("snapshot written and synced", format!("{seconds:.2} s, {} MiB", bytes >> 20));
     say("apply meanwhile", stalls);
-    say("memory after it", format!("{} MiB", resident()?));
+    say("memory after it", memory(load, empty)?);
     drop(builder);
 
     // Another member, which has a state of its own, is sent the snapshot.
@@ -166,7 +205,7 @@ async fn main() -> Result {
     let since = Instant::now();
     let again = open(&here)?;
     say("cold start from it", format!("{:.2} s", since.elapsed().as_secs_f64()));
-    say("memory then", format!("{} MiB", resident()?));
+    say("memory then", memory(load, empty)?);
     drop((again, there));
     Ok(())
 }
