@@ -19,6 +19,7 @@ mod sharing;
 mod spec;
 mod state;
 mod table;
+mod tree;
 
 pub use command::{AttemptReport, Command, Effect, Entry, NodeFacts, Placement, Progress, Refusal, Reply};
 pub use event::{Event, EventKind};

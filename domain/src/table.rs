@@ -4,20 +4,22 @@
 use std::hash::{Hash, Hasher};
 use std::ops::RangeBounds;
 
-use imbl::OrdMap;
+use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use siphasher::sip::SipHasher13;
+
+use crate::tree::Tree;
 
 /// A map of records. Cloning is O(1); the clone shares structure.
 #[derive(Debug, Clone)]
 pub struct Table<K: Ord, V> {
-    map: OrdMap<K, V>,
+    map: Tree<K, V>,
     hash: u64,
 }
 
 impl<K: Ord + Clone + Hash, V: Clone + Hash> Default for Table<K, V> {
     fn default() -> Self {
-        Self { map: OrdMap::new(), hash: 0 }
+        Self { map: Tree::default(), hash: 0 }
     }
 }
 
@@ -34,9 +36,14 @@ impl<K: Ord + Clone + Hash, V: Clone + Hash> Table<K, V> {
         self.map.get(key)
     }
 
+    /// The key as the table has it.
+    pub fn get_key(&self, key: &K) -> Option<&K> {
+        self.map.get_entry(key).map(|(key, _)| key)
+    }
+
     /// True when there is a record.
     pub fn contains(&self, key: &K) -> bool {
-        self.map.contains_key(key)
+        self.map.get(key).is_some()
     }
 
     /// Puts a record in place of the one before, which is returned.
@@ -77,7 +84,7 @@ impl<K: Ord + Clone + Hash, V: Clone + Hash> Table<K, V> {
 
     /// The record of this key, or of the greatest below it.
     pub fn before(&self, key: &K) -> Option<&V> {
-        self.map.get_prev(key).map(|(_, value)| value)
+        self.map.before(key)
     }
 
     /// Number of records.
@@ -87,7 +94,7 @@ impl<K: Ord + Clone + Hash, V: Clone + Hash> Table<K, V> {
 
     /// True without records.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.len() == 0
     }
 
     /// The hash of all records, independent of the order in which they came.
@@ -108,7 +115,9 @@ impl<K: Ord + Clone + Hash, V: Clone + Hash> FromIterator<(K, V)> for Table<K, V
 
 impl<K: Serialize + Ord + Clone, V: Serialize + Clone> Serialize for Table<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.map.iter())
+        let mut records = serializer.serialize_seq(Some(self.map.len()))?;
+        self.map.iter().try_for_each(|record| records.serialize_element(&record))?;
+        records.end()
     }
 }
 
