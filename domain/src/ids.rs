@@ -30,6 +30,8 @@ impl ParseIdError {
 macro_rules! ulid_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
+        // Millions of records are made of ids: aligned as its number is, half of a job's id would be nothing.
+        #[repr(Rust, packed(2))]
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(pub u128);
 
