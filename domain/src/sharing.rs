@@ -1,4 +1,5 @@
-//! What many records carry alike is kept once: a new run or job shares it with the one before it.
+//! What many records carry alike is kept once: a new run or job shares it with the one before it, and a key by age with
+//! the key itself.
 //!
 //! Invisible: what is shared is equal, so that records, their hashes and their encoding are what they would be otherwise.
 //! Decoding makes everything anew, for each entry and each record of a snapshot; without this, a million jobs with the
@@ -6,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::{ClusterState, Job, JobId, Run, RunId};
+use crate::{ClusterState, Job, JobId, Run, RunId, Timestamp};
 
 impl ClusterState {
     /// Puts a run in place of the one before, if there is one.
@@ -30,6 +31,14 @@ impl ClusterState {
             job.labels.share(&other.labels);
         }
         self.jobs.insert(id, job);
+    }
+
+    /// Puts a key in its place by age: the one that is remembered.
+    pub fn put_key_age(&mut self, (at, mut key): (Timestamp, Arc<str>), (): ()) {
+        if let Some(known) = self.keys.get_key(&key) {
+            key = Arc::clone(known);
+        }
+        self.key_ages.insert((at, key), ());
     }
 }
 

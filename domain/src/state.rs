@@ -2,6 +2,8 @@
 //!
 //! Must not know: clocks, randomness, how it is stored or sent.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -55,9 +57,9 @@ pub struct ClusterState {
     /// Jobs in state `Placed` or `Running`, by node.
     pub held: Table<(NodeId, JobId), ()>,
     /// Delivery and idempotency keys, forgotten after [`crate::limits::KEY_WINDOW_MILLIS`].
-    pub keys: Table<String, KeyRecord>,
-    /// Keys by age, for forgetting.
-    pub key_ages: Table<(Timestamp, String), ()>,
+    pub keys: Table<Arc<str>, KeyRecord>,
+    /// Keys by age, for forgetting; each is the one in `keys`.
+    pub key_ages: Table<(Timestamp, Arc<str>), ()>,
     /// Commit statuses to be told, one per run: the last state wins.
     pub outbox: Table<RunId, Notice>,
     /// The number the next ad hoc run gets, less one.

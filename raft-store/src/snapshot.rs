@@ -125,16 +125,25 @@ macro_rules! records {
             $($variant(records!(@key $variant), records!(@value $variant)),)*
         }
 
-        impl Record {
+        /// The same as it is written, where it lies.
+        #[derive(Serialize)]
+        enum Lying<'a> {
+            Scalars(Scalars),
+            $($variant(&'a records!(@key $variant), &'a records!(@value $variant)),)*
+        }
+
+        impl Lying<'_> {
             /// Every record of a state, in an order that does not depend on its history.
-            fn each(state: &ClusterState, mut take: impl FnMut(&Record) -> Result<(), SnapshotError>) -> Result<(), SnapshotError> {
-                take(&Record::Scalars(Scalars::of(state)))?;
+            fn each(state: &ClusterState, mut take: impl FnMut(&Lying<'_>) -> Result<(), SnapshotError>) -> Result<(), SnapshotError> {
+                take(&Lying::Scalars(Scalars::of(state)))?;
                 $(for (key, value) in state.$table.iter() {
-                    take(&Record::$variant(key.clone(), value.clone()))?;
+                    take(&Lying::$variant(key, value))?;
                 })*
                 Ok(())
             }
+        }
 
+        impl Record {
             fn put(self, state: &mut ClusterState) {
                 match self {
                     Record::Scalars(scalars) => scalars.put(state),
@@ -155,11 +164,12 @@ macro_rules! records {
     (@key Attempt) => { domain::AttemptId }; (@value Attempt) => { domain::Attempt };
     (@key Queued) => { domain::QueueKey }; (@value Queued) => { () };
     (@key Held) => { (domain::NodeId, domain::JobId) }; (@value Held) => { () };
-    (@key Key) => { String }; (@value Key) => { domain::KeyRecord };
+    (@key Key) => { Arc<str> }; (@value Key) => { domain::KeyRecord };
     (@put Run $state:ident, $table:ident, $key:ident, $value:ident) => { $state.put_run($key, $value) };
     (@put Job $state:ident, $table:ident, $key:ident, $value:ident) => { $state.put_job($key, $value) };
+    (@put KeyAge $state:ident, $table:ident, $key:ident, $value:ident) => { $state.put_key_age($key, $value) };
     (@put $other:ident $state:ident, $table:ident, $key:ident, $value:ident) => { drop($state.$table.insert($key, $value)) };
-    (@key KeyAge) => { (domain::Timestamp, String) }; (@value KeyAge) => { () };
+    (@key KeyAge) => { (domain::Timestamp, Arc<str>) }; (@value KeyAge) => { () };
     (@key JoinToken) => { domain::TokenId }; (@value JoinToken) => { domain::JoinToken };
     (@key Admission) => { domain::NodeId }; (@value Admission) => { domain::Admission };
     (@key Removed) => { domain::NodeId }; (@value Removed) => { domain::RemovedNode };
@@ -227,7 +237,7 @@ pub(crate) fn write(
     };
     writer.bytes(MAGIC)?;
     writer.record(&Header { meta: meta.clone(), state_hash: state.hash() })?;
-    Record::each(state, |record| writer.record(record))?;
+    Lying::each(state, |record| writer.record(record))?;
     let end = End { records: writer.records, crc: writer.crc.clone().finalize() };
     writer.record(&end)?;
     let failed = |source| SnapshotError::Io { action: "write", path: path.to_owned(), source };

@@ -29,9 +29,9 @@ impl Applying<'_> {
                 format!("{} bytes, the limit is {}", key.len(), limits::MAX_KEY_BYTES),
             ));
         }
-        let mut keys = vec![format!("body:{repo}:{}", hex(&digest))];
+        let mut keys: Vec<Arc<str>> = vec![format!("body:{repo}:{}", hex(&digest)).into()];
         if !key.is_empty() {
-            keys.push(format!("delivery:{repo}:{key}"));
+            keys.push(format!("delivery:{repo}:{key}").into());
         }
         for key in &keys {
             if let Some(KeyRecord { target: KeyTarget::Delivery(id), .. }) = self.state.keys.get(key) {
@@ -154,9 +154,9 @@ impl Applying<'_> {
         }
     }
 
-    pub(super) fn remember_key(&mut self, key: String, target: KeyTarget, digest: [u8; 32]) {
+    pub(super) fn remember_key(&mut self, key: Arc<str>, target: KeyTarget, digest: [u8; 32]) {
         let at = self.state.now;
-        self.state.key_ages.insert((at, key.clone()), ());
+        self.state.key_ages.insert((at, Arc::clone(&key)), ());
         self.state.keys.insert(key, KeyRecord { target, digest, at });
     }
 

@@ -33,7 +33,7 @@ impl Applying<'_> {
                 format!("{} bytes, the limit is {}", key.len(), limits::MAX_KEY_BYTES),
             ));
         }
-        let stored_key = format!("submit:{key}");
+        let stored_key: Arc<str> = format!("submit:{key}").into();
         if let Some(known) = self.state.keys.get(&stored_key).filter(|_| !key.is_empty()) {
             let KeyTarget::Run(id) = known.target else {
                 return Err(Refusal::KeyConflict { key: key.to_owned() });

@@ -96,7 +96,7 @@ impl Request {
                 Some(Seen::Register(value.unwrap_or(0)))
             }
             Self::ReadOnce { key } => {
-                let record = state.keys.get(&format!("submit:k{key}"));
+                let record = state.keys.get(&format!("submit:k{key}").into());
                 let run = record.and_then(|record| match record.target {
                     domain::KeyTarget::Run(run) => Some(run.0 as u64),
                     domain::KeyTarget::Delivery(_) => None,
