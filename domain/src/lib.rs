@@ -6,6 +6,7 @@
 mod apply;
 mod command;
 mod event;
+mod form;
 mod ids;
 pub mod invariants;
 pub mod limits;
@@ -31,8 +32,8 @@ pub use member::{Admission, JoinToken, JoinUse, RemovedNode};
 pub use plan::{Plan, Reason, Snapshot, Waits, plan};
 pub use query::JobCounts;
 pub use record::{
-    Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobState, KeyRecord, KeyTarget, Node, Notice,
-    Outcome, Repo, Right, Run, StepResult, Token,
+    Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobKind, JobState, KeyRecord, KeyTarget, Node,
+    Notice, Outcome, Repo, Right, Run, RunKind, StepResult, Token,
 };
 pub use release::Release;
 pub use resources::{Capacity, Labels, Resources};

@@ -2,6 +2,7 @@
 //!
 //! Must not know: how commands change them (`apply/`).
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -75,33 +76,42 @@ impl JobState {
     }
 }
 
-/// One job: the hot record.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Job {
+/// What was asked for with a job: never changes, and many jobs share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobKind {
     /// Key in the workflow file.
     pub key: Arc<str>,
-    /// Where it stands.
-    pub state: JobState,
     /// Higher first.
     pub priority: i8,
     /// When it starts, given its needs.
     pub condition: Condition,
+    /// So many losses end the job.
+    pub max_attempts: u16,
+    /// Labels that a node must have.
+    pub labels: Labels,
+    /// What it takes.
+    pub resources: Resources,
+    /// Indices of the jobs that it needs.
+    pub needs: Arc<[u16]>,
+}
+
+/// One job: the hot record. Its kind's fields read as its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// What was asked for.
+    pub kind: Arc<JobKind>,
+    /// Where it stands.
+    pub state: JobState,
     /// Someone asked for its end; a running attempt is told until it reports.
     pub cancel_requested: bool,
     /// Attempts made, the present one included.
     pub attempts: u16,
-    /// So many losses end the job.
-    pub max_attempts: u16,
     /// Attempts that ended because their node was lost.
     pub losses: u16,
     /// The present (or last) attempt's node; meaningless before the first.
     pub node: NodeId,
     /// The present (or last) attempt's fence, or the index of the entry that took the attempt back; 0 before the first.
     pub fence: Fence,
-    /// Labels that a node must have.
-    pub labels: Labels,
-    /// What it takes.
-    pub resources: Resources,
     /// When it became `Queued`, last.
     pub queued_at: Timestamp,
     /// When it was placed, last; 0 before.
@@ -110,17 +120,21 @@ pub struct Job {
     pub started_at: Timestamp,
     /// When it finished; 0 before.
     pub finished_at: Timestamp,
-    /// Indices of the jobs that it needs.
-    pub needs: Arc<[u16]>,
 }
 
-/// One run.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Run {
+impl Deref for Job {
+    type Target = JobKind;
+
+    fn deref(&self) -> &JobKind {
+        &self.kind
+    }
+}
+
+/// What a run was made of: never changes, and many runs share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunKind {
     /// The repository; none for an ad hoc job.
     pub repo: Option<RepoId>,
-    /// Counts up per repository from 1; ad hoc runs have a counter of their own.
-    pub number: u64,
     /// The delivery behind it.
     pub delivery: Option<DeliveryId>,
     /// The run that this one runs again.
@@ -133,6 +147,17 @@ pub struct Run {
     pub event: Arc<Event>,
     /// Number of jobs; their ids are `JobId { run, index: 0..jobs }`.
     pub jobs: u16,
+    /// Why the workflow cannot run, `file:line:column: reason`.
+    pub error: Option<Arc<str>>,
+}
+
+/// One run. Its kind's fields read as its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// What it was made of.
+    pub kind: Arc<RunKind>,
+    /// Counts up per repository from 1; ad hoc runs have a counter of their own.
+    pub number: u64,
     /// Jobs not finished.
     pub open_jobs: u16,
     /// When it was committed.
@@ -141,8 +166,14 @@ pub struct Run {
     pub finished_at: Timestamp,
     /// Set when all jobs are finished: the worst of them.
     pub outcome: Option<Outcome>,
-    /// Why the workflow cannot run, `file:line:column: reason`.
-    pub error: Option<Arc<str>>,
+}
+
+impl Deref for Run {
+    type Target = RunKind;
+
+    fn deref(&self) -> &RunKind {
+        &self.kind
+    }
 }
 
 /// One attempt.

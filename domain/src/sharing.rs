@@ -12,25 +12,32 @@ use crate::{ClusterState, Job, JobId, Run, RunId, Timestamp};
 impl ClusterState {
     /// Puts a run in place of the one before, if there is one.
     pub fn put_run(&mut self, id: RunId, mut run: Run) {
-        if let Some(other) = self.runs.before(&id) {
-            share(&mut run.name, &other.name);
-            share(&mut run.path, &other.path);
-            share(&mut run.event, &other.event);
-            if let (Some(error), Some(others)) = (&mut run.error, &other.error) {
-                share(error, others);
-            }
+        if let Some((_, other)) = self.runs.before(&id)
+            && !share(&mut run.kind, &other.kind)
+        {
+            let kind = Arc::make_mut(&mut run.kind);
+            share(&mut kind.name, &other.name);
+            share(&mut kind.path, &other.path);
+            share(&mut kind.event, &other.event);
         }
         self.runs.insert(id, run);
     }
 
     /// Puts a job in place of the one before, if there is one.
     pub fn put_job(&mut self, id: JobId, mut job: Job) {
-        if let Some(other) = self.jobs.before(&id) {
-            share(&mut job.key, &other.key);
-            share(&mut job.needs, &other.needs);
-            job.labels.share(&other.labels);
+        if let Some((_, other)) = self.jobs.before(&id)
+            && !share(&mut job.kind, &other.kind)
+            && !self.like_in_the_run_before(id).is_some_and(|like| share(&mut job.kind, &like.kind))
+        {
+            Arc::make_mut(&mut job.kind).labels.share(&other.labels);
         }
         self.jobs.insert(id, job);
+    }
+
+    /// The job of the same place in the run before: of several jobs, those next to each other are of different kinds.
+    fn like_in_the_run_before(&self, id: JobId) -> Option<&Job> {
+        let (run, _) = self.runs.before(&RunId(id.run.0.checked_sub(1)?))?;
+        self.jobs.get(&JobId { run: *run, index: id.index })
     }
 
     /// Puts a key in its place by age: the one that is remembered.
@@ -42,11 +49,13 @@ impl ClusterState {
     }
 }
 
-/// Takes the other's copy of an equal value.
-pub(crate) fn share<T: PartialEq + ?Sized>(mine: &mut Arc<T>, other: &Arc<T>) {
-    if !Arc::ptr_eq(mine, other) && **mine == **other {
+/// Takes the other's copy of an equal value; answers whether it is equal.
+pub(crate) fn share<T: PartialEq + ?Sized>(mine: &mut Arc<T>, other: &Arc<T>) -> bool {
+    let equal = Arc::ptr_eq(mine, other) || **mine == **other;
+    if equal {
         *mine = Arc::clone(other);
     }
+    equal
 }
 
 #[cfg(test)]
@@ -58,10 +67,8 @@ mod tests {
     fn equal_values_are_kept_once_and_nothing_else_changes() {
         let mut first: Arc<str> = "a job".into();
         let (second, third): (Arc<str>, Arc<str>) = ("a job".into(), "another".into());
-        share(&mut first, &third);
-        assert!(!Arc::ptr_eq(&first, &third));
-        share(&mut first, &second);
-        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!share(&mut first, &third) && !Arc::ptr_eq(&first, &third));
+        assert!(share(&mut first, &second) && Arc::ptr_eq(&first, &second));
         let (mut mine, others) = (Labels::from_iter(["x"]), Labels::from_iter(["x"]));
         mine.share(&others);
         assert_eq!(mine, others);

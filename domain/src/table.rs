@@ -83,8 +83,13 @@ impl<K: Ord + Clone + Hash, V: Clone + Hash> Table<K, V> {
     }
 
     /// The record of this key, or of the greatest below it.
-    pub fn before(&self, key: &K) -> Option<&V> {
+    pub fn before(&self, key: &K) -> Option<(&K, &V)> {
         self.map.before(key)
+    }
+
+    /// The record of the least key.
+    pub fn first(&self) -> Option<(&K, &V)> {
+        self.map.first()
     }
 
     /// Number of records.

@@ -51,9 +51,8 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
         }
     }
 
-    /// To be changed in place. What the node shares with clones is copied, and nothing for a key that is not there.
+    /// To be changed in place: what the nodes above it share with clones is copied.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.get(key)?;
         let mut node = Arc::make_mut(&mut self.root);
         loop {
             match node {
@@ -69,8 +68,13 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
         }
     }
 
-    /// The value of this key, or of the greatest below it.
-    pub(crate) fn before(&self, key: &K) -> Option<&V> {
+    /// The entry of the least key.
+    pub(crate) fn first(&self) -> Option<(&K, &V)> {
+        self.root.first()
+    }
+
+    /// The entry of this key, or of the greatest below it.
+    pub(crate) fn before(&self, key: &K) -> Option<(&K, &V)> {
         self.root.before(key)
     }
 
@@ -78,16 +82,16 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let (old, right) = Arc::make_mut(&mut self.root).insert(key, value);
         if let Some(right) = right
-            && let Some(first) = self.root.first()
+            && let Some(bound) = self.root.bound()
         {
-            let left = (first, Arc::clone(&self.root));
+            let left = (bound, Arc::clone(&self.root));
             self.root = Arc::new(Node::Branch(vec![left, right]));
         }
         self.len += usize::from(old.is_none());
         old
     }
 
-    /// Answers the value that was there.
+    /// Answers the value that was there. Nothing is copied for a key that is not.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         self.get(key)?;
         let old = Arc::make_mut(&mut self.root).remove(key)?;
@@ -134,19 +138,27 @@ impl<K: Ord + Clone, V: Clone> Node<K, V> {
         }
     }
 
-    fn first(&self) -> Option<K> {
+    /// What its parent has it behind.
+    fn bound(&self) -> Option<K> {
         match self {
             Node::Leaf(records) => records.first().map(|(key, _)| key.clone()),
             Node::Branch(children) => children.first().map(|(key, _)| key.clone()),
         }
     }
 
-    fn before(&self, key: &K) -> Option<&V> {
+    fn first(&self) -> Option<(&K, &V)> {
         match self {
-            Node::Leaf(records) => match find(records, key) {
-                Ok(at) => Some(&records[at].1),
-                Err(at) => Some(&records[at.checked_sub(1)?].1),
-            },
+            Node::Leaf(records) => records.first().map(|(key, value)| (key, value)),
+            Node::Branch(children) => children.iter().find_map(|(_, child)| child.first()),
+        }
+    }
+
+    fn before(&self, key: &K) -> Option<(&K, &V)> {
+        match self {
+            Node::Leaf(records) => {
+                let end = records.partition_point(|(other, _)| other <= key);
+                records[..end].last().map(|(key, value)| (key, value))
+            }
             Node::Branch(children) => {
                 children[..=child(children, key)].iter().rev().find_map(|(_, child)| child.before(key))
             }
@@ -231,17 +243,24 @@ impl<K: Ord + Clone, V: Clone> Node<K, V> {
 
 /// Where a record is, or where it belongs.
 fn find<K: Ord, V>(records: &[(K, V)], key: &K) -> Result<usize, usize> {
-    records.binary_search_by(|(other, _)| other.cmp(key))
+    match records.last() {
+        // As most that come are.
+        Some((last, _)) if last < key => Err(records.len()),
+        _ => records.binary_search_by(|(other, _)| other.cmp(key)),
+    }
 }
 
 /// The child that has a key, if any has: the first has what is below all.
 fn child<K: Ord, C>(children: &[(K, C)], key: &K) -> usize {
-    children[1..].partition_point(|(first, _)| first <= key)
+    match children {
+        [_, .., (last, _)] if last <= key => children.len() - 1,
+        _ => children[1..].partition_point(|(first, _)| first <= key),
+    }
 }
 
 /// A node as its parent has it.
 fn behind<K: Ord + Clone, V: Clone>(node: Node<K, V>) -> Right<K, V> {
-    Some((node.first()?, Arc::new(node)))
+    Some((node.bound()?, Arc::new(node)))
 }
 
 /// Puts an entry in its place. Where there is no room, the entries from there or from the middle on are given up.
@@ -398,7 +417,8 @@ mod tests {
                 for (low, high) in &questions {
                     let (low, high) = (low.min(high), low.max(high));
                     prop_assert_eq!(tree.get(low), model.get(low));
-                    prop_assert_eq!(tree.before(low), model.range(..=low).next_back().map(|(_, value)| value));
+                    prop_assert_eq!(tree.first(), model.first_key_value());
+                    prop_assert_eq!(tree.before(low), model.range(..=low).next_back());
                     prop_assert!(tree.range(low..=high).eq(model.range(low..=high)));
                     prop_assert!(tree.range(low..high).rev().eq(model.range(low..high).rev()));
                     prop_assert!(tree.range(..low).rev().eq(model.range(..low).rev()));

@@ -75,7 +75,7 @@ fn documented(facts: Facts<'_>) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{Event, EventKind, JobId, RunId, Timestamp};
+    use domain::{Event, EventKind, JobId, RunId, RunKind, Timestamp};
 
     #[test]
     fn a_file_adds_to_the_facts_and_cannot_change_them() {
@@ -87,20 +87,23 @@ mod tests {
             sender: "ada".to_owned(),
             title: "$(rm -rf /)".to_owned(),
         };
-        let run = Run {
+        let kind = RunKind {
             repo: None,
-            number: 12,
             delivery: None,
             rerun_of: None,
             name: "build".into(),
             path: "".into(),
             event: event.into(),
             jobs: 1,
+            error: None,
+        };
+        let run = Run {
+            kind: kind.into(),
+            number: 12,
             open_jobs: 1,
             created_at: Timestamp(1),
             finished_at: Timestamp(0),
             outcome: None,
-            error: None,
         };
         let env = [("GITHUB_SHA", "forged"), ("CI", "no"), ("MINE", "1")];
         let spec = JobSpec {

@@ -161,17 +161,12 @@ impl Applying<'_> {
     }
 
     pub(super) fn forget_old_keys(&mut self, most: usize) {
-        let now = self.state.now;
-        let old = |at: Timestamp| now.millis_since(at) > limits::KEY_WINDOW_MILLIS;
-        let aged: Vec<_> = self
-            .state
-            .key_ages
-            .iter()
-            .take(most)
-            .map(|(age, ())| age.clone())
-            .filter(|(at, _)| old(*at))
-            .collect();
-        for age in aged {
+        for _ in 0..most {
+            let Some((oldest, ())) = self.state.key_ages.first() else { return };
+            if self.state.now.millis_since(oldest.0) <= limits::KEY_WINDOW_MILLIS {
+                return;
+            }
+            let age = oldest.clone();
             let key = self.state.keys.remove(&age.1);
             self.state.key_ages.remove(&age);
             if let Some(KeyRecord { target: KeyTarget::Delivery(id), .. }) = key {

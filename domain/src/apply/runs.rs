@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::{Answer, Applying, invalid, not_found, wrong_state};
 use crate::{
-    Condition, DeliveryId, Effect, Event, EventKind, Fence, Job, JobId, JobState, KeyTarget, Labels, NewJob,
-    NewRun, NodeId, Notice, Outcome, Refusal, Reply, RepoId, Run, RunId, Timestamp, limits, shared,
+    Condition, DeliveryId, Effect, Event, EventKind, Fence, Job, JobId, JobKind, JobState, KeyTarget, Labels,
+    NewJob, NewRun, NodeId, Notice, Outcome, Refusal, Reply, RepoId, Run, RunId, RunKind, Timestamp, limits,
+    shared,
 };
 
 /// Where a run comes from.
@@ -187,20 +188,23 @@ impl Applying<'_> {
         let now = self.state.now;
         let extra = origin.repo.and_then(|repo| self.state.repos.get(&repo)).map(|repo| repo.labels.clone());
         let jobs = new.jobs.len() as u16;
-        let run = Run {
+        let kind = RunKind {
             repo: origin.repo,
-            number: origin.number,
             delivery: origin.delivery,
             rerun_of: origin.rerun_of,
             name: shared(&new.name),
             path: shared(&new.path),
             event: origin.event,
             jobs,
+            error: new.error.as_deref().map(shared),
+        };
+        let run = Run {
+            kind: Arc::new(kind),
+            number: origin.number,
             open_jobs: jobs,
             created_at: now,
             finished_at: Timestamp(0),
             outcome: None,
-            error: new.error.as_deref().map(shared),
         };
         self.state.put_run(new.id, run);
         self.state.open_jobs += u32::from(jobs);
@@ -252,24 +256,27 @@ fn record_of(new: &NewJob, extra: Option<&Labels>) -> Job {
         Some(extra) if !extra.is_empty() => new.labels.iter().chain(extra.iter()).collect(),
         _ => new.labels.clone(),
     };
-    Job {
+    let kind = JobKind {
         key: shared(&new.key),
-        state: JobState::Waiting(new.needs.len() as u16),
         priority: new.priority,
         condition: new.condition,
+        max_attempts: new.max_attempts,
+        labels,
+        resources: new.resources,
+        needs: new.needs.clone().into(),
+    };
+    Job {
+        kind: Arc::new(kind),
+        state: JobState::Waiting(new.needs.len() as u16),
         cancel_requested: false,
         attempts: 0,
-        max_attempts: new.max_attempts,
         losses: 0,
         node: NodeId(0),
         fence: Fence(0),
-        labels,
-        resources: new.resources,
         queued_at: Timestamp(0),
         placed_at: Timestamp(0),
         started_at: Timestamp(0),
         finished_at: Timestamp(0),
-        needs: new.needs.clone().into(),
     }
 }
 

@@ -1,0 +1,171 @@
+//! How jobs and runs are written and hashed: with the fields of their kinds among their own, whoever shares them.
+//!
+//! The order of these fields is the encoding: it never changes.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{
+    Condition, DeliveryId, Event, Fence, Job, JobKind, JobState, Labels, NodeId, Outcome, RepoId, Resources,
+    Run, RunId, RunKind, Timestamp,
+};
+
+#[derive(Serialize, Deserialize, Hash)]
+struct JobForm<Text, Set, List> {
+    key: Text,
+    state: JobState,
+    priority: i8,
+    condition: Condition,
+    cancel_requested: bool,
+    attempts: u16,
+    max_attempts: u16,
+    losses: u16,
+    node: NodeId,
+    fence: Fence,
+    labels: Set,
+    resources: Resources,
+    queued_at: Timestamp,
+    placed_at: Timestamp,
+    started_at: Timestamp,
+    finished_at: Timestamp,
+    needs: List,
+}
+
+impl Job {
+    fn form(&self) -> JobForm<&str, &Labels, &[u16]> {
+        JobForm {
+            key: &self.key,
+            state: self.state,
+            priority: self.priority,
+            condition: self.condition,
+            cancel_requested: self.cancel_requested,
+            attempts: self.attempts,
+            max_attempts: self.max_attempts,
+            losses: self.losses,
+            node: self.node,
+            fence: self.fence,
+            labels: &self.labels,
+            resources: self.resources,
+            queued_at: self.queued_at,
+            placed_at: self.placed_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            needs: &self.needs,
+        }
+    }
+}
+
+impl Hash for Job {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.form().hash(hasher);
+    }
+}
+
+impl Serialize for Job {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.form().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Job {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = JobForm::<Arc<str>, Labels, Arc<[u16]>>::deserialize(deserializer)?;
+        let kind = JobKind {
+            key: form.key,
+            priority: form.priority,
+            condition: form.condition,
+            max_attempts: form.max_attempts,
+            labels: form.labels,
+            resources: form.resources,
+            needs: form.needs,
+        };
+        Ok(Self {
+            kind: Arc::new(kind),
+            state: form.state,
+            cancel_requested: form.cancel_requested,
+            attempts: form.attempts,
+            losses: form.losses,
+            node: form.node,
+            fence: form.fence,
+            queued_at: form.queued_at,
+            placed_at: form.placed_at,
+            started_at: form.started_at,
+            finished_at: form.finished_at,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize, Hash)]
+struct RunForm<Text, Cause> {
+    repo: Option<RepoId>,
+    number: u64,
+    delivery: Option<DeliveryId>,
+    rerun_of: Option<RunId>,
+    name: Text,
+    path: Text,
+    event: Cause,
+    jobs: u16,
+    open_jobs: u16,
+    created_at: Timestamp,
+    finished_at: Timestamp,
+    outcome: Option<Outcome>,
+    error: Option<Text>,
+}
+
+impl Run {
+    fn form(&self) -> RunForm<&str, &Event> {
+        RunForm {
+            repo: self.repo,
+            number: self.number,
+            delivery: self.delivery,
+            rerun_of: self.rerun_of,
+            name: &self.name,
+            path: &self.path,
+            event: &self.event,
+            jobs: self.jobs,
+            open_jobs: self.open_jobs,
+            created_at: self.created_at,
+            finished_at: self.finished_at,
+            outcome: self.outcome,
+            error: self.error.as_deref(),
+        }
+    }
+}
+
+impl Hash for Run {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.form().hash(hasher);
+    }
+}
+
+impl Serialize for Run {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.form().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Run {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = RunForm::<Arc<str>, Arc<Event>>::deserialize(deserializer)?;
+        let kind = RunKind {
+            repo: form.repo,
+            delivery: form.delivery,
+            rerun_of: form.rerun_of,
+            name: form.name,
+            path: form.path,
+            event: form.event,
+            jobs: form.jobs,
+            error: form.error,
+        };
+        Ok(Self {
+            kind: Arc::new(kind),
+            number: form.number,
+            open_jobs: form.open_jobs,
+            created_at: form.created_at,
+            finished_at: form.finished_at,
+            outcome: form.outcome,
+        })
+    }
+}
