@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The normalised event of a delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
@@ -20,6 +20,23 @@ pub struct Event {
     pub sender: String,
     /// First line of the head commit's message, at most 200 characters. Data, never shell text.
     pub title: String,
+}
+
+// By hand, for every new run is compared: an empty text has no address, and glibc's comparison of two such with wide
+// registers is caught by the processor, which costs as much as all the rest of making a run (measured).
+#[allow(clippy::derived_hash_with_manual_eq, reason = "the same equality")]
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        let same =
+            |mine: &str, others: &str| mine.len() == others.len() && (mine.is_empty() || mine == others);
+        let Event { kind, git_ref, commit, before, sender, title } = other;
+        self.kind == *kind
+            && same(&self.git_ref, git_ref)
+            && same(&self.commit, commit)
+            && same(&self.before, before)
+            && same(&self.sender, sender)
+            && same(&self.title, title)
+    }
 }
 
 /// Kinds of event. Append-only.

@@ -30,6 +30,8 @@ struct Load {
     spec_bytes: usize,
 }
 
+/// Asks for a cold start in the directory behind it.
+const COLD: &str = "--cold";
 /// Entries that are applied together while the state is filled.
 const FILL: u64 = 1000;
 /// The same, while a snapshot is written or installed: what a busy leader applies at a time.
@@ -38,8 +40,8 @@ const BATCH: u64 = 64;
 impl Load {
     fn from_args() -> Result<Self> {
         // Cargo adds words of its own.
-        let numbers: std::result::Result<Vec<u64>, _> =
-            std::env::args().skip(1).filter(|word| !word.starts_with('-')).map(|word| word.parse()).collect();
+        let words = std::env::args().skip(1).filter(|word| !word.starts_with('-'));
+        let numbers: std::result::Result<Vec<u64>, _> = words.take(2).map(|word| word.parse()).collect();
         let numbers = numbers?;
         let (jobs, spec_bytes) = (numbers.first().copied(), numbers.get(1).copied());
         Ok(Self { jobs: jobs.unwrap_or(1_000_000), spec_bytes: spec_bytes.unwrap_or(512) as usize })
@@ -158,12 +160,24 @@ fn open(dir: &Path) -> Result<StateMachine> {
     Ok(StateMachine::open(Arc::new(LocalDisk) as SharedDisk, dir)?)
 }
 
+fn cold_start(load: Load, dir: &Path) -> Result {
+    let (empty, since) = (resident()?, Instant::now());
+    let machine = open(dir)?;
+    say("cold start from it", format!("{:.2} s", since.elapsed().as_secs_f64()));
+    say("memory of the new process", memory(load, empty)?);
+    drop(machine);
+    Ok(())
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result {
     let load = Load::from_args()?;
     let Load { jobs, spec_bytes } = load;
+    if let Some(dir) = std::env::args().skip_while(|word| word != COLD).nth(1) {
+        return cold_start(load, Path::new(&dir));
+    }
     let dir = tempfile::tempdir()?;
-    let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+    let here = dir.path().join("here");
     println!("| {jobs} queued jobs, {spec_bytes} bytes of specification each | |\n|---|---|");
     let empty = resident()?;
     say("memory of the process at first", format!("{} MiB", empty >> 10));
@@ -201,11 +215,12 @@ async fn main() -> Result {
     let since = Instant::now();
     machine.install_snapshot(&snapshot.meta, snapshot.snapshot.clone()).await?;
     say("the same snapshot installed over what is newer", ms(since.elapsed()));
-    drop((machine, snapshot));
-    let since = Instant::now();
-    let again = open(&here)?;
-    say("cold start from it", format!("{:.2} s", since.elapsed().as_secs_f64()));
     say("memory then", memory(load, empty)?);
-    drop((again, there));
-    Ok(())
+    drop((machine, snapshot));
+    // In a process that has no memory yet.
+    let status = std::process::Command::new(std::env::current_exe()?)
+        .args([&jobs.to_string(), &spec_bytes.to_string(), COLD])
+        .arg(&here)
+        .status()?;
+    if status.success() { Ok(()) } else { Err(format!("the cold start failed: {status}").into()) }
 }

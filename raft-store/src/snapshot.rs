@@ -78,8 +78,7 @@ impl SnapshotFile {
             path: self.path.clone(),
             source,
         })?;
-        let mut reader = Reader { input: &head[..], crc: crc32fast::Hasher::new(), path: &self.path };
-        Ok(reader.head()?.meta)
+        Ok(Reader::new(&head[..], &self.path).head()?.meta)
     }
 }
 
@@ -247,21 +246,21 @@ pub(crate) fn write(
 /// Reads a whole snapshot and checks every byte of it. Blocking.
 fn read(file: &Arc<dyn DiskFile>, path: &Path) -> Result<Content, SnapshotError> {
     let input = BufReader::with_capacity(1024 * 1024, Cursor::new(Arc::clone(file)));
-    let mut reader = Reader { input, crc: crc32fast::Hasher::new(), path };
+    let mut reader = Reader::new(input, path);
     let header = reader.head()?;
     let mut state = ClusterState::default();
     let mut records = 1;
     loop {
         let crc = reader.crc.clone().finalize();
-        let body = reader.body()?;
+        reader.next_body()?;
         // The end record is the one whose body says so and whose sums are right.
-        if let Ok(end) = codec::decode::<End>(&body, MAX_RECORD)
+        if let Ok(end) = codec::decode::<End>(&reader.body, MAX_RECORD)
             && end.records == records
             && end.crc == crc
         {
             break;
         }
-        let record: Record = codec::decode(&body, MAX_RECORD).map_err(|e| reader.damaged(e))?;
+        let record: Record = codec::decode(&reader.body, MAX_RECORD).map_err(|e| reader.damaged(e))?;
         record.put(&mut state);
         records += 1;
     }
@@ -305,14 +304,17 @@ struct Reader<'a, R> {
     input: R,
     crc: crc32fast::Hasher,
     path: &'a Path,
+    /// Of the record read last; one for all, for there are millions.
+    body: Vec<u8>,
 }
 
-impl<R: Read> Reader<'_, R> {
+impl<'a, R: Read> Reader<'a, R> {
+    fn new(input: R, path: &'a Path) -> Self {
+        Self { input, crc: crc32fast::Hasher::new(), path, body: Vec::new() }
+    }
+
     fn exact(&mut self, bytes: &mut [u8]) -> Result<(), SnapshotError> {
-        self.input.read_exact(bytes).map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => self.damaged("it ends too early"),
-            _ => SnapshotError::Io { action: "read", path: self.path.to_owned(), source },
-        })?;
+        self.input.read_exact(bytes).map_err(|source| self.unread(source))?;
         self.crc.update(bytes);
         Ok(())
     }
@@ -326,7 +328,7 @@ impl<R: Read> Reader<'_, R> {
         self.decode()
     }
 
-    fn body(&mut self) -> Result<Vec<u8>, SnapshotError> {
+    fn next_body(&mut self) -> Result<(), SnapshotError> {
         let (mut length, mut crc) = ([0; 4], [0; 4]);
         self.exact(&mut length)?;
         self.exact(&mut crc)?;
@@ -334,17 +336,18 @@ impl<R: Read> Reader<'_, R> {
         if length > MAX_RECORD {
             return Err(self.damaged(format!("a record of {length} bytes, the limit is {MAX_RECORD}")));
         }
-        let mut body = vec![0; length];
-        self.exact(&mut body)?;
-        if crc32fast::hash(&body) != u32::from_le_bytes(crc) {
+        self.body.resize(length, 0);
+        self.input.read_exact(&mut self.body).map_err(|source| self.unread(source))?;
+        self.crc.update(&self.body);
+        if crc32fast::hash(&self.body) != u32::from_le_bytes(crc) {
             return Err(self.damaged("a record has another checksum than the one written"));
         }
-        Ok(body)
+        Ok(())
     }
 
     fn decode<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, SnapshotError> {
-        let body = self.body()?;
-        codec::decode(&body, MAX_RECORD).map_err(|e| self.damaged(e))
+        self.next_body()?;
+        codec::decode(&self.body, MAX_RECORD).map_err(|e| self.damaged(e))
     }
 
     fn nothing_more(&mut self) -> Result<(), SnapshotError> {
@@ -352,6 +355,13 @@ impl<R: Read> Reader<'_, R> {
             Ok(0) => Ok(()),
             Ok(_) => Err(self.damaged("something follows its end")),
             Err(source) => Err(SnapshotError::Io { action: "read", path: self.path.to_owned(), source }),
+        }
+    }
+
+    fn unread(&self, source: io::Error) -> SnapshotError {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.damaged("it ends too early"),
+            _ => SnapshotError::Io { action: "read", path: self.path.to_owned(), source },
         }
     }
 
