@@ -169,3 +169,36 @@ impl<'de> Deserialize<'de> for Run {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As written before the kinds were apart.
+    const JOB: &str = concat!(
+        r#"{"key":"build","state":{"Waiting":1},"priority":-2,"condition":"Always","cancel_requested":true,"#,
+        r#""attempts":1,"max_attempts":3,"losses":2,"node":4,"fence":5,"labels":["big","linux"],"#,
+        r#""resources":{"cpu_millis":6,"memory_mib":7},"queued_at":8,"placed_at":9,"started_at":10,"#,
+        r#""finished_at":11,"needs":[12,13]}"#
+    );
+    const RUN: &str = concat!(
+        r#"{"repo":1,"number":2,"delivery":3,"rerun_of":4,"name":"ci","path":"ci.yml","event":{"kind":"Push","#,
+        r#""git_ref":"refs/heads/main","commit":"c","before":"","sender":"ada","title":"t"},"jobs":5,"#,
+        r#""open_jobs":6,"created_at":7,"finished_at":8,"outcome":"Lost","error":"ci.yml:1:1: no"}"#
+    );
+
+    fn hash(value: &impl Hash) -> u64 {
+        let mut hasher = siphasher::sip::SipHasher13::new();
+        value.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn jobs_and_runs_are_written_and_hashed_as_ever() -> Result<(), serde_json::Error> {
+        let (job, run): (Job, Run) = (serde_json::from_str(JOB)?, serde_json::from_str(RUN)?);
+        assert_eq!(serde_json::to_string(&job)?, JOB);
+        assert_eq!(serde_json::to_string(&run)?, RUN);
+        assert_eq!((hash(&job), hash(&run)), (0x14ce_3f2c_6593_120a, 0x22df_e637_0a54_16e2));
+        Ok(())
+    }
+}

@@ -61,7 +61,60 @@ pub(crate) fn share<T: PartialEq + ?Sized>(mine: &mut Arc<T>, other: &Arc<T>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Labels;
+    use crate::{
+        Condition, Event, EventKind, Fence, JobKind, JobState, KeyRecord, KeyTarget, Labels, NodeId,
+        Resources, RunKind,
+    };
+
+    /// As it comes out of a snapshot: with a copy of everything.
+    fn job(key: &str) -> Job {
+        let kind = JobKind {
+            key: key.into(),
+            priority: 0,
+            condition: Condition::Success,
+            max_attempts: 3,
+            labels: Labels::from_iter(["linux"]),
+            resources: Resources::default(),
+            needs: Arc::new([]),
+        };
+        let at = Timestamp(0);
+        Job {
+            kind: Arc::new(kind),
+            state: JobState::Queued,
+            cancel_requested: false,
+            attempts: 0,
+            losses: 0,
+            node: NodeId(0),
+            fence: Fence(0),
+            queued_at: at,
+            placed_at: at,
+            started_at: at,
+            finished_at: at,
+        }
+    }
+
+    fn run(number: u64, jobs: u16) -> Run {
+        let event = Event {
+            kind: EventKind::AdHoc,
+            git_ref: String::new(),
+            commit: String::new(),
+            before: String::new(),
+            sender: "someone".to_owned(),
+            title: String::new(),
+        };
+        let kind = RunKind {
+            repo: None,
+            delivery: None,
+            rerun_of: None,
+            name: "a run".into(),
+            path: "".into(),
+            event: Arc::new(event),
+            jobs,
+            error: None,
+        };
+        let (created_at, finished_at) = (Timestamp(number), Timestamp(0));
+        Run { kind: Arc::new(kind), number, open_jobs: jobs, created_at, finished_at, outcome: None }
+    }
 
     #[test]
     fn equal_values_are_kept_once_and_nothing_else_changes() {
@@ -69,9 +122,38 @@ mod tests {
         let (second, third): (Arc<str>, Arc<str>) = ("a job".into(), "another".into());
         assert!(!share(&mut first, &third) && !Arc::ptr_eq(&first, &third));
         assert!(share(&mut first, &second) && Arc::ptr_eq(&first, &second));
-        let (mut mine, others) = (Labels::from_iter(["x"]), Labels::from_iter(["x"]));
-        mine.share(&others);
-        assert_eq!(mine, others);
-        assert!(mine.is_shared_with(&others));
+    }
+
+    #[test]
+    fn runs_and_jobs_share_their_kinds_or_what_is_alike_in_them() {
+        let mut state = ClusterState::default();
+        for number in 1..=3 {
+            let id = RunId(u128::from(number));
+            // The last is of another number of jobs, so of another kind; its name is not.
+            state.put_run(id, run(number, if number == 3 { 1 } else { 2 }));
+            state.put_job(JobId { run: id, index: 0 }, job("build"));
+            state.put_job(JobId { run: id, index: 1 }, job("test"));
+        }
+        let runs: Vec<_> = state.runs.iter().map(|(_, run)| run).collect();
+        assert_eq!((runs[0], runs[2]), (&run(1, 2), &run(3, 1)));
+        assert!(Arc::ptr_eq(&runs[0].kind, &runs[1].kind) && !Arc::ptr_eq(&runs[1].kind, &runs[2].kind));
+        assert!(Arc::ptr_eq(&runs[1].name, &runs[2].name) && Arc::ptr_eq(&runs[1].event, &runs[2].event));
+        let jobs: Vec<_> = state.jobs.iter().map(|(_, job)| job).collect();
+        assert!(jobs[0].labels.is_shared_with(&jobs[1].labels));
+        for (number, other) in jobs.iter().enumerate().skip(2) {
+            assert!(Arc::ptr_eq(&jobs[number % 2].kind, &other.kind));
+            assert_eq!(**other, job(if number % 2 == 0 { "build" } else { "test" }));
+        }
+    }
+
+    #[test]
+    fn a_key_by_age_is_the_key_itself() {
+        let mut state = ClusterState::default();
+        let (key, copy): (Arc<str>, Arc<str>) = ("a key".into(), "a key".into());
+        let record = KeyRecord { target: KeyTarget::Run(RunId(1)), digest: [0; 32], at: Timestamp(1) };
+        state.keys.insert(Arc::clone(&key), record);
+        state.put_key_age((Timestamp(1), copy), ());
+        let by_age: Vec<_> = state.key_ages.iter().map(|((_, key), ())| key).collect();
+        assert!(by_age.len() == 1 && Arc::ptr_eq(by_age[0], &key));
     }
 }
