@@ -38,7 +38,7 @@ pub struct LogSizes {
 
 impl Default for LogSizes {
     fn default() -> Self {
-        Self { segment: 64 << 20, cache: 64 << 20 }
+        Self { segment: 64 << 20, cache: 16 << 20 }
     }
 }
 
