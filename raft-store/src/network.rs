@@ -28,7 +28,7 @@ use crate::snapshot::SnapshotFile;
 use crate::state_machine::View;
 use crate::transport::{Channel, Transport};
 use crate::types::{NodeAddress, TypeConfig};
-use crate::wire::{self, CHUNK, Hello, Request, Response, Welcome};
+use crate::wire::{self, CHUNK, Frame, Hello, Request, Response, Welcome};
 
 /// A disk may take this long for entries before they are sent again.
 const SLOW_DISK: Duration = Duration::from_secs(2);
@@ -95,6 +95,7 @@ pub(crate) struct Connection {
     /// With the moment of its last use.
     link: Option<(Channel, Instant)>,
     opening: Opening,
+    frame: Frame,
 }
 
 /// A link that is being opened. It outlives the call that wanted it: a heartbeat is given up after its interval, and a link
@@ -127,13 +128,15 @@ impl CallError {
 
 impl Connection {
     pub(crate) fn new(caller: Caller, target: u64, address: NodeAddress) -> Self {
-        Self { caller, target: Some(target), address, link: None, opening: Opening::default() }
+        let (opening, frame) = Default::default();
+        Self { caller, target: Some(target), address, link: None, opening, frame }
     }
 
     /// To whoever is at an address, for questions only.
     pub(crate) fn to_any(caller: Caller, cluster_addr: String) -> Self {
         let address = NodeAddress { name: String::new(), cluster_addr };
-        Self { caller, target: None, address, link: None, opening: Opening::default() }
+        let (opening, frame) = Default::default();
+        Self { caller, target: None, address, link: None, opening, frame }
     }
 
     /// Goes on with what a call before this one has begun.
@@ -154,19 +157,20 @@ impl Connection {
 
     /// One request and its answer within `limit`.
     pub(crate) async fn call(&mut self, request: &Request, limit: Duration) -> Result<Response, CallError> {
-        let frame = wire::frame(request).map_err(CallError::NotSent)?;
-        self.exchange(&frame, limit).await
+        self.frame.put(request).map_err(CallError::NotSent)?;
+        self.exchange(limit).await
     }
 
-    async fn exchange(&mut self, frame: &[u8], limit: Duration) -> Result<Response, CallError> {
+    /// Sends what is in the frame.
+    async fn exchange(&mut self, limit: Duration) -> Result<Response, CallError> {
         // Taken out, so that a call that is given up leaves no half-read connection behind.
         let mut link = match self.link.take().and_then(idle) {
             Some(link) => link,
             None => self.open().await.map_err(CallError::NotSent)?,
         };
         let exchange = async {
-            wire::send_frame(&mut link.stream, frame).await?;
-            wire::receive::<Response>(&mut link.stream).await
+            self.frame.send(&mut link.stream).await?;
+            self.frame.receive::<Response>(&mut link.stream).await
         };
         match tokio::time::timeout(limit, exchange).await {
             Ok(Ok(response)) => {
@@ -252,9 +256,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let (since, idle) = (Instant::now(), rpc.entries.is_empty());
-        let frame = wire::frame(&Request::Append(rpc)).map_err(|e| unreachable(&e))?;
-        let bytes = if idle { 0 } else { frame.len() as u64 };
-        let answered = self.exchange(&frame, append_limit(bytes, option.hard_ttl())).await;
+        let bytes = self.frame.put(&Request::Append(rpc)).map_err(|e| unreachable(&e))?;
+        let bytes = if idle { 0 } else { bytes as u64 };
+        let answered = self.exchange(append_limit(bytes, option.hard_ttl())).await;
         let answer = expect!(answered, Response::Append)?;
         // Heartbeats carry none, and say nothing about disks, but all about the network and how busy both nodes are.
         let name = if idle { HEARTBEAT_SECONDS } else { REPLICATE_SECONDS };

@@ -24,7 +24,7 @@ use crate::space::Space;
 use crate::state_machine::{StateMachine, View};
 use crate::transport::{Channel, Listener};
 use crate::types::TypeConfig;
-use crate::wire::{self, Hello, Probe, Request, Response, Standing, Welcome};
+use crate::wire::{self, Frame, Hello, Probe, Request, Response, Standing, Welcome};
 
 /// How long the other side may take for its greeting, and for each chunk of a snapshot.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -102,9 +102,10 @@ impl Server {
         if refuse {
             return link.stream.shutdown().await;
         }
+        let mut frame = Frame::default();
         loop {
             // A peer that is silent, or stops in the middle of a frame, has its place for so long and no longer.
-            let next = tokio::time::timeout(IDLE, wire::receive(&mut link.stream)).await;
+            let next = tokio::time::timeout(IDLE, frame.receive(&mut link.stream)).await;
             let request = match next {
                 Err(_) => return Ok(()),
                 Ok(Ok(request)) => request,
@@ -121,7 +122,8 @@ impl Server {
             } else {
                 self.answer(request, hello.from, &mut link).await?
             };
-            let sent = wire::send(&mut link.stream, &response);
+            frame.put(&response)?;
+            let sent = frame.send(&mut link.stream);
             tokio::time::timeout(PATIENCE, sent).await.map_err(|_| too_slow("taking an answer"))??;
         }
     }

@@ -22,8 +22,8 @@ use crate::types::{NodeAddress, TypeConfig};
 pub(crate) const MAX_FRAME: usize = codec::MAX_BYTES;
 /// Bytes of a frame's length.
 const PREFIX: usize = size_of::<u32>();
-/// Bytes that most frames have room in.
-const USUAL_FRAME: usize = 1024;
+/// Bytes of memory that one frame leaves to the next, at most.
+const KEPT_FRAME: usize = 256 * 1024;
 /// A snapshot's bytes travel in raw frames of this size.
 pub(crate) const CHUNK: usize = 1024 * 1024;
 
@@ -129,23 +129,48 @@ pub(crate) struct Standing {
     pub applied: LogIndex,
 }
 
+/// The memory of one frame after the other on a link. Who asks often keeps it: large blocks that come and go between the
+/// small ones of the state would have to be had from the system, and cleared, again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Frame(Vec<u8>);
+
+impl Frame {
+    /// A value as it is sent, in one piece: two writes would be two TLS records, and two packets. Answers its bytes.
+    pub(crate) fn put<T: Serialize>(&mut self, value: &T) -> io::Result<usize> {
+        let bytes = self.empty();
+        bytes.extend_from_slice(&[0; PREFIX]);
+        codec::encode_into(value, bytes)?;
+        let length = (bytes.len() - PREFIX) as u32;
+        bytes[..PREFIX].copy_from_slice(&length.to_le_bytes());
+        Ok(bytes.len())
+    }
+
+    /// Sends what was put.
+    pub(crate) async fn send(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        stream.write_all(&self.0).await?;
+        stream.flush().await
+    }
+
+    /// Receives a value in place of what was there.
+    pub(crate) async fn receive<T: DeserializeOwned>(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> io::Result<T> {
+        read(stream, self.empty()).await?;
+        Ok(codec::decode(&self.0, MAX_FRAME)?)
+    }
+
+    fn empty(&mut self) -> &mut Vec<u8> {
+        self.0.clear();
+        self.0.shrink_to(KEPT_FRAME);
+        &mut self.0
+    }
+}
+
 pub(crate) async fn send<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), value: &T) -> io::Result<()> {
-    send_frame(stream, &frame(value)?).await
-}
-
-pub(crate) async fn send_frame(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
-    stream.write_all(frame).await?;
-    stream.flush().await
-}
-
-/// A value as it is sent, in one piece: two writes would be two TLS records, and two packets.
-pub(crate) fn frame<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    let mut frame = Vec::with_capacity(USUAL_FRAME);
-    frame.extend_from_slice(&[0; PREFIX]);
-    codec::encode_into(value, &mut frame)?;
-    let length = (frame.len() - PREFIX) as u32;
-    frame[..PREFIX].copy_from_slice(&length.to_le_bytes());
-    Ok(frame)
+    let mut frame = Frame::default();
+    frame.put(value)?;
+    frame.send(stream).await
 }
 
 pub(crate) async fn send_raw(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
@@ -155,22 +180,29 @@ pub(crate) async fn send_raw(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8
 }
 
 pub(crate) async fn receive<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<T> {
-    Ok(codec::decode(&receive_raw(stream).await?, MAX_FRAME)?)
+    Frame::default().receive(stream).await
 }
 
 pub(crate) async fn receive_raw(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read(stream, &mut bytes).await?;
+    Ok(bytes)
+}
+
+/// Reads one frame into an empty buffer.
+async fn read(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> io::Result<()> {
     let length = stream.read_u32_le().await? as usize;
     if length > MAX_FRAME {
         let why = format!("a frame of {length} bytes, the limit is {MAX_FRAME}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     // Grows with what arrives: a length that lies costs nothing.
-    let mut bytes = Vec::with_capacity(length.min(64 * 1024));
-    let got = (&mut *stream).take(length as u64).read_to_end(&mut bytes).await?;
+    bytes.reserve(length.min(64 * 1024));
+    let got = (&mut *stream).take(length as u64).read_to_end(bytes).await?;
     if got < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(bytes)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::metrics::{PLACEMENTS, QUEUE_DEPTH};
 
 /// The pause before a plan is so many times the plan before, between one and [`MOST_DEBOUNCES`] times the debounce: with a
 /// long queue of jobs that cannot be placed, each change would otherwise cost the leader a look at all of them.
-const REST: u32 = 9;
-const MOST_DEBOUNCES: u32 = 16;
+const REST: u32 = 19;
+const MOST_DEBOUNCES: u32 = 50;
 /// Jobs are counted for the metrics this often: it costs a look at each.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 

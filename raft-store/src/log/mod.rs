@@ -66,6 +66,8 @@ struct Shared {
     waiting: Vec<Waiter>,
     /// A file for what comes next is being made.
     preparing: bool,
+    /// Files that are not needed any more are being removed, or could not be.
+    removing: bool,
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
@@ -79,7 +81,8 @@ impl LogStore {
     /// The disk's, or what is damaged before the end of the log: such a node must be seeded anew from its peers.
     pub fn open(disk: SharedDisk, dir: &Path, sizes: LogSizes) -> io::Result<Self> {
         let journal = Journal::open(Arc::clone(&disk), dir, sizes.segment, sizes.cache)?;
-        let shared = Shared { disk, journal, syncing: false, waiting: Vec::new(), preparing: false };
+        let shared =
+            Shared { disk, journal, syncing: false, waiting: Vec::new(), preparing: false, removing: false };
         let store = Self { shared: Arc::new(Mutex::new(shared)), open: watch::channel(()).0 };
         store.prepare(&mut store.lock());
         Ok(store)
@@ -156,17 +159,25 @@ impl LogStore {
         self.prepare(&mut self.lock());
     }
 
-    /// Removes the files that are not needed any more.
-    fn remove_unneeded(&self) {
-        let mut shared = self.lock();
+    /// Removes the files that are not needed any more, unless others are being removed: their end begins these. Were two
+    /// removals under way, newer files might go before older ones, and a log with a hole is not opened.
+    fn remove_unneeded(&self, shared: &mut Shared) {
+        if shared.removing {
+            return;
+        }
         let Some(remove) = shared.journal.take_unneeded() else { return };
-        let open = self.open.clone();
-        shared.disk.later(Box::new(move || {
-            // They are removed when the log is next purged after it was opened again.
-            if let Err(error) = remove() {
+        shared.removing = true;
+        let store = self.clone();
+        shared.disk.later(Box::new(move || match remove() {
+            Ok(()) => {
+                let mut shared = store.lock();
+                shared.removing = false;
+                store.remove_unneeded(&mut shared);
+            }
+            // Nor is any after it: they are removed when the log is next purged after it was opened again.
+            Err(error) => {
                 tracing::warn!(%error, "a file of the log that is not needed any more cannot be removed");
             }
-            drop(open);
         }));
     }
 }
@@ -266,7 +277,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn purge(&mut self, up_to: LogIdOf<TypeConfig>) -> io::Result<()> {
         self.durably(|journal| journal.purge(up_to)).await?;
-        self.remove_unneeded();
+        self.remove_unneeded(&mut self.lock());
         Ok(())
     }
 }
