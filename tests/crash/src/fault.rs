@@ -10,8 +10,10 @@ use raft_store::disk::{Disk, DiskFile, Job, SharedDisk};
 /// What is done to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Names: made, renamed, removed.
+    /// Names: made, renamed.
     Name,
+    /// Names that go, with what they name.
+    Remove,
     /// A directory's names made durable.
     SyncDir,
     /// Bytes, or a file's length.
@@ -80,7 +82,7 @@ impl Disk for FaultyDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.fault.around(Operation::Name, &mut || self.inner.remove(path))
+        self.fault.around(Operation::Remove, &mut || self.inner.remove(path))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

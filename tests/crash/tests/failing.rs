@@ -1,6 +1,8 @@
 //! A disk that says no: an error of a write or a sync is the end of the log, and nobody who waited is told otherwise.
 
+use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -68,12 +70,62 @@ async fn after_an_error_of_a_sync_or_a_write_the_log_takes_nothing_more() -> Res
     Ok(())
 }
 
+/// The first file that is to be removed cannot be.
+#[derive(Debug)]
+struct FirstStays(AtomicBool);
+
+impl Fault for FirstStays {
+    fn around(&self, operation: Operation, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        if operation == Operation::Remove && self.0.swap(false, Ordering::SeqCst) {
+            Err(io::ErrorKind::PermissionDenied.into())
+        } else {
+            run()
+        }
+    }
+}
+
+/// Files of the log in a directory.
+fn files(dir: &Path) -> io::Result<usize> {
+    Ok(fs::read_dir(dir.join("log"))?.filter_map(io::Result::ok).filter(is_of_the_log).count())
+}
+
+fn is_of_the_log(file: &fs::DirEntry) -> bool {
+    file.path().extension().is_some_and(|extension| extension == "log")
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_removed_keeps_those_after_it() -> Result {
+    let dir = tempfile::tempdir()?;
+    let disk: SharedDisk = Arc::new(LocalDisk);
+    let faulty: SharedDisk =
+        Arc::new(FaultyDisk::over(Arc::clone(&disk), Arc::new(FirstStays(AtomicBool::new(true)))));
+    let mut storage = seen::open(&faulty, dir.path())?;
+    let (mut last, term) = (0, 1);
+    while files(dir.path())? < 9 {
+        last += 1;
+        storage.log.blocking_append([entry(term, last, 0)]).await?;
+    }
+    storage.log.purge(log_id((term, last / 3))).await?;
+    // Whether the first removal has begun by now or not: the first file stays, and no newer one may go.
+    storage.log.purge(log_id((term, last / 2))).await?;
+    storage.close().await;
+    assert!(files(dir.path())? >= 9, "one went although one before it could not");
+    let mut storage = seen::open(&disk, dir.path())?;
+    storage.log.purge(log_id((term, last - 1))).await?;
+    storage.close().await;
+    assert!(files(dir.path())? < 4, "all that is not needed goes with the next purge");
+    let mut storage = seen::open(&disk, dir.path())?;
+    assert_eq!(storage.log.try_get_log_entries(0..).await?, [entry(term, last, 0)]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn whatever_fails_at_whatever_time_what_was_acknowledged_is_there() -> Result {
     let mut failed = 0;
     for seed in 0..40 {
         let operation =
-            [Operation::Sync, Operation::Write, Operation::Name, Operation::SyncDir][seed as usize % 4];
+            [Operation::Sync, Operation::Write, Operation::Name, Operation::SyncDir, Operation::Remove]
+                [seed as usize % 5];
         let dir = tempfile::tempdir()?;
         let fault = Failing::new(operation, io::ErrorKind::StorageFull);
         let heard = Arc::new(Mutex::new((Model::default(), Salts::default())));
