@@ -34,7 +34,7 @@ const MAX_BATCH: usize = 1024;
 const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 /// Batches under way at one time; more wait, and grow.
 const MAX_IN_FLIGHT: usize = 8;
-/// A batch follows another that is under way no sooner than this, unless it is full: near the leader, where answers come
+/// A batch follows another that is under way no sooner than this, unless it is full at once: near the leader, where answers come
 /// sooner, large batches cost everybody less than many small ones; far from it none waits for another's answer.
 const PACE: Duration = Duration::from_millis(1);
 

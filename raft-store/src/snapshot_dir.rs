@@ -53,10 +53,14 @@ impl SnapshotDir {
         let opened = Self { disk, dir: dir.to_owned(), next: AtomicU64::new(0), turn: Mutex::default() };
         let current = opened.path();
         for file in opened.disk.list(dir)? {
-            if file != current {
+            if file == current {
+                // A process that was killed may have left it in the system's cache only, and the log is cut behind it.
+                opened.disk.open(&file)?.sync()?;
+            } else {
                 opened.disk.remove(&file)?;
             }
         }
+        opened.disk.sync_dir(dir)?;
         Ok(opened)
     }
 

@@ -97,6 +97,8 @@ pub struct Status {
     pub snapshot: LogIndex,
     /// Who votes.
     pub voters: Vec<NodeId>,
+    /// The voters are being changed: a majority of those before the change is needed as well.
+    pub changing: bool,
     /// Who only follows.
     pub learners: Vec<NodeId>,
     /// On the leader: how many entries each member is behind.
@@ -458,6 +460,7 @@ fn status_of(metrics: &RaftMetrics<TypeConfig>, me: u64) -> Status {
         applied: metrics.last_applied.map_or(0, |id| id.index),
         snapshot: metrics.snapshot.map_or(0, |id| id.index),
         voters: membership.voter_ids().map(NodeId).collect(),
+        changing: membership.get_joint_config().len() > 1,
         learners: membership.learner_ids().map(NodeId).collect(),
         lag: replication.map(|(id, at)| (NodeId(*id), behind(at.map(|at| at.index)))).collect(),
         fatal: metrics.running_state.as_ref().err().map(ToString::to_string),

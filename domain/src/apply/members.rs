@@ -110,7 +110,7 @@ impl Applying<'_> {
         Some(Refusal::NameTaken { what: "node name".to_owned(), name, owner })
     }
 
-    /// For ever. What the node holds is lost.
+    /// For ever. Refused while the node may run something.
     pub(super) fn remove_member(&mut self, id: NodeId, name: &NodeName) -> Answer {
         if self.state.removed.contains(&id) {
             return Ok(Reply::Done);

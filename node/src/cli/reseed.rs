@@ -2,7 +2,8 @@
 //! which the others send all that they have.
 //!
 //! What is left of its log must not vote: it may lack what it once acknowledged. So its old id is removed for ever, before
-//! anything is moved. Run again after it was cut off, it begins anew with what there is then.
+//! anything is moved; the cluster refuses that as long as the old node has jobs and does not count as lost. Run again after it was
+//! cut off, it begins anew with what there is then.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::escaped;
-use super::{Client, Failure, join, table};
+use super::{Client, Failure, join};
 use crate::api::dto::{MemberView, NewToken, TokenMade, TokenRight};
 use crate::config::Config;
 use crate::server::{self, Error};
@@ -46,9 +47,6 @@ pub async fn run(client: &Client, path: &Path, json: bool) -> Result<u8, Failure
         aside.display()
     );
     client.told(&json!({ "name": name, "set_aside": aside }), &words, json)?;
-    if !json {
-        table::say("attempts that the old node held are tried elsewhere");
-    }
     Ok(0)
 }
 

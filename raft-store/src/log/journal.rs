@@ -101,6 +101,8 @@ pub(super) struct Journal {
     end: u64,
     /// Up to where all is known to be synced.
     synced: u64,
+    /// Up to where it must be, before files go: entries were given up before that.
+    shrunk: u64,
     /// Files that were written since the last sync was begun; the last of the segments is always synced.
     unsynced: Vec<Arc<dyn DiskFile>>,
     /// A name is new since the last sync was begun.
@@ -131,6 +133,29 @@ impl Sync {
     }
 }
 
+/// Files of which nothing is needed.
+#[derive(Debug)]
+pub(super) struct Unneeded {
+    disk: SharedDisk,
+    dir: PathBuf,
+    files: VecDeque<Segment>,
+}
+
+impl Unneeded {
+    /// Removes them, oldest first and each before the next: what is left never has a hole. After an error those that are
+    /// left are here still. Blocking.
+    pub(super) fn remove(&mut self) -> io::Result<()> {
+        while let Some(oldest) = self.files.front() {
+            match self.disk.remove(&oldest.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => self.disk.sync_dir(&self.dir)?,
+            }
+            self.files.pop_front();
+        }
+        Ok(())
+    }
+}
+
 pub(super) const SPARE: &str = "spare";
 /// Bytes of memory that an append leaves to the next, at most.
 const KEPT_BUFFER: usize = 1024 * 1024;
@@ -153,6 +178,7 @@ impl Journal {
             spare: None,
             end: recovered.end,
             synced: recovered.end,
+            shrunk: recovered.end,
             unsynced: Vec::new(),
             new_name: false,
             cache: Cache::new(cache_bytes),
@@ -161,9 +187,13 @@ impl Journal {
         };
         if journal.segments.is_empty() {
             journal.begin_segment()?;
-            journal.begin_sync().run()?;
-            journal.synced = journal.end;
         }
+        // A process that was killed, or failed at a sync, left in the system's cache what nobody was told of, and what is
+        // taken for the log's from now on. Found by tests/simulation.
+        journal.unsynced = journal.segments.iter().map(|segment| Arc::clone(&segment.file)).collect();
+        journal.new_name = true;
+        journal.begin_sync().run()?;
+        journal.synced = journal.end;
         Ok(journal)
     }
 
@@ -282,32 +312,39 @@ impl Journal {
     /// Removes the entries after `last`, which stays.
     pub(super) fn truncate_after(&mut self, last: Option<LogIdOf<TypeConfig>>) -> io::Result<()> {
         self.record(&Record::Truncate(last))?;
+        self.shrunk = self.end;
         self.contents.truncate_after(last);
         self.cache.truncate_after(last);
         Ok(())
     }
 
-    /// Removes the entries up to `id`. Their files go with [`Journal::remove_unneeded`], once this is synced.
+    /// Removes the entries up to `id`. Their files go with [`Journal::take_unneeded`], once this is synced.
     pub(super) fn purge(&mut self, id: LogIdOf<TypeConfig>) -> io::Result<()> {
         self.record(&Record::Purge(id))?;
+        self.shrunk = self.end;
         self.contents.purge(id);
         self.cache.purge(id.index);
         Ok(())
     }
 
-    /// Gives up the files of which nothing is needed, now that this is known to be on the disk; answers what removes them.
-    pub(super) fn take_unneeded(&mut self) -> Option<impl FnOnce() -> io::Result<()> + Send + 'static> {
-        let needed = self.contents.places.front().map_or(self.synced, |place| place.at.min(self.synced));
-        let mut gone = Vec::new();
-        while self.segments.get(1).is_some_and(|next| next.start < needed) {
-            gone.extend(self.segments.pop_front());
+    /// Gives up the files of which nothing is needed, if it is known to be on the disk that nothing is.
+    pub(super) fn take_unneeded(&mut self) -> Option<Unneeded> {
+        if self.synced < self.shrunk {
+            return None;
         }
-        let (disk, dir, some) = (Arc::clone(&self.disk), self.dir.clone(), !gone.is_empty());
-        // Oldest first, and each before the next: what is left never has a hole.
-        let remove = move || {
-            gone.iter().try_for_each(|segment| disk.remove(&segment.path).and_then(|()| disk.sync_dir(&dir)))
-        };
-        some.then_some(remove)
+        let needed = self.contents.places.front().map_or(self.synced, |place| place.at.min(self.synced));
+        let mut files = VecDeque::new();
+        while self.segments.get(1).is_some_and(|next| next.start < needed) {
+            files.extend(self.segments.pop_front());
+        }
+        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
+        (!files.is_empty()).then_some(Unneeded { disk, dir, files })
+    }
+
+    /// Takes back those that could not be removed.
+    pub(super) fn take_back(&mut self, mut unneeded: Unneeded) {
+        unneeded.files.append(&mut self.segments);
+        self.segments = unneeded.files;
     }
 
     fn record(&mut self, record: &Record) -> io::Result<()> {

@@ -66,7 +66,7 @@ struct Shared {
     waiting: Vec<Waiter>,
     /// A file for what comes next is being made.
     preparing: bool,
-    /// Files that are not needed any more are being removed, or could not be.
+    /// Files that are not needed any more are being removed.
     removing: bool,
 }
 
@@ -165,18 +165,20 @@ impl LogStore {
         if shared.removing {
             return;
         }
-        let Some(remove) = shared.journal.take_unneeded() else { return };
+        let Some(mut unneeded) = shared.journal.take_unneeded() else { return };
         shared.removing = true;
         let store = self.clone();
-        shared.disk.later(Box::new(move || match remove() {
-            Ok(()) => {
-                let mut shared = store.lock();
-                shared.removing = false;
-                store.remove_unneeded(&mut shared);
-            }
-            // Nor is any after it: they are removed when the log is next purged after it was opened again.
-            Err(error) => {
-                tracing::warn!(%error, "a file of the log that is not needed any more cannot be removed");
+        shared.disk.later(Box::new(move || {
+            let removed = unneeded.remove();
+            let mut shared = store.lock();
+            shared.removing = false;
+            match removed {
+                Ok(()) => store.remove_unneeded(&mut shared),
+                // The next purge tries again.
+                Err(error) => {
+                    tracing::warn!(%error, "a file of the log that is not needed any more cannot be removed");
+                    shared.journal.take_back(unneeded);
+                }
             }
         }));
     }

@@ -2,6 +2,7 @@
 //! knows. With that question it also says where it is reached now, so that a node that moved is found again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::NodeId;
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,8 @@ pub(crate) async fn run(members: Arc<Members>) {
         if let Some(name) = members.removed_here() {
             return members.say_removed(name);
         }
-        let silent = members.heard.borrow().elapsed() >= pause && !leadership.borrow().is_me;
+        // Nor does it hear of a later leader who leads without a majority, and was removed meanwhile: all hang up on it.
+        let silent = members.heard.borrow().elapsed() >= pause && !members.is_followed(pause);
         let belongs = members.raft.is_initialized().await.unwrap_or(false);
         if belongs && (silent || !asked) {
             asked = true;
@@ -65,6 +67,13 @@ pub(crate) async fn run(members: Arc<Members>) {
 }
 
 impl Members {
+    /// Whether this node leads, and a majority said so within this time.
+    fn is_followed(&self, within: Duration) -> bool {
+        let acknowledged =
+            self.metrics().last_quorum_acked.map(|at| openraft::Instant::elapsed(&at.into_inner()));
+        self.leadership.borrow().is_me && acknowledged.is_some_and(|ago| ago < within)
+    }
+
     /// The name under which the state has this node removed, once it votes no more: a voter is needed until then.
     fn removed_here(&self) -> Option<String> {
         let state = self.view.current().state.clone();

@@ -308,14 +308,18 @@ impl World {
         self.nodes[index].disk.crash();
     }
 
-    /// Whether all nodes vote and none is being replaced: one can be done without then.
+    /// Whether all nodes vote, none is being replaced, and all know that: one can be done without then. In the middle of a
+    /// change a majority of the voters before it counts as well, and those may be two.
     fn all_vote(&self) -> bool {
-        let leader =
-            self.nodes.iter().filter_map(SimNode::store).find(|store| store.leadership().borrow().is_me);
-        let voters = leader.map(|leader| leader.status().voters).unwrap_or_default();
+        let ids: Vec<_> = self.nodes.iter().filter_map(|node| node.id).collect();
         let votes = |node: &SimNode| {
-            let begun = node.store().is_some_and(|store| store.state().cluster.is_some());
-            begun && node.lost.is_none() && !node.outside && node.id.is_some_and(|id| voters.contains(&id))
+            node.lost.is_none()
+                && !node.outside
+                && node.store().is_some_and(|store| {
+                    let status = store.status();
+                    let all = ids.iter().all(|id| status.voters.contains(id));
+                    store.state().cluster.is_some() && !status.changing && all
+                })
         };
         self.nodes.iter().all(votes)
     }
