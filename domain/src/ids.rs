@@ -138,7 +138,7 @@ pub struct BootId(pub u64);
 pub struct JobId {
     /// The run it belongs to.
     pub run: RunId,
-    /// Index in [`crate::Run::jobs`], from 0.
+    /// Place among the jobs of its run, from 0 ([`crate::RunKind::jobs`]).
     pub index: u16,
 }
 
