@@ -182,11 +182,18 @@ impl Members {
             configs: membership.get_joint_config().clone(),
             settled: is_settled(&metrics.committed_membership_config, membership),
             admitted: self.admitted(&peers.keys().copied().collect()),
-            moved: self.caller.book.announced(),
+            moved: self.moved(),
             removed: state.removed.iter().map(|(id, _)| id.0).filter(|id| peers.contains_key(id)).collect(),
             peers,
         };
         Some((seen, *membership.log_id()))
+    }
+
+    /// Where members say they are reached, this one among them: to itself it announces nothing.
+    fn moved(&self) -> BTreeMap<u64, String> {
+        let mut moved = self.caller.book.announced();
+        moved.insert(self.id(), self.me.cluster_addr.clone());
+        moved
     }
 
     /// Let in, but no members of Raft, these, yet.

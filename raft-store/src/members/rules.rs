@@ -72,7 +72,7 @@ pub(crate) struct Seen {
     pub settled: bool,
     /// Let in, but no members of Raft yet.
     pub admitted: BTreeMap<u64, NodeAddress>,
-    /// Where members say they are reached, for those that are members under another address.
+    /// Where members say they are reached: here, or where the membership has them.
     pub moved: BTreeMap<u64, String>,
     /// Removed by the state, whether Raft knows it yet or not.
     pub removed: BTreeSet<u64>,

@@ -181,6 +181,24 @@ async fn a_member_that_comes_back_elsewhere_is_found() -> Result {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_comes_back_elsewhere_says_so_in_the_membership() -> Result {
+    let mut nodes = Nodes::new(1, 1)?;
+    begun(&mut nodes).await?;
+    nodes.stop(0).await;
+    nodes.move_away(0)?;
+    nodes.start(0).await?;
+    let (id, addr) = (nodes.id(0)?.0, nodes.addr(0).to_owned());
+    nodes
+        .sees(0, "its new address in the membership", |store| {
+            let leader = store.leadership().borrow().leader.clone();
+            leader.is_some_and(|(leader, address)| leader == id && address.cluster_addr == addr)
+        })
+        .await?;
+    nodes.stop_all().await;
+    Ok(())
+}
+
 /// Everything in a node's directory but these.
 fn lose(dir: &std::path::Path, keep: &[&str]) -> Result {
     for entry in std::fs::read_dir(dir)? {
