@@ -26,6 +26,12 @@ pub const NODES_LOST: &str = "troupe_nodes_lost_total";
 pub const REPORTS_REFUSED: &str = "troupe_reports_refused_total";
 /// Times this node ended its attempts because it could not renew its lease.
 pub const SELF_FENCED: &str = "troupe_self_fenced_total";
+/// How much earlier than the leader this node gives its lease up, in seconds.
+pub const LEASE_MARGIN: &str = "troupe_lease_margin_seconds";
+/// How long this process was seen to stand still, in seconds; what is past counts less and less.
+pub const STALL: &str = "troupe_stall_seconds";
+/// How much faster than this node's the leader's clock runs, at least.
+pub const CLOCK_LAG: &str = "troupe_clock_lag_ratio";
 
 /// Describes all of them to the recorder.
 pub fn describe() {
@@ -44,6 +50,17 @@ pub fn describe() {
     describe_counter!(NODES_LOST, "Nodes whose lease ran out, as this leader found");
     describe_counter!(REPORTS_REFUSED, "Reports of this node's attempts that were refused");
     describe_counter!(SELF_FENCED, "Times this node ended its attempts because it could not renew its lease");
+    describe_gauge!(
+        LEASE_MARGIN,
+        Unit::Seconds,
+        "How much earlier than the leader this node gives its lease up"
+    );
+    describe_gauge!(
+        STALL,
+        Unit::Seconds,
+        "How long this process was seen to stand still; what is past counts less and less"
+    );
+    describe_gauge!(CLOCK_LAG, "How much faster than this node's the leader's clock runs, at least");
     // What never happened is shown as never, so that its first time is a change.
     for name in [PLACEMENTS, NODES_LOST, SELF_FENCED, GATEWAY_REFUSED, REPORTS_REFUSED] {
         counter!(name).increment(0);

@@ -7,11 +7,14 @@
 mod rig;
 mod support;
 
+use std::time::Duration;
+
 use actors::executor::FoundState;
 use actors::runner::work::{Survivor, Work};
 use domain::{Condition, JobSpec, Outcome};
 use rig::{FENCE, Kind, Rig, codes, run, spec};
 use support::PATIENCE;
+use tokio::time::Instant;
 
 async fn steps_run(kind: Kind, number: u64) {
     let slot = matches!(kind, Kind::Containers).then_some(0);
@@ -154,6 +157,44 @@ async fn a_node_that_may_no_longer_hold_an_attempt_ends_its_container_at_once() 
     let ended =
         async { while rig.containers().await.iter().any(|(_, state)| *state != FoundState::Ended) {} };
     tokio::time::timeout(PATIENCE, ended).await.unwrap();
+}
+
+/// Whoever ends it, it is not its node: that is dead.
+async fn its_node_dies(kind: Kind, number: u64) {
+    let script = "trap '' TERM; echo > ready; while true; do sleep 0.1; done";
+    let Some(mut rig) = Rig::new(kind, number, &spec(vec![run(script)])) else { return };
+    let running = rig.begin(false);
+    rig.appears("workspace/ready").await;
+    // Renewed while the node lives.
+    let until = Instant::now() + Duration::from_secs(2);
+    rig.lease.send_replace(Some(until));
+    let permit = async {
+        let long = Instant::now() + Duration::from_secs(600);
+        while rig.permit().is_none_or(|left| Instant::now() + left > long) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, permit).await.unwrap();
+    drop(running);
+    let id = rig.containers().await[0].0.clone();
+    let exit = tokio::time::timeout(PATIENCE, rig.executor.wait(&id)).await.unwrap().unwrap();
+    assert_eq!(exit.code, i64::from(init::permit::RAN_OUT), "{exit:?}");
+    assert!(Instant::now() >= until, "it ended before its lease");
+    rig.lease.send_replace(Some(Instant::now() + Duration::from_secs(600)));
+    rig.restart();
+    let finished = rig.begin(true).end().await;
+    assert_eq!(finished.outcome, Outcome::Lost, "{finished:?}");
+    assert!(finished.reason.contains("lease"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn a_process_whose_node_is_dead_ends_with_its_lease() {
+    its_node_dies(Kind::Processes, 10).await;
+}
+
+#[tokio::test]
+async fn a_container_whose_node_is_dead_ends_with_its_lease() {
+    its_node_dies(Kind::Containers, 11).await;
 }
 
 #[tokio::test]

@@ -50,11 +50,14 @@ async fn requests_between_two_processes() {
     let beat = |n| beat_of(A.0, n);
     let stranger = CallError::Rejected { node: B.0, rejection: Rejection::NotIntroduced };
     // Nobody speaks of itself before it was told how to show who it is; that comes with the first sign of life.
-    let lease = |granted_millis| Ok(Answer::Lease { granted_millis, term: 9 });
+    let lease = |granted_millis| Ok(Answer::Lease { granted_millis, term: 9, clock_micros: 0 });
     peers::until_answered(&here, B.0, beat(0), lease(0)).await;
     // And nobody speaks of another, however it is called.
     assert_eq!(gateway.call(B.0, beat_of(B.0, 0)).await, Err(stranger));
-    assert_eq!(gateway.call(B.0, beat(500)).await, Ok(Answer::Lease { granted_millis: 500, term: 9 }));
+    assert_eq!(
+        gateway.call(B.0, beat(500)).await,
+        Ok(Answer::Lease { granted_millis: 500, term: 9, clock_micros: 0 })
+    );
     // Over the cap: not sent, and the session lives on.
     assert!(matches!(gateway.call(B.0, beat(100_000)).await, Err(CallError::Envelope { .. })));
     assert_eq!(gateway.call(B.0, Request::Ping).await, Ok(Answer::Done));

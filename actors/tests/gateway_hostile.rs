@@ -99,7 +99,7 @@ async fn what_is_no_session_ends_its_link_and_the_others_go_on() {
     }
     // Its real session is still the one of before, in which the peer knows who we are.
     let beat = Request::Heartbeat { node: A.0, boot: A.2, holdings: Vec::new(), slots: 1 };
-    until_answered(&here, B.0, beat, Ok(Answer::Lease { granted_millis: 0, term: 9 })).await;
+    until_answered(&here, B.0, beat, Ok(Answer::Lease { granted_millis: 0, term: 9, clock_micros: 0 })).await;
     let attempt = AttemptId { job: JobId { run: RunId(1), index: 0 }, number: 1 };
     let refused = here.gateway.call(B.0, Request::StartAttempt { attempt, fence: Fence(1) }).await;
     assert_eq!(refused, Err(CallError::Rejected { node: B.0, rejection: Rejection::Unavailable }));

@@ -3,6 +3,7 @@
 //! `troupe-init run [CONTROL]`; the control directory is `/troupe` unless it is named.
 //! Must not know: Docker, the network, the node beyond the files of the control directory.
 
+mod lease;
 mod shared;
 mod spool;
 mod steps;
@@ -23,7 +24,9 @@ fn run(control: PathBuf) -> io::Result<Outcome> {
     let fifo = OpenOptions::new().read(true).write(true).open(control.join("control"))?;
     let spool: File = OpenOptions::new().append(true).create(true).open(control.join("spool"))?;
     sys::term_cancels(fifo.as_raw_fd());
-    let state = Arc::new(shared::Shared::default());
+    let state = Arc::new(shared::Shared::new(lease::Lease::open(&control)?));
+
+    lease::watch(Arc::clone(&state));
     let told = Arc::clone(&state);
     thread::spawn(move || shared::obey(fifo, told));
     steps::Job { plan, control, spool: Arc::new(spool::Spool::new(spool)), shared: state }.run()

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use init::wire::{Condition, FrameKind, Outcome, Plan, Shell, Step, StepKind};
 
-use crate::shared::Shared;
+use crate::shared::{Limit, Shared};
 use crate::spool::Spool;
 use crate::sys;
 
@@ -32,7 +31,7 @@ type Ended = (Option<i32>, Option<i32>, Outcome);
 struct Course {
     outcome: Outcome,
     reason: String,
-    deadline: Option<Instant>,
+    deadline: Option<Limit>,
     /// Cancelled or out of time: only `always` steps run now, until the deadline.
     stopping: bool,
 }
@@ -40,7 +39,7 @@ struct Course {
 impl Job {
     /// Runs all steps; answers how the job ended. An error means that the spool or the control directory failed.
     pub fn run(&self) -> io::Result<Outcome> {
-        let deadline = after(self.plan.timeout_ms);
+        let deadline = self.shared.after(self.plan.timeout_ms);
         let mut course =
             Course { outcome: Outcome::Succeeded, reason: String::new(), deadline, stopping: false };
         for (index, step) in self.plan.steps.iter().enumerate() {
@@ -59,12 +58,12 @@ impl Job {
         }
         let (outcome, reason) = if self.shared.lock().cancelled {
             (Outcome::Cancelled, "cancelled".to_owned())
-        } else if course.deadline.is_some_and(|d| Instant::now() >= d) {
+        } else if self.shared.is_over(course.deadline) {
             (Outcome::TimedOut, format!("the job's limit of {} ms passed", self.plan.timeout_ms))
         } else {
             return;
         };
-        let deadline = Some(Instant::now() + Duration::from_millis(self.plan.grace_ms));
+        let deadline = self.shared.after(self.plan.grace_ms.max(1));
         *course = Course { outcome, reason, deadline, stopping: true };
     }
 
@@ -74,7 +73,7 @@ impl Job {
             Condition::Failure => !course.stopping && course.outcome != Outcome::Succeeded,
             Condition::Always => true,
         };
-        let late = course.stopping && course.deadline.is_some_and(|d| Instant::now() >= d);
+        let late = course.stopping && self.shared.is_over(course.deadline);
         if !wanted || late {
             let skipped =
                 FrameKind::StepFinished { exit_code: None, signal: None, outcome: Outcome::Skipped };
@@ -100,9 +99,14 @@ impl Job {
         Ok(())
     }
 
+    /// Until when a step may take.
+    fn until(&self, step: &Step, course: &Course) -> Option<Limit> {
+        self.shared.earlier(self.shared.after(step.timeout_ms), course.deadline)
+    }
+
     fn host(&self, index: u16, step: &Step, course: &Course) -> io::Result<Ended> {
         self.spool.append(index, FrameKind::HostWanted)?;
-        let until = earlier(after(step.timeout_ms), course.deadline);
+        let until = self.until(step, course);
         let heed = !course.stopping;
         self.shared.wait(until, |s| s.host.contains_key(&index) || (heed && s.cancelled));
         let state = self.shared.lock();
@@ -143,14 +147,14 @@ impl Job {
                 return Ok((None, None, Outcome::Failed));
             }
         };
-        self.supervise(index, child, earlier(after(step.timeout_ms), course.deadline), course)
+        self.supervise(index, child, self.until(step, course), course)
     }
 
     fn supervise(
         &self,
         index: u16,
         mut child: Child,
-        until: Option<Instant>,
+        until: Option<Limit>,
         course: &Course,
     ) -> io::Result<Ended> {
         if let Some(pipe) = child.stdout.take() {
@@ -176,14 +180,14 @@ impl Job {
         };
         if !ended {
             sys::signal_group(pid, sys::TERM);
-            self.shared.wait(after(self.plan.grace_ms.max(1)), exited);
+            self.shared.wait(self.shared.after(self.plan.grace_ms.max(1)), exited);
             // Also when the leader obeyed: others of its group may not have. It is not reaped, so the group is its own.
             sys::signal_group(pid, sys::KILL);
         }
         // Once it is reaped, its group's id may be another's.
         self.shared.change(|s| s.group = None);
         let status = child.wait()?;
-        self.shared.wait(after(self.plan.drain_ms.max(1)), |s| s.drained.get(&index) == Some(&2));
+        self.shared.wait(self.shared.after(self.plan.drain_ms.max(1)), |s| s.drained.get(&index) == Some(&2));
         let outcome = match (ended, cancelled) {
             (true, _) if status.success() => Outcome::Succeeded,
             (true, _) => Outcome::Failed,
@@ -202,14 +206,6 @@ impl Job {
             shared.change(|s| *s.drained.entry(index).or_default() += 1);
         });
     }
-}
-
-fn after(ms: u64) -> Option<Instant> {
-    (ms > 0).then(|| Instant::now() + Duration::from_millis(ms))
-}
-
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    a.into_iter().chain(b).min()
 }
 
 fn interpreter(shell: Shell, script: &Path) -> Command {

@@ -13,6 +13,7 @@ unsafe extern "C" {
     fn kill(pid: i32, signal: i32) -> i32;
     fn signal(signal: i32, handler: usize) -> usize;
     fn write(fd: i32, bytes: *const u8, count: usize) -> isize;
+    fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
     fn waitid(kind: i32, id: u32, info: *mut u64, options: i32) -> i32;
 }
 
@@ -30,6 +31,15 @@ pub fn term_cancels(control: i32) {
     let handler: extern "C" fn(i32) = on_term;
     // SAFETY: the handler does nothing that is not async-signal-safe.
     unsafe { signal(TERM, handler as usize) };
+}
+
+/// Milliseconds since this machine started, the time it slept included; none when the system cannot say.
+pub fn since_boot_ms() -> Option<u64> {
+    const BOOTTIME: i32 = 7;
+    let mut time = [0i64; 2];
+    // SAFETY: a timespec of the 64-bit systems that Troupe runs on is two i64, and `time` lives through the call.
+    let said = unsafe { clock_gettime(BOOTTIME, &mut time) } == 0;
+    said.then(|| time[0] as u64 * 1000 + time[1] as u64 / 1_000_000)
 }
 
 /// Signals a process group whose leader is not reaped yet; one that is gone is no error.

@@ -3,8 +3,10 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus};
 
+use init::permit::{self, Permit};
 use init::wire::{Condition, Frame, FrameKind, Outcome, Plan, Shell, Step, StepKind};
 
 struct Bench {
@@ -18,11 +20,18 @@ fn sh(script: &str) -> Step {
 
 impl Bench {
     fn start(steps: Vec<Step>, timeout_ms: u64) -> (Self, Child) {
+        Self::prepare(steps, timeout_ms, None)
+    }
+
+    fn prepare(steps: Vec<Step>, timeout_ms: u64, permit: Option<Permit>) -> (Self, Child) {
         let dir = tempfile::tempdir().unwrap();
         let workspace = dir.path().to_str().unwrap().to_owned();
         let plan = Plan { workspace, timeout_ms, grace_ms: 500, drain_ms: 200, steps };
         std::fs::write(dir.path().join("plan"), plan.encode()).unwrap();
         assert!(Command::new("mkfifo").arg(dir.path().join("control")).status().unwrap().success());
+        if let Some(permit) = permit {
+            std::fs::write(dir.path().join(permit::FILE), permit.encode()).unwrap();
+        }
         let child =
             Command::new(env!("CARGO_BIN_EXE_troupe-init")).arg("run").arg(dir.path()).spawn().unwrap();
         (Self { dir }, child)
@@ -183,4 +192,66 @@ fn a_host_step_waits_for_the_nodes_answer() {
     bench.say("nonsense\nhost 0 0\n");
     assert!(child.wait().unwrap().success());
     assert_eq!(stdout(&bench.frames()), b"then\n");
+}
+
+/// Milliseconds since this machine started.
+fn now() -> u64 {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap();
+    let seconds: f64 = text.split(' ').next().unwrap().parse().unwrap();
+    (seconds * 1000.0) as u64
+}
+
+impl Bench {
+    /// A job with a permit from its start.
+    fn start_permitted(steps: Vec<Step>, timeout_ms: u64, permit: Permit) -> (Self, Child) {
+        Self::prepare(steps, timeout_ms, Some(permit))
+    }
+
+    /// As the node does: in place.
+    fn permit(&self, permit: Permit) {
+        let file = OpenOptions::new().write(true).open(self.dir.path().join(permit::FILE)).unwrap();
+        file.write_all_at(&permit.encode(), 0).unwrap();
+    }
+}
+
+#[test]
+fn a_job_whose_permit_runs_out_ends_by_itself_and_not_before() {
+    let until_ms = now() + 1000;
+    let steps = vec![sh("trap '' TERM; echo up; while :; do sleep 1; done")];
+    let (bench, mut child) = Bench::start_permitted(steps, 0, Permit { until_ms, paused_ms: 0 });
+    bench.until(&mut child, |f| stdout(f) == b"up\n");
+    // Renewed before it ran out.
+    let renewed = until_ms + 1500;
+    bench.permit(Permit { until_ms: renewed, paused_ms: 0 });
+    assert_eq!(child.wait().unwrap().code(), Some(permit::RAN_OUT));
+    assert!(now() >= renewed, "it ended before its permit");
+    assert!(outcomes(&bench.frames()).is_empty(), "nothing more is written");
+}
+
+#[test]
+fn a_job_without_a_permit_left_does_not_begin() {
+    let (bench, mut child) =
+        Bench::start_permitted(vec![sh("sleep 1000")], 0, Permit { until_ms: 1, paused_ms: 0 });
+    assert_eq!(child.wait().unwrap().code(), Some(permit::RAN_OUT));
+    assert!(outcomes(&bench.frames()).is_empty());
+}
+
+#[test]
+fn limits_do_not_count_how_long_the_job_was_paused() {
+    let until_ms = now() + 600_000;
+    let steps = vec![sh("echo up; read line < go; echo went")];
+    let (bench, mut child) = Bench::start_permitted(steps, 700, Permit { until_ms, paused_ms: 0 });
+    let go = bench.dir.path().join("go");
+    assert!(Command::new("mkfifo").arg(&go).status().unwrap().success());
+    bench.until(&mut child, |f| stdout(f) == b"up\n");
+    // As if it had been frozen for this hour, of which it is told before it wakes.
+    bench.permit(Permit { until_ms, paused_ms: 3_600_000 });
+    let past_its_limit = now() + 1000;
+    while now() < past_its_limit {
+        assert!(child.try_wait().unwrap().is_none(), "it ended: {:?}", bench.frames());
+        std::thread::yield_now();
+    }
+    std::fs::write(&go, "\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(outcomes(&bench.frames()), [Outcome::Succeeded; 2]);
 }

@@ -87,12 +87,13 @@ impl Life {
     async fn prepare(&self, workspace: String) -> Result<(), String> {
         let (attempt, fence, directories) = (self.task.attempt, self.task.fence, self.directories.clone());
         let plan = plan::of(&self.given.spec, workspace, self.parts.options.grace).encode();
+        let permit = self.permits.now();
         let objects = self.given.checked_out().map(|repo| self.parts.mirrors.dir(repo).join("objects"));
         let prepared = tokio::task::spawn_blocking(move || {
             if let Some(objects) = objects {
                 std::fs::create_dir_all(objects)?;
             }
-            directories.prepare(attempt, fence, &plan)
+            directories.prepare(attempt, fence, (&plan, permit))
         });
         let prepared = prepared.await.unwrap_or_else(|join| Err(std::io::Error::other(join)));
         prepared.map_err(|error| format!("cannot prepare {}: {error}", self.directories.root.display()))

@@ -4,10 +4,11 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use domain::{AttemptId, Fence};
+use init::permit::{self, Permit};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::tree;
@@ -37,7 +38,12 @@ impl Directories {
     }
 
     /// Makes everything that a container that never ran needs. What an earlier try left is removed first. Blocking.
-    pub(super) fn prepare(&self, attempt: AttemptId, fence: Fence, plan: &[u8]) -> io::Result<()> {
+    pub(super) fn prepare(
+        &self,
+        attempt: AttemptId,
+        fence: Fence,
+        (plan, permit): (&[u8], Permit),
+    ) -> io::Result<()> {
         for directory in [&self.control, &self.workspace, &self.staging] {
             tree::remove_tree(directory)?;
         }
@@ -49,6 +55,7 @@ impl Directories {
             fs::set_permissions(directory, Permissions::from_mode(0o777))?;
         }
         fs::write(self.control.join("plan"), plan)?;
+        fs::write(self.control.join(permit::FILE), permit.encode())?;
         let fifo = self.control.join("control");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::from(0o666), 0)?;
         fs::set_permissions(&fifo, Permissions::from_mode(0o666))
@@ -57,6 +64,16 @@ impl Directories {
     /// True when init has begun.
     pub(super) fn begun(&self) -> bool {
         fs::symlink_metadata(&self.spool).is_ok()
+    }
+
+    /// Writes until when the job may run over what stands there. Blocking.
+    pub(super) fn permit(&self, permit: Permit) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(self.control.join(permit::FILE), flags, Mode::empty())?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("the job has put something else in the place of its permit"));
+        }
+        file.write_all_at(&permit.encode(), 0)
     }
 
     /// Tells init a line. Blocking only as long as opening takes.
@@ -120,6 +137,7 @@ mod tests {
     use domain::{JobId, RunId};
     use std::io::Read;
 
+    const PERMIT: Permit = Permit { until_ms: 5, paused_ms: 0 };
     const ATTEMPT: AttemptId = AttemptId { job: JobId { run: RunId(9), index: 3 }, number: 2 };
 
     fn entries(path: &Path) -> io::Result<Vec<String>> {
@@ -134,13 +152,13 @@ mod tests {
         let root = tempfile::tempdir()?;
         assert!(prepared(&root.path().join("none"))?.is_empty());
         let all = Directories::of(root.path().join("a"));
-        all.prepare(ATTEMPT, Fence(7), b"plan")?;
+        all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT))?;
         fs::write(all.root.join("log"), "kept")?;
         fs::write(all.workspace.join("left"), "over")?;
         assert!(!all.begun());
         assert_eq!(prepared(root.path())?, [(ATTEMPT, Fence(7))]);
         // Prepared again: nothing of the first try is left.
-        all.prepare(ATTEMPT, Fence(7), b"plan")?;
+        all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT))?;
         assert!(entries(&all.workspace)?.is_empty());
         clear(&all.root, Fence(6))?;
         assert!(all.control.exists(), "an older fence must not clear it");
@@ -154,7 +172,7 @@ mod tests {
     fn init_is_told_and_a_link_in_place_of_the_fifo_is_not_followed() -> io::Result<()> {
         let root = tempfile::tempdir()?;
         let all = Directories::of(root.path().join("a"));
-        all.prepare(ATTEMPT, Fence(7), b"plan")?;
+        all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT))?;
         let path = all.control.join("control");
         let mut reader = File::options().read(true).write(true).open(&path)?;
         all.tell("host 0 1")?;

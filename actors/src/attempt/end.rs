@@ -1,6 +1,7 @@
 //! What an attempt amounts to, from all that is known when it is over. Pure.
 
 use domain::{Outcome, Resources};
+use init::permit;
 
 use crate::executor::{Error, Exit};
 use crate::logs;
@@ -71,6 +72,10 @@ pub(super) fn conclude(
             (Outcome::Cancelled, "cancelled; it did not end by itself and was killed".to_owned())
         }
         (None, None, Ok(_)) if starved => (Outcome::Failed, memory),
+        (None, None, Ok(Exit { code, .. })) if *code == i64::from(permit::RAN_OUT) => (
+            Outcome::Lost,
+            "its node said nothing more to it until its lease had run out, so it ended by itself".to_owned(),
+        ),
         (None, None, Ok(Exit { code, error, .. })) => {
             let words = error.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
             if FROM_OUTSIDE.contains(code) {
@@ -147,7 +152,7 @@ mod tests {
         // Self-fenced while or before it heard of a cancel: its job goes on by what the state says of it.
         assert_eq!(outcome(Some(Cause::Killed), said(Cancelled), &exit(1, false), true), Lost);
         assert_eq!(outcome(Some(Cause::Overdue), said(Cancelled), &exit(1, false), false), TimedOut);
-        for code in FROM_OUTSIDE {
+        for code in FROM_OUTSIDE.into_iter().chain([i64::from(permit::RAN_OUT)]) {
             assert_eq!(outcome(None, None, &exit(code, false), false), Lost, "{code}");
         }
         assert_eq!(outcome(None, None, &exit(137, true), false), Failed, "by the kernel, for want of memory");

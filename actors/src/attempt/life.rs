@@ -10,6 +10,7 @@ use super::begin::NoStart;
 use super::control::Directories;
 use super::end::{Cause, conclude};
 use super::given::Given;
+use super::permit::Permits;
 use super::tap::Tap;
 use crate::artifacts;
 use crate::executor::Error;
@@ -26,6 +27,7 @@ pub(super) struct Life {
     pub(super) given: Given,
     pub(super) directories: Directories,
     pub(super) tap: Tap,
+    pub(super) permits: Permits,
     /// The executor was asked to start a container of it, so that there may be one whatever it answered.
     pub(super) exposed: bool,
 }
@@ -61,7 +63,8 @@ impl Life {
         let tap = Tap::open(&parts.logs, attempt, &directories.spool, steps, progress)
             .await
             .map_err(|error| Finished::bare(Outcome::Lost, error.to_string()))?;
-        Ok((Self { parts, task, given, directories, tap, exposed: false }, workspace))
+        let permits = Permits::begin(attempt, directories.clone(), task.lease.clone());
+        Ok((Self { parts, task, given, directories, tap, permits, exposed: false }, workspace))
     }
 
     async fn run(mut self, workspace: String) -> Finished {

@@ -88,6 +88,8 @@ pub enum Answer {
         granted_millis: u64,
         /// The leader's term.
         term: u64,
+        /// The leader's clock: microseconds since its term began there.
+        clock_micros: u64,
     },
 }
 

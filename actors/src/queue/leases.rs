@@ -38,6 +38,8 @@ pub(super) enum NotRenewed {
 /// The leases of one term.
 pub(super) struct Leases {
     pub term: u64,
+    /// When the queue of this term began here.
+    pub began: Instant,
     lease: Duration,
     inner: Mutex<Inner>,
     /// Someone became live, or said what it holds.
@@ -54,7 +56,7 @@ impl Leases {
     /// `confirmed` is the begin of a confirmation that this node leads in this term.
     pub(super) fn new(term: u64, lease: Duration, confirmed: Instant) -> Self {
         let inner = Inner { confirmed, nodes: BTreeMap::new() };
-        Self { term, lease, inner: Mutex::new(inner), changed: Notify::new() }
+        Self { term, began: Instant::now(), lease, inner: Mutex::new(inner), changed: Notify::new() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

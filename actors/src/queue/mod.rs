@@ -106,7 +106,11 @@ impl Desk {
             NotRenewed::RunOut => Rejection::NotRegistered,
             NotRenewed::NotLeader => Rejection::NotLeader,
         })?;
-        Ok(Answer::Lease { granted_millis: granted.as_millis() as u64, term: leases.term })
+        Ok(Answer::Lease {
+            granted_millis: granted.as_millis() as u64,
+            term: leases.term,
+            clock_micros: leases.began.elapsed().as_micros() as u64,
+        })
     }
 
     /// Nodes whose lease holds, as this leader sees it; empty when this node does not lead.

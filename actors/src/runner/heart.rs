@@ -1,6 +1,6 @@
 //! Registers this life of the node, then says to the leader again and again that it lives and what it holds.
 //!
-//! The lease counts from when a heartbeat was sent, less a margin: shorter than the leader counts it. Whatever the leader
+//! The lease counts from when a heartbeat was sent, less a margin ([`super::margin`]): shorter than the leader counts it. Whatever the leader
 //! grants, what the state here gives to others is ended at each beat.
 
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Runners;
+use super::margin::Reading;
 use crate::gateway::{Answer, CallError, Gateway, Rejection, Request};
 use crate::replica::{Leadership, ProposeError};
 
@@ -84,9 +85,8 @@ async fn register(runners: &Runners, open: &mut Option<Instant>) -> bool {
             *open = None;
             // The leader grants a lease to a life that it has not seen before, so only the first registration counts;
             // adopted attempts live on this one at first.
-            let (options, first) = (&runners.shared.options, !*runners.shared.registered.borrow());
-            if first {
-                extend(runners, sent + options.first_lease.saturating_sub(options.margin));
+            if !*runners.shared.registered.borrow() {
+                extend(runners, sent, runners.shared.options.first_lease);
             }
             runners.shared.registered.send_replace(true);
             true
@@ -101,8 +101,19 @@ async fn register(runners: &Runners, open: &mut Option<Instant>) -> bool {
     }
 }
 
-/// Never moved back: an earlier grant was as good.
-fn extend(runners: &Runners, deadline: Instant) {
+/// Goes on for a lease that was asked for at this time. Never moved back: an earlier grant was as good.
+fn extend(runners: &Runners, sent: Instant, lease: Duration) {
+    let margin = runners.shared.margin.of(lease, Instant::now());
+    let left = lease.saturating_sub(margin);
+    if left.is_zero() {
+        tracing::error!(
+            ?lease,
+            ?margin,
+            "a lease is of no use: this machine stands still for too long, or its clock lags"
+        );
+        return;
+    }
+    let deadline = sent + left;
     runners.shared.deadline.send_modify(|d| *d = Some(d.map_or(deadline, |d| d.max(deadline))));
 }
 
@@ -122,9 +133,10 @@ async fn beat(runners: &Runners, gateway: &Gateway) -> Beat {
         _ = leadership.wait_for(|l| now(l) != Some(leader)) => return Beat::Again,
     };
     match answer {
-        Ok(Answer::Lease { granted_millis, .. }) => {
-            let lease = Duration::from_millis(granted_millis).saturating_sub(shared.options.margin);
-            extend(runners, sent + lease);
+        Ok(Answer::Lease { granted_millis, term, clock_micros }) => {
+            let leader = Duration::from_micros(clock_micros);
+            shared.margin.read(Reading { term, leader, sent, received: Instant::now() });
+            extend(runners, sent, Duration::from_millis(granted_millis));
             Beat::Done
         }
         Ok(answer) => {

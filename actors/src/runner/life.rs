@@ -9,6 +9,7 @@ use domain::{AttemptId, AttemptReport, Fence, JobState, Outcome, Progress, Refus
 use futures::FutureExt;
 use metrics::counter;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::report::{Reported, forget, keep, report};
@@ -150,15 +151,15 @@ async fn tell(
 
 /// The same for tests and production: a task and the receiver of what it tells.
 pub(super) fn task(
-    attempt: AttemptId,
-    fence: Fence,
+    (attempt, fence): (AttemptId, Fence),
     slot: u16,
     adopted: bool,
     held: &super::Held,
+    lease: watch::Receiver<Option<Instant>>,
 ) -> (Task, watch::Receiver<Told>) {
     let (progress, told) = watch::channel(Told::default());
     let (cancel, kill) = (held.cancel.clone(), held.kill.clone());
-    (Task { attempt, fence, slot, adopted, cancel, kill, progress }, told)
+    (Task { attempt, fence, slot, adopted, lease, cancel, kill, progress }, told)
 }
 
 /// Kept alive by every life; see [`Shared`].

@@ -7,6 +7,7 @@ pub mod environment;
 mod expander;
 mod heart;
 mod life;
+mod margin;
 pub mod reaper;
 mod report;
 pub mod work;
@@ -32,6 +33,7 @@ use crate::replica::SharedReplica;
 use crate::supervisor::Child;
 pub use expander::{ExpandFn, Sources};
 use life::SharedWork;
+use margin::Margin;
 pub(crate) use report::{Reported, report as report_until_known};
 use work::{Finished, Survivor};
 
@@ -50,7 +52,7 @@ pub struct Options {
     /// What runs here may go on for so long after registration without a heartbeat that is answered. At most the lease
     /// that the leader grants (`queue::Options::lease`).
     pub first_lease: Duration,
-    /// This node gives its lease up so much earlier than the leader may.
+    /// This node gives its lease up so much earlier than the leader may, at least.
     pub margin: Duration,
     /// What is removed when no attempt owns it any more.
     pub reaper: reaper::Options,
@@ -65,6 +67,8 @@ struct Shared {
     held: Arc<Mutex<HashMap<AttemptId, Held>>>,
     /// Until when attempts may run here; none before the first lease.
     deadline: watch::Sender<Option<Instant>>,
+    /// How much earlier than the leader's count that is.
+    margin: Margin,
     /// This life is registered: the state here is at least as new as that.
     registered: watch::Sender<bool>,
 }
@@ -119,6 +123,7 @@ impl Runners {
         let shared = Shared {
             replica,
             work,
+            margin: Margin::new(options.margin),
             options: Arc::new(options),
             held: Arc::default(),
             deadline: watch::channel(None).0,
@@ -196,8 +201,9 @@ impl Runners {
     #[must_use]
     pub fn children(&self, gateway: &Gateway, sources: &Sources) -> Vec<Child> {
         let (heart, runners) = ((self.clone(), gateway.clone()), (self.clone(), sources.clone()));
-        let of_reaper = self.clone();
+        let (of_reaper, margin) = (self.clone(), self.shared.margin.clone());
         vec![
+            Child::task("stalls", move |stop| Box::pin(margin::watch(margin.clone(), stop))),
             Child::task("heart", move |stop| Box::pin(heart::run(heart.0.clone(), heart.1.clone(), stop))),
             Child::task("runners", move |stop| {
                 let (runners, sources) = runners.clone();
@@ -348,7 +354,8 @@ impl Keeper {
         if !adopted {
             tracing::info!(%attempt, %fence, slot, "an attempt begins");
         }
-        let (task, told) = life::task(attempt, fence, slot, adopted, &held);
+        let lease = shared.deadline.subscribe();
+        let (task, told) = life::task((attempt, fence), slot, adopted, &held, lease);
         lock(&shared).insert(attempt, held);
         self.lives.spawn(async move {
             life::live(shared, task, told).await;

@@ -3,6 +3,7 @@
 use domain::{Artifact, AttemptId, Fence, Outcome, StepResult, Timestamp};
 use futures::future::BoxFuture;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// One attempt to run.
@@ -16,6 +17,8 @@ pub struct Task {
     pub slot: u16,
     /// True when an earlier life of this node began it.
     pub adopted: bool,
+    /// Until when it may run here, as that is renewed; none is not any more.
+    pub lease: watch::Receiver<Option<Instant>>,
     /// Someone asked for its end: tell it, wait for the grace it has.
     pub cancel: CancellationToken,
     /// It must be gone now: its place may soon be taken by another attempt.

@@ -77,7 +77,7 @@ fn answering() -> Handler {
                 Request::StartAttempt { .. } => Err(Rejection::Unavailable),
                 Request::StartExpansion { .. } => std::future::pending().await,
                 Request::Heartbeat { holdings, .. } => {
-                    Ok(Answer::Lease { granted_millis: holdings.len() as u64, term: 9 })
+                    Ok(Answer::Lease { granted_millis: holdings.len() as u64, term: 9, clock_micros: 0 })
                 }
                 Request::Ping | Request::CancelAttempt { .. } | Request::Introduce { .. } => Ok(Answer::Done),
             }

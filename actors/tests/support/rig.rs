@@ -26,6 +26,7 @@ use domain::{
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{OneCopy, PATIENCE};
@@ -50,6 +51,8 @@ pub struct Rig {
     pub work: Containers,
     pub attempt: AttemptId,
     pub fence: Fence,
+    /// The node's lease; an hour, unless the test says otherwise.
+    pub lease: watch::Sender<Option<Instant>>,
     grace: Duration,
 }
 
@@ -175,7 +178,8 @@ impl Rig {
         let logs = LogStore::new(dir.path().join("attempts"), LOG_CAP);
         let grace = Duration::from_millis(300);
         let work = Self::work(dir.path(), node, &copy, &executor, &logs, grace);
-        Self { dir, node, copy, logs, executor, work, attempt, fence, grace }
+        let lease = watch::channel(Some(Instant::now() + Duration::from_secs(3600))).0;
+        Self { dir, node, copy, logs, executor, work, attempt, fence, lease, grace }
     }
 
     /// The attempt is now one of a run of this repository.
@@ -264,6 +268,7 @@ impl Rig {
             fence: self.fence,
             slot: 0,
             adopted,
+            lease: self.lease.subscribe(),
             cancel: cancel.clone(),
             kill: kill.clone(),
             progress,
@@ -292,6 +297,15 @@ impl Rig {
 
     pub fn file(&self, below: &str) -> PathBuf {
         self.logs.attempt_dir(self.attempt).join(below)
+    }
+
+    /// How long the attempt may go on, as its init reads it.
+    pub fn permit(&self) -> Option<Duration> {
+        let bytes = std::fs::read(self.file("control").join(init::permit::FILE)).ok()?;
+        let permit = init::permit::Permit::decode(bytes.as_slice().try_into().ok()?)?;
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let now: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        Some(Duration::from_millis(permit.until_ms.saturating_sub((now * 1000.0) as u64)))
     }
 
     pub async fn appears(&self, below: &str) {

@@ -1,0 +1,85 @@
+//! Until when an attempt's container may run without hearing of its node: this node's lease, written where the container's init
+//! reads it, again at each renewal. A node that is dead, stands still or waits for an engine writes nothing, and the init
+//! ends the container by itself.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::AttemptId;
+use init::permit::Permit;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::control::Directories;
+use crate::clock;
+
+/// Writes an attempt's permit at each renewal of the lease, as long as it lives.
+pub(super) struct Permits {
+    shared: Arc<Shared>,
+    _renewals: JoinSet<()>,
+}
+
+struct Shared {
+    directories: Directories,
+    lease: watch::Receiver<Option<Instant>>,
+    /// For how long the attempt was paused, in all.
+    paused: Mutex<Duration>,
+}
+
+impl Permits {
+    /// Begins to write as soon as there is where to write.
+    pub(super) fn begin(
+        attempt: AttemptId,
+        directories: Directories,
+        lease: watch::Receiver<Option<Instant>>,
+    ) -> Self {
+        let mut renewed = lease.clone();
+        let shared = Arc::new(Shared { directories, lease, paused: Mutex::default() });
+        let (mut renewals, of_renewals) = (JoinSet::new(), Arc::clone(&shared));
+        renewals.spawn(async move {
+            loop {
+                let shared = Arc::clone(&of_renewals);
+                let written = tokio::task::spawn_blocking(move || shared.write()).await;
+                match written {
+                    Ok(Ok(())) => {}
+                    // Not prepared yet, or already cleared away.
+                    Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    failed => {
+                        tracing::warn!(%attempt, ?failed, "the permit of an attempt cannot be written; it ends with the one before");
+                    }
+                }
+                if renewed.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { shared, _renewals: renewals }
+    }
+
+    /// As it is now.
+    pub(super) fn now(&self) -> Permit {
+        self.shared.now()
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Permit {
+        let paused = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        of(*self.lease.borrow(), paused)
+    }
+
+    /// Blocking. One write after the other, each of what is so by then.
+    fn write(&self) -> std::io::Result<()> {
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        self.directories.permit(of(*self.lease.borrow(), *paused))
+    }
+}
+
+/// A lease in the machine's time: none has run out long ago.
+fn of(lease: Option<Instant>, paused: Duration) -> Permit {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let until = lease
+        .map(|until| clock::since_boot().saturating_add(until.saturating_duration_since(Instant::now())));
+    Permit { until_ms: until.map_or(0, millis), paused_ms: millis(paused) }
+}
