@@ -213,6 +213,18 @@ pub enum Command {
         /// Its name, for those that never registered.
         name: NodeName,
     },
+    /// Pauses a run: its jobs are not placed, what runs stands still. Done, when it is paused. Refused when it is finished.
+    PauseRun {
+        /// Which.
+        run: RunId,
+        /// Who asked for it.
+        sender: String,
+    },
+    /// Lets a paused run go on. Done, when it is not paused. Refused when it is finished.
+    ResumeRun {
+        /// Which.
+        run: RunId,
+    },
 }
 
 impl Command {
@@ -297,6 +309,13 @@ pub enum Progress {
         /// Bytes of output in its log.
         log_bytes: u64,
     },
+    /// Its run is paused, and it stands still.
+    Paused {
+        /// The node's clock.
+        at: Timestamp,
+    },
+    /// It goes on.
+    Resumed,
 }
 
 /// The answer to a command.
@@ -437,6 +456,20 @@ pub enum Effect {
         attempt: AttemptId,
         /// Under which fence.
         fence: Fence,
+    },
+    /// The attempt's node will pause it, or let it go on (for metrics: nodes see to it by themselves).
+    PauseAttempt {
+        /// Which.
+        attempt: AttemptId,
+        /// Or resume.
+        pause: bool,
+    },
+    /// The attempt stands still, or goes on (for metrics).
+    AttemptPaused {
+        /// Which.
+        attempt: AttemptId,
+        /// Or resumed.
+        paused: bool,
     },
     /// A delivery waits to be given to a node.
     WakeExpansion,

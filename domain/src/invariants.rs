@@ -34,6 +34,7 @@ pub fn check_state(state: &ClusterState) -> Check {
     nothing_is_held_by_a_lost_node(state)?;
     tables_agree(state)?;
     members_are_known_once(state)?;
+    paused_runs_stand_still(state)?;
     pending_deliveries_are_those_not_expanded(state)
 }
 
@@ -276,6 +277,32 @@ pub fn removed_is_for_ever(before: &ClusterState, after: &ClusterState) -> Check
         }
     }
     Ok(())
+}
+
+/// P-1: no job of a paused run is queued, and only jobs of paused runs are held. What is noted as paused is an open run, or an
+/// open attempt.
+///
+/// # Errors
+/// The violation.
+pub fn paused_runs_stand_still(state: &ClusterState) -> Check {
+    let wrong = |(id, job): &(&JobId, &crate::Job)| match job.state {
+        JobState::Queued => state.paused_runs.contains(&id.run),
+        JobState::Held => !state.paused_runs.contains(&id.run),
+        _ => false,
+    };
+    if let Some((id, job)) = state.jobs.iter().find(wrong) {
+        let paused = state.paused_runs.get(&id.run);
+        return broken("P-1", format!("job {id} is {:?}, its run: {paused:?}", job.state));
+    }
+    let open = |id: &crate::RunId| state.runs.get(id).is_some_and(|run| run.outcome.is_none());
+    if let Some((id, _)) = state.paused_runs.iter().find(|(id, _)| !open(id)) {
+        return broken("P-1", format!("run {id} is paused and not open"));
+    }
+    let open = |id: &AttemptId| state.attempts.get(id).is_some_and(|attempt| attempt.outcome.is_none());
+    match state.paused_attempts.iter().find(|(id, _)| !open(id)) {
+        Some((id, _)) => broken("P-1", format!("attempt {id} is paused and not open")),
+        None => Ok(()),
+    }
 }
 
 /// J-2: a finished job, attempt or run never changes (it may be forgotten).

@@ -33,7 +33,7 @@ pub use plan::{Plan, Reason, Snapshot, Waits, plan};
 pub use query::JobCounts;
 pub use record::{
     Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobKind, JobState, KeyRecord, KeyTarget, Node,
-    Notice, Outcome, Repo, Right, Run, RunKind, StepResult, Token,
+    Notice, Outcome, Pause, Repo, Right, Run, RunKind, StepResult, Token,
 };
 pub use release::Release;
 pub use resources::{Capacity, Labels, Resources};

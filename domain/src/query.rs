@@ -52,11 +52,16 @@ impl ClusterState {
             hasher.write_u64(part);
         }
         // Tables that came later count once they hold something: states from before them keep their hash.
-        let later =
-            [&self.join_tokens.content_hash(), &self.admitted.content_hash(), &self.removed.content_hash()];
-        for (number, part) in later.into_iter().enumerate().filter(|(_, part)| **part != 0) {
+        let later = [
+            self.join_tokens.content_hash(),
+            self.admitted.content_hash(),
+            self.removed.content_hash(),
+            self.paused_runs.content_hash(),
+            self.paused_attempts.content_hash(),
+        ];
+        for (number, part) in later.into_iter().enumerate().filter(|(_, part)| *part != 0) {
             hasher.write_u64(number as u64);
-            hasher.write_u64(*part);
+            hasher.write_u64(part);
         }
         hasher.finish()
     }

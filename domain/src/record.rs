@@ -399,6 +399,15 @@ pub struct Notice {
     pub at: Timestamp,
 }
 
+/// Why a run stands still.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pause {
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub sender: String,
+}
+
 /// A job and how long it is to be known under this fence; what a node is told to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Holding {

@@ -70,7 +70,9 @@ impl Command {
             | Self::ForgetRuns { .. }
             | Self::CreateJoinToken { .. }
             | Self::Join { .. }
-            | Self::RemoveMember { .. } => Release::FIRST,
+            | Self::RemoveMember { .. }
+            | Self::PauseRun { .. }
+            | Self::ResumeRun { .. } => Release::FIRST,
         }
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Admission, Attempt, AttemptId, ClusterId, Delivery, DeliveryId, Job, JobId, JoinToken, KeyRecord, Node,
-    NodeId, Notice, RemovedNode, Repo, RepoId, RepoName, Run, RunId, SpecBytes, Table, Timestamp, Token,
-    TokenId,
+    NodeId, Notice, Pause, RemovedNode, Repo, RepoId, RepoName, Run, RunId, SpecBytes, Table, Timestamp,
+    Token, TokenId,
 };
 
 /// A job's place in the queue: higher priority first, then the front (jobs of lost nodes), then age, then id.
@@ -72,4 +72,8 @@ pub struct ClusterState {
     pub admitted: Table<NodeId, Admission>,
     /// Nodes that were removed, for ever.
     pub removed: Table<NodeId, RemovedNode>,
+    /// Runs that someone paused.
+    pub paused_runs: Table<RunId, Pause>,
+    /// Attempts that stand still for that, and since when, by their nodes' clocks.
+    pub paused_attempts: Table<AttemptId, Timestamp>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use domain::invariants::check_state;
 use domain::{
     AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Condition, Entry, Fence, JobId,
     JobState, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, Progress, Reason, Refusal,
@@ -81,21 +82,15 @@ impl Cluster {
     }
 
     fn finish(&mut self, index: u16, outcome: Outcome) -> Reply {
+        let (reason, steps, artifacts) = (String::new(), vec![], vec![]);
+        self.report(index, Progress::Finished { outcome, reason, steps, artifacts, log_bytes: 0 })
+    }
+
+    fn report(&mut self, index: u16, what: Progress) -> Reply {
         let job = JobId { run: RUN, index };
         let record = self.state.jobs.get(&job).expect("the job is there");
-        let report = AttemptReport {
-            attempt: AttemptId { job, number: record.attempts },
-            fence: record.fence,
-            node: NODE,
-            what: Progress::Finished {
-                outcome,
-                reason: String::new(),
-                steps: vec![],
-                artifacts: vec![],
-                log_bytes: 0,
-            },
-        };
-        self.apply(Command::Report(report))
+        let attempt = AttemptId { job, number: record.attempts };
+        self.apply(Command::Report(AttemptReport { attempt, fence: record.fence, node: NODE, what }))
     }
 
     fn states(&self) -> Vec<JobState> {
@@ -238,4 +233,46 @@ fn the_plan_says_why_not() {
     assert!(made.placements.is_empty() && made.to_string().contains("drain"), "{made}");
     let made = plan(&Snapshot { state: &cluster.state, live: &BTreeSet::new(), examine: 1 });
     assert_eq!(made.unplaced.iter().map(|(_, reason)| reason.clone()).collect::<Vec<_>>(), [Reason::NoNode]);
+}
+
+#[test]
+fn a_paused_run_is_not_placed_and_goes_on_where_it_was() {
+    use JobState::{Finished, Held, Placed, Queued, Waiting};
+    let mut cluster = Cluster::new();
+    let always = |key, needs| job(key, needs, Condition::Always);
+    cluster.run(vec![always("a", &[]), always("b", &[]), always("c", &[0])]);
+    cluster.place(0);
+    let pause = Command::PauseRun { run: RUN, sender: "ada".to_owned() };
+    cluster.done(pause.clone());
+    cluster.done(pause.clone());
+    assert_eq!(cluster.states(), [Placed, Held, Waiting(1)]);
+    for at in [5, 9] {
+        cluster.report(0, Progress::Paused { at: Timestamp(at) });
+    }
+    let since: Vec<_> = cluster.state.paused_attempts.iter().map(|(_, at)| *at).collect();
+    assert_eq!(since, [Timestamp(5)]);
+    // What ends though its run is paused, ends; what needs it is held as well, and so is what was lost.
+    cluster.finish(0, Outcome::Succeeded);
+    assert!(cluster.state.paused_attempts.is_empty());
+    assert_eq!(cluster.states(), [Finished(Outcome::Succeeded), Held, Held]);
+    for _ in 0..2 {
+        cluster.done(Command::ResumeRun { run: RUN });
+    }
+    assert_eq!(cluster.states(), [Finished(Outcome::Succeeded), Queued, Queued]);
+    cluster.place(1);
+    cluster.done(pause.clone());
+    cluster.report(1, Progress::Paused { at: Timestamp(9) });
+    cluster.done(Command::LoseNode { node: NODE, boot: BootId(1) });
+    assert!(cluster.state.paused_attempts.is_empty());
+    assert_eq!(cluster.states(), [Finished(Outcome::Succeeded), Held, Held]);
+    // A cancel ends it, paused or not, and a run that is finished can neither be paused nor resumed.
+    cluster.done(Command::CancelRun { run: RUN });
+    assert!(cluster.state.paused_runs.is_empty());
+    assert_eq!(cluster.outcome(), Some(Outcome::Cancelled));
+    for command in [pause, Command::ResumeRun { run: RUN }] {
+        assert!(matches!(cluster.apply(command), Reply::Refused(Refusal::WrongState { .. })));
+    }
+    let unknown = Command::PauseRun { run: RunId(77), sender: String::new() };
+    assert!(matches!(cluster.apply(unknown), Reply::Refused(Refusal::NotFound { .. })));
+    check_state(&cluster.state).expect("all hold");
 }

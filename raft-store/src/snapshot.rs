@@ -171,6 +171,8 @@ macro_rules! records {
     (@key KeyAge) => { (domain::Timestamp, Arc<str>) }; (@value KeyAge) => { () };
     (@key JoinToken) => { domain::TokenId }; (@value JoinToken) => { domain::JoinToken };
     (@key Admission) => { domain::NodeId }; (@value Admission) => { domain::Admission };
+    (@key Pause) => { domain::RunId }; (@value Pause) => { domain::Pause };
+    (@key Standstill) => { domain::AttemptId }; (@value Standstill) => { domain::Timestamp };
     (@key Removed) => { domain::NodeId }; (@value Removed) => { domain::RemovedNode };
     (@key Notice) => { domain::RunId }; (@value Notice) => { domain::Notice };
 }
@@ -180,6 +182,7 @@ records! {
     PendingDelivery: pending_deliveries, Run: runs, Job: jobs, Spec: specs, Attempt: attempts, Queued: queue,
     Held: held, Key: keys, KeyAge: key_ages, Notice: outbox,
     JoinToken: join_tokens, Admission: admitted, Removed: removed,
+    Pause: paused_runs, Standstill: paused_attempts,
 }
 
 #[derive(Serialize, Deserialize)]

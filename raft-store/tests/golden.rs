@@ -36,17 +36,21 @@ fn command_name(command: &Command) -> &'static str {
             Progress::Started { .. } => "Report.Started",
             Progress::Steps { .. } => "Report.Steps",
             Progress::Finished { .. } => "Report.Finished",
+            Progress::Paused { .. } => "Report.Paused",
+            Progress::Resumed => "Report.Resumed",
         },
         Command::NoticeSent { .. } => "NoticeSent",
         Command::ForgetRuns { .. } => "ForgetRuns",
         Command::CreateJoinToken { .. } => "CreateJoinToken",
         Command::Join { .. } => "Join",
         Command::RemoveMember { .. } => "RemoveMember",
+        Command::PauseRun { .. } => "PauseRun",
+        Command::ResumeRun { .. } => "ResumeRun",
     }
 }
 
 /// How many names there are above.
-const COMMANDS: usize = 25;
+const COMMANDS: usize = 29;
 
 const JOB: JobId = JobId { run: RunId(5), index: 2 };
 const ATTEMPT: AttemptId = AttemptId { job: JOB, number: 3 };
@@ -190,6 +194,10 @@ fn commands() -> Result<Vec<Command>> {
             request: [2; 32],
         },
         Command::RemoveMember { node: NodeId(1), name: "n1".parse()? },
+        Command::PauseRun { run: RunId(1), sender: "s".to_owned() },
+        Command::ResumeRun { run: RunId(1) },
+        report(Progress::Paused { at: Timestamp(1) }),
+        report(Progress::Resumed),
     ])
 }
 

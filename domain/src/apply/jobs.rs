@@ -92,7 +92,11 @@ impl Applying<'_> {
     pub(super) fn ready(&mut self, id: JobId) {
         let Some(job) = self.state.jobs.get(&id) else { return };
         let go = starts(job.condition, self.ancestors(id).into_iter().filter_map(|job| self.outcome(job)));
-        self.move_job(id, if go { JobState::Queued } else { JobState::Finished(Outcome::Skipped) });
+        if go {
+            self.queue(id);
+        } else {
+            self.move_job(id, JobState::Finished(Outcome::Skipped));
+        }
     }
 
     /// Carries the ends of a run's jobs on to those that need them, until nothing changes; then ends the run if all its
@@ -136,6 +140,7 @@ impl Applying<'_> {
             run.outcome = Some(outcome);
             run.finished_at = now;
         });
+        self.state.paused_runs.remove(&id);
         self.notice(id, Some(outcome));
     }
 
@@ -151,12 +156,11 @@ impl Applying<'_> {
         }) else {
             return;
         };
-        let next = match (cancelled, lost_too_often) {
-            (true, _) => JobState::Finished(Outcome::Cancelled),
-            (false, true) => JobState::Finished(Outcome::Lost),
-            (false, false) => JobState::Queued,
-        };
-        self.move_job(id, next);
+        match (cancelled, lost_too_often) {
+            (true, _) => self.move_job(id, JobState::Finished(Outcome::Cancelled)),
+            (false, true) => self.move_job(id, JobState::Finished(Outcome::Lost)),
+            (false, false) => self.queue(id),
+        }
         self.settle(id.run);
     }
 
@@ -164,6 +168,7 @@ impl Applying<'_> {
     pub(super) fn end_attempt(&mut self, id: JobId, outcome: Outcome, reason: &str) {
         let Some(attempt) = self.state.jobs.get(&id).map(|job| job.attempt_id(id)) else { return };
         let now = self.state.now;
+        self.state.paused_attempts.remove(&attempt);
         self.state.attempts.update(&attempt, |attempt| {
             attempt.outcome = Some(outcome);
             attempt.finished_at = now;

@@ -7,6 +7,7 @@ mod deliveries;
 mod jobs;
 mod members;
 mod nodes;
+mod pausing;
 mod placing;
 mod reports;
 mod repos;
@@ -88,6 +89,8 @@ impl Applying<'_> {
                 self.join(*token_hash, &joining)
             }
             Command::RemoveMember { node, name } => self.remove_member(*node, name),
+            Command::PauseRun { run, sender } => self.pause_run(*run, sender),
+            Command::ResumeRun { run } => self.resume_run(*run),
         }
     }
 }

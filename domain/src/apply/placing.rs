@@ -102,8 +102,11 @@ impl Applying<'_> {
         let (cancelled, fence) = (job.cancel_requested, self.fence);
         self.end_attempt(attempt.job, Outcome::Lost, reason);
         self.state.jobs.update(&attempt.job, |job| job.fence = fence);
-        let next = if cancelled { JobState::Finished(Outcome::Cancelled) } else { JobState::Queued };
-        self.move_job(attempt.job, next);
+        if cancelled {
+            self.move_job(attempt.job, JobState::Finished(Outcome::Cancelled));
+        } else {
+            self.queue(attempt.job);
+        }
         self.settle(attempt.job.run);
         Ok(Reply::Done)
     }

@@ -34,6 +34,8 @@ impl Applying<'_> {
                     .attempts
                     .update(&report.attempt, |attempt| attempt.steps = steps.as_slice().into());
             }
+            Progress::Paused { at } => self.attempt_paused(report.attempt, Some(*at)),
+            Progress::Resumed => self.attempt_paused(report.attempt, None),
             Progress::Finished { outcome, reason, steps, artifacts, log_bytes } => {
                 check_steps(steps)?;
                 if *outcome == Outcome::Skipped {

@@ -104,6 +104,8 @@ impl Applying<'_> {
             return Err(wrong_state(format!("run {id}"), "finished", "cancelling it"));
         }
         let jobs = run.jobs;
+        // What stands still could not end in order.
+        self.state.paused_runs.remove(&id);
         for index in 0..jobs {
             let job_id = JobId { run: id, index };
             let Some(job) = self.state.jobs.get(&job_id) else { continue };

@@ -38,12 +38,14 @@ pub enum Kind {
     Forget,
     ClockBack,
     LongWait,
+    Pause,
+    Resume,
     Admit,
     RemoveGuest,
 }
 
 /// Kinds with their weights.
-const KINDS: [(Kind, u32); 25] = [
+const KINDS: [(Kind, u32); 27] = [
     (Kind::Submit, 12),
     (Kind::SubmitAgain, 2),
     (Kind::Deliver, 8),
@@ -67,6 +69,8 @@ const KINDS: [(Kind, u32); 25] = [
     (Kind::Forget, 2),
     (Kind::ClockBack, 2),
     (Kind::LongWait, 1),
+    (Kind::Pause, 4),
+    (Kind::Resume, 4),
     (Kind::Admit, 4),
     (Kind::RemoveGuest, 3),
 ];

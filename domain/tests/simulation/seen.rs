@@ -13,6 +13,8 @@ pub struct Seen {
     pub forgotten: u64,
     pub joined: u64,
     pub removed: u64,
+    pub paused: u64,
+    pub stood_still: u64,
 }
 
 impl Seen {
@@ -26,6 +28,8 @@ impl Seen {
         self.forgotten += other.forgotten;
         self.joined += other.joined;
         self.removed += other.removed;
+        self.paused += other.paused;
+        self.stood_still += other.stood_still;
         for (mine, theirs) in self.finished.iter_mut().zip(other.finished) {
             *mine += theirs;
         }
@@ -42,6 +46,8 @@ impl Seen {
             self.forgotten,
             self.joined,
             self.removed,
+            self.paused,
+            self.stood_still,
         ];
         assert!(
             counts.iter().chain(&self.finished).all(|count| *count > 0),

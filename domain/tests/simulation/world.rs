@@ -86,8 +86,10 @@ impl World {
         let check = check_state(&self.state).and_then(|()| check_step(&before, &self.state));
         check.map_err(|violation| format!("{violation} after {:?}", entry.command))?;
         for effect in effects {
-            if let Effect::JobFinished { outcome, .. } = effect {
-                self.seen.finished[outcome as usize] += 1;
+            match effect {
+                Effect::JobFinished { outcome, .. } => self.seen.finished[outcome as usize] += 1,
+                Effect::AttemptPaused { paused: true, .. } => self.seen.stood_still += 1,
+                _ => {}
             }
         }
         if self.index.is_multiple_of(50) {
@@ -143,6 +145,11 @@ impl World {
             }
             Kind::Cancel => match self.any_run(one.a) {
                 Some(run) => self.apply(Command::CancelRun { run }).map(drop),
+                None => Ok(()),
+            },
+            Kind::Pause => self.pause(one),
+            Kind::Resume => match self.any_run(one.a) {
+                Some(run) => self.apply(Command::ResumeRun { run }).map(drop),
                 None => Ok(()),
             },
             Kind::Rerun => self.rerun(one),
@@ -320,7 +327,11 @@ impl World {
         let running: Vec<_> = self.running.iter().map(|(id, at)| (*id, *at)).collect();
         let Some((attempt, (node, fence))) = pick(&running, one.a).copied() else { return Ok(()) };
         let what = if matches!(one.kind, Kind::Start) {
-            Progress::Started { at: Timestamp(self.clock) }
+            match one.b % 4 {
+                0 => Progress::Paused { at: Timestamp(self.clock) },
+                1 => Progress::Resumed,
+                _ => Progress::Started { at: Timestamp(self.clock) },
+            }
         } else {
             let outcomes =
                 [Outcome::Succeeded, Outcome::Succeeded, Outcome::Failed, Outcome::TimedOut, Outcome::Lost];
@@ -387,6 +398,13 @@ impl World {
         pick(&runs, choice).copied()
     }
 
+    fn pause(&mut self, one: Move) -> Result<(), String> {
+        let Some(run) = self.any_run(one.a) else { return Ok(()) };
+        let reply = self.apply(Command::PauseRun { run, sender: "p".to_owned() })?;
+        self.seen.paused += u64::from(reply == Reply::Done);
+        Ok(())
+    }
+
     fn rerun(&mut self, one: Move) -> Result<(), String> {
         let Some(of) = self.any_run(one.a) else { return Ok(()) };
         let id = RunId(self.mint());
@@ -413,6 +431,10 @@ impl World {
         }
         while let Some(report) = self.network.pop() {
             self.report(report)?;
+        }
+        let paused: Vec<_> = self.state.paused_runs.iter().map(|(run, _)| *run).collect();
+        for run in paused {
+            self.apply(Command::ResumeRun { run })?;
         }
         // Each round places or ends something: more rounds than jobs and deliveries means that something is stuck.
         for _ in 0..2000 {
