@@ -60,6 +60,12 @@ impl Executor for Lacking {
     fn wait(&self, id: &ContainerId) -> BoxFuture<'_, Result<Exit, Error>> {
         self.0.wait(id)
     }
+    fn pause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        self.0.pause(id)
+    }
+    fn unpause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        self.0.unpause(id)
+    }
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>> {
         self.0.stop(id, grace)
     }

@@ -80,6 +80,12 @@ impl Executor for Slow {
     fn wait(&self, id: &ContainerId) -> BoxFuture<'_, Result<Exit, Error>> {
         self.inner.wait(id)
     }
+    fn pause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.pause(id)
+    }
+    fn unpause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.unpause(id)
+    }
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>> {
         if self.silent.borrow().stop {
             return std::future::pending().boxed();

@@ -60,7 +60,7 @@ struct MuteWork(Arc<Mute>);
 impl Work for MuteWork {
     fn run(&self, task: Task) -> BoxFuture<'static, Finished> {
         let mute = Arc::clone(&self.0);
-        task.progress.send_replace(Told { started_at: Some(now()), steps: Vec::new() });
+        task.progress.send_replace(Told { started_at: Some(now()), ..Told::default() });
         *mute.0.lock().unwrap() = Some(task.progress);
         Box::pin(async move {
             task.kill.cancelled().await;

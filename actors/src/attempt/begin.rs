@@ -23,14 +23,14 @@ pub(super) enum NoStart {
 }
 
 impl Life {
-    /// The container, begun now or by an earlier life of this node.
-    pub(super) async fn begin(&mut self, workspace: String) -> Result<ContainerId, NoStart> {
+    /// The container, begun now or by an earlier life of this node, and whether it stands still.
+    pub(super) async fn begin(&mut self, workspace: String) -> Result<(ContainerId, bool), NoStart> {
         if self.task.adopted {
             match self.left().await {
                 Some(found) if found.state == FoundState::Created => {
                     self.parts.end_container(self.task.attempt, self.task.fence).await;
                 }
-                Some(found) => return Ok(found.id),
+                Some(found) => return Ok((found.id, found.state == FoundState::Paused)),
                 None if self.directories.begun() => return Err(NoStart::Gone),
                 None => {}
             }
@@ -43,11 +43,17 @@ impl Life {
             let why = format!("the image {image} was not had within the job's limit of {limit:?}");
             Err(NoStart::Ended(Outcome::TimedOut, why))
         })?;
+        let (kill, cancel) = (self.task.kill.clone(), self.task.cancel.clone());
+        tokio::select! {
+            () = self.stand_by() => {}
+            () = kill.cancelled() => return Err(killed()),
+            () = cancel.cancelled() => return Err(cancelled()),
+        }
         let accepted = self.unless_ended(accept(&self.parts, self.task.attempt, self.task.fence)).await?;
         accepted.map_err(|why| NoStart::Ended(Outcome::Lost, why))?;
         let spec = self.container();
         self.exposed = true;
-        self.patiently(|| parts.executor.start(spec.clone())).await
+        Ok((self.patiently(|| parts.executor.start(spec.clone())).await?, false))
     }
 
     /// What an earlier life left. Asks until the executor answers: as long as it does not, a container may run, and that

@@ -6,14 +6,17 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use domain::{AttemptId, Fence};
 use init::permit::{self, Permit};
 use rustix::fs::{FileType, Mode, OFlags};
 
+use super::pausing::Note;
 use crate::tree;
 
 const FENCE: &str = "fence";
+const PAUSED: &str = "paused";
 
 /// Where things of an attempt are.
 #[derive(Debug, Clone)]
@@ -47,6 +50,7 @@ impl Directories {
         for directory in [&self.control, &self.workspace, &self.staging] {
             tree::remove_tree(directory)?;
         }
+        remove_file(&self.root.join(PAUSED))?;
         // Others on this machine have no way in; the container has, whatever user its image runs as.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
         fs::write(self.root.join(FENCE), format!("{attempt} {fence}"))?;
@@ -74,6 +78,22 @@ impl Directories {
             return Err(io::Error::other("the job has put something else in the place of its permit"));
         }
         file.write_all_at(&permit.encode(), 0)
+    }
+
+    /// Writes down where pauses stand, for a later life of this node. Blocking.
+    pub(super) fn note_pause(&self, note: Note) -> io::Result<()> {
+        let Note { since, total } = note;
+        fs::write(self.root.join(PAUSED), format!("{} {}", since.as_millis(), total.as_millis()))
+    }
+
+    /// What an earlier life wrote down; nothing when there is none, or it makes no sense. Blocking.
+    pub(super) fn noted_pause(&self) -> Note {
+        let text = fs::read_to_string(self.root.join(PAUSED)).unwrap_or_default();
+        let mut millis = text.split(' ').map(|word| word.parse().map(Duration::from_millis));
+        match (millis.next(), millis.next()) {
+            (Some(Ok(since)), Some(Ok(total))) => Note { since, total },
+            _ => Note::default(),
+        }
     }
 
     /// Tells init a line. Blocking only as long as opening takes.
@@ -125,7 +145,14 @@ pub(super) fn clear(root: &Path, fence: Fence) -> io::Result<()> {
     for directory in [&all.control, &all.workspace, &all.staging] {
         tree::remove_tree(directory)?;
     }
-    match fs::remove_file(root.join(FENCE)) {
+    // The fence last: until it is gone, this is tried again.
+    remove_file(&root.join(PAUSED))?;
+    remove_file(&root.join(FENCE))
+}
+
+/// No error when there is none.
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }
@@ -156,6 +183,10 @@ mod tests {
         fs::write(all.root.join("log"), "kept")?;
         fs::write(all.workspace.join("left"), "over")?;
         assert!(!all.begun());
+        assert_eq!(all.noted_pause(), Note::default());
+        let note = Note { since: Duration::from_millis(7), total: Duration::from_secs(3600) };
+        all.note_pause(note)?;
+        assert_eq!(all.noted_pause(), note);
         assert_eq!(prepared(root.path())?, [(ATTEMPT, Fence(7))]);
         // Prepared again: nothing of the first try is left.
         all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT))?;

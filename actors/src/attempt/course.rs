@@ -31,7 +31,7 @@ pub(super) struct Course {
 impl Course {
     /// With so many steps.
     pub(super) fn new(steps: usize) -> Self {
-        Self { told: Told { started_at: None, steps: vec![UNTOUCHED; steps] }, ..Self::default() }
+        Self { told: Told { steps: vec![UNTOUCHED; steps], ..Told::default() }, ..Self::default() }
     }
 
     /// True when this step is over.

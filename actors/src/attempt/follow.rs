@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::end::{Cause, conclude};
 use super::host::{Done, HostStep, Hosts};
 use super::life::{Life, RETRY};
+use super::pausing::Pausing;
 use super::{Parts, plan};
 use crate::clock;
 use crate::executor::{ContainerId, Error, Exit};
@@ -28,11 +29,12 @@ struct Watch {
     hosts: Hosts,
     /// The executor's end of it, in a task of its own: it may hang.
     stops: JoinSet<Result<(), Error>>,
+    pausing: Pausing,
 }
 
 impl Life {
     /// Until the container has ended and all it wrote is in the log.
-    pub(super) async fn follow(&mut self, id: &ContainerId) -> (Outcome, String) {
+    pub(super) async fn follow(&mut self, id: &ContainerId, still: bool) -> (Outcome, String) {
         let parts = Arc::clone(&self.parts);
         let mut ended = Box::pin(wait(&parts, id));
         let mut watch = Watch {
@@ -41,9 +43,12 @@ impl Life {
             pause: Duration::ZERO,
             hosts: Hosts::default(),
             stops: JoinSet::new(),
+            pausing: Pausing::of(still, self.note),
         };
+        self.tap.stands_still(still.then(clock::now));
         let exit = loop {
             self.look(&mut watch).await;
+            self.pause_or_resume(id, &mut watch.pausing, watch.cause.is_some()).await;
             let killed = matches!(watch.cause, Some(Cause::Killed));
             // In this order, and after every look: a job that writes without end is ended like any other.
             tokio::select! {
@@ -68,7 +73,13 @@ impl Life {
                     }
                     watch.patience = Instant::now() + RETRY;
                 }
-                () = tokio::time::sleep_until(watch.patience), if watch.stops.is_empty() => {
+                // Looked at above.
+                Ok(()) = self.task.paused.changed() => {}
+                Some(answer) = watch.pausing.answered() => {
+                    watch.patience += self.paused_or_resumed(&mut watch.pausing, answer).await;
+                }
+                () = tokio::time::sleep_until(watch.patience),
+                    if watch.stops.is_empty() && (watch.cause.is_some() || !watch.pausing.is_still()) => {
                     watch.cause.get_or_insert(Cause::Overdue);
                     self.tell("kill");
                     let (parts, id) = (Arc::clone(&parts), id.clone());
@@ -113,7 +124,7 @@ impl Life {
         let longest = plan::longest(&self.given.spec, self.parts.options.grace);
         let began = self.tap.course.told.started_at;
         let passed = began.map_or(0, |at| clock::now().millis_since(at));
-        Instant::now() + longest.saturating_sub(Duration::from_millis(passed))
+        Instant::now() + (longest + self.permits.paused()).saturating_sub(Duration::from_millis(passed))
     }
 
     /// Asks init to end; until when it may take.

@@ -10,6 +10,7 @@ use super::begin::NoStart;
 use super::control::Directories;
 use super::end::{Cause, conclude};
 use super::given::Given;
+use super::pausing::Note;
 use super::permit::Permits;
 use super::tap::Tap;
 use crate::artifacts;
@@ -28,6 +29,8 @@ pub(super) struct Life {
     pub(super) directories: Directories,
     pub(super) tap: Tap,
     pub(super) permits: Permits,
+    /// What an earlier life knew of pauses.
+    pub(super) note: Note,
     /// The executor was asked to start a container of it, so that there may be one whatever it answered.
     pub(super) exposed: bool,
 }
@@ -63,13 +66,15 @@ impl Life {
         let tap = Tap::open(&parts.logs, attempt, &directories.spool, steps, progress)
             .await
             .map_err(|error| Finished::bare(Outcome::Lost, error.to_string()))?;
-        let permits = Permits::begin(attempt, directories.clone(), task.lease.clone());
-        Ok((Self { parts, task, given, directories, tap, permits, exposed: false }, workspace))
+        let of_note = directories.clone();
+        let note = tokio::task::spawn_blocking(move || of_note.noted_pause()).await.unwrap_or_default();
+        let permits = Permits::begin(attempt, directories.clone(), task.lease.clone(), note.total);
+        Ok((Self { parts, task, given, directories, tap, permits, note, exposed: false }, workspace))
     }
 
     async fn run(mut self, workspace: String) -> Finished {
         let (outcome, reason) = match self.begin(workspace).await {
-            Ok(id) => self.follow(&id).await,
+            Ok((id, still)) => self.follow(&id, still).await,
             Err(NoStart::Ended(outcome, reason)) => self.unbegun(outcome, reason).await,
             Err(NoStart::Gone) => {
                 let trouble = self.drain().await.err();

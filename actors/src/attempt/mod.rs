@@ -13,6 +13,7 @@ mod follow;
 mod given;
 mod host;
 mod life;
+mod pausing;
 mod permit;
 mod plan;
 mod tap;

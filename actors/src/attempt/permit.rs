@@ -33,9 +33,10 @@ impl Permits {
         attempt: AttemptId,
         directories: Directories,
         lease: watch::Receiver<Option<Instant>>,
+        paused: Duration,
     ) -> Self {
         let mut renewed = lease.clone();
-        let shared = Arc::new(Shared { directories, lease, paused: Mutex::default() });
+        let shared = Arc::new(Shared { directories, lease, paused: Mutex::new(paused) });
         let (mut renewals, of_renewals) = (JoinSet::new(), Arc::clone(&shared));
         renewals.spawn(async move {
             loop {
@@ -55,6 +56,24 @@ impl Permits {
             }
         });
         Self { shared, _renewals: renewals }
+    }
+
+    /// For how long the attempt was paused, in all.
+    pub(super) fn paused(&self) -> Duration {
+        *self.shared.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it was paused for so long, in all; written when this returns, or said why not.
+    pub(super) async fn stood_still(&self, total: Duration) {
+        *self.shared.paused.lock().unwrap_or_else(PoisonError::into_inner) = total;
+        let shared = Arc::clone(&self.shared);
+        let written = tokio::task::spawn_blocking(move || shared.write()).await;
+        if !matches!(written, Ok(Ok(()))) {
+            tracing::warn!(
+                ?written,
+                "the init of an attempt cannot be told how long it was paused: its limits count that"
+            );
+        }
     }
 
     /// As it is now.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::{AttemptId, Outcome, StepResult};
+use domain::{AttemptId, Outcome, StepResult, Timestamp};
 use tokio::sync::watch;
 
 use super::course::Course;
@@ -62,6 +62,12 @@ impl Tap {
             news
         });
         Ok(pumped.progressed)
+    }
+
+    /// It stands still since then, or runs.
+    pub(super) fn stands_still(&mut self, since: Option<Timestamp>) {
+        self.course.told.paused = Some(since);
+        self.progress.send_replace(self.course.told.clone());
     }
 
     /// Adds words of the node, for whoever reads the log.

@@ -175,6 +175,7 @@ impl DockerExecutor {
             let fence = Fence(labels.get(FENCE)?.parse().ok()?);
             let state = match c.state? {
                 ContainerSummaryStateEnum::CREATED => FoundState::Created,
+                ContainerSummaryStateEnum::PAUSED => FoundState::Paused,
                 ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD => FoundState::Ended,
                 _ => FoundState::Running,
             };
@@ -201,6 +202,16 @@ impl Executor for DockerExecutor {
 
     fn wait(&self, id: &ContainerId) -> BoxFuture<'_, Result<Exit, Error>> {
         self.end(id.0.clone()).boxed()
+    }
+
+    fn pause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        let id = id.0.clone();
+        async move { so_is_fine(self.docker.pause_container(&id).await, "pause the container") }.boxed()
+    }
+
+    fn unpause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        let id = id.0.clone();
+        async move { so_is_fine(self.docker.unpause_container(&id).await, "unpause the container") }.boxed()
     }
 
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>> {
@@ -287,6 +298,14 @@ fn bind(from: &Path, to: &str, mode: &str) -> Result<String, Error> {
 fn parse_attempt(text: &str) -> Option<AttemptId> {
     let (job, number) = text.split_once('/')?;
     Some(AttemptId { job: job.parse().ok()?, number: number.parse().ok()? })
+}
+
+/// It is so already, or it has ended.
+fn so_is_fine(done: Result<(), Bollard>, action: &'static str) -> Result<(), Error> {
+    match done {
+        Err(e) if !matches!(status(&e), Some(404 | 409)) => Err(of_question(action, &e)),
+        _ => Ok(()),
+    }
 }
 
 fn gone_is_fine(done: Result<(), Bollard>, action: &'static str) -> Result<(), Error> {

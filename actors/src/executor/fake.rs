@@ -12,7 +12,7 @@ use std::time::Duration;
 use domain::{AttemptId, Fence};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -82,6 +82,21 @@ impl FakeExecutor {
         self.lock().get(&id.0).map(|process| process.exit.clone())
     }
 
+    /// To it and all that it has started, parents first: who stands still starts nothing more.
+    fn signal_all(&self, id: &ContainerId, signal: Signal) {
+        let processes = self.lock();
+        let running = processes.get(&id.0).filter(|process| process.exit.borrow().is_none());
+        let mut found: Vec<Pid> = running.and_then(|process| process.pid).into_iter().collect();
+        let mut next = 0;
+        while let Some(pid) = found.get(next).copied() {
+            if let Err(error) = kill_process(pid, signal) {
+                tracing::debug!(%error, id = id.0, "a process cannot be signalled");
+            }
+            found.extend(children(pid));
+            next += 1;
+        }
+    }
+
     /// Not to one that is reaped: its number may be another's by now.
     fn signal(&self, id: &ContainerId, signal: Signal) {
         let processes = self.lock();
@@ -92,6 +107,19 @@ impl FakeExecutor {
             tracing::debug!(%error, id = id.0, "a process cannot be signalled");
         }
     }
+}
+
+/// The processes that a process has started and that are not reaped, as the kernel says.
+fn children(of: Pid) -> Vec<Pid> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", of.as_raw_nonzero()));
+    let lists = tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|task| std::fs::read_to_string(task.path().join("children")));
+    let lists: Vec<String> = lists.map(Result::unwrap_or_default).collect();
+    let words = lists.iter().flat_map(|list| list.split_whitespace());
+    words.filter_map(|word| Pid::from_raw(word.parse().ok()?)).collect()
 }
 
 impl Executor for FakeExecutor {
@@ -115,6 +143,16 @@ impl Executor for FakeExecutor {
             ended.clone().ok_or(Error::Gone(id.0))
         }
         .boxed()
+    }
+
+    fn pause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        self.signal_all(id, Signal::STOP);
+        futures::future::ready(Ok(())).boxed()
+    }
+
+    fn unpause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
+        self.signal_all(id, Signal::CONT);
+        futures::future::ready(Ok(())).boxed()
     }
 
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>> {

@@ -66,6 +66,8 @@ pub enum FoundState {
     Created,
     /// Running.
     Running,
+    /// Standing still, as it was asked to.
+    Paused,
     /// It ran and ended.
     Ended,
 }
@@ -128,6 +130,10 @@ pub trait Executor: Send + Sync + 'static {
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<ContainerId, Error>>;
     /// Waits for its end.
     fn wait(&self, id: &ContainerId) -> BoxFuture<'_, Result<Exit, Error>>;
+    /// Lets it stand still, whole; no error when it does, or has ended.
+    fn pause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>>;
+    /// Lets it go on; no error when it does, or has ended.
+    fn unpause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>>;
     /// TERM, grace, KILL; no error when it is gone.
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>>;
     /// Removes by force; no error when it is gone.

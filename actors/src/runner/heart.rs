@@ -53,7 +53,7 @@ pub(super) async fn run(
             if !registered {
                 return Beat::Done;
             }
-            runners.let_go();
+            runners.heed();
             let beat = beat(&runners, &gateway).await;
             registered = beat != Beat::Unknown;
             beat

@@ -101,7 +101,7 @@ fn unacceptable(reported: &Reported) -> Option<String> {
 fn in_place_of(end: AttemptReport, why: &str) -> AttemptReport {
     let (was, log_bytes) = match &end.what {
         Progress::Finished { outcome, log_bytes, .. } => (outcome.as_str(), *log_bytes),
-        Progress::Started { .. } | Progress::Steps { .. } => ("not over", 0),
+        _ => ("not over", 0),
     };
     let reason = format!("its end ({was}) could not be reported: {why}");
     let Finished { outcome, reason, steps, artifacts, .. } = Finished::bare(Outcome::Failed, reason);
@@ -129,6 +129,11 @@ async fn tell(
         }
         if now.steps != last.steps {
             news.push(Progress::Steps { steps: now.steps.clone() });
+        }
+        if let Some(since) = now.paused
+            && since.is_some() != shared.replica.state().paused_attempts.contains(&attempt)
+        {
+            news.push(since.map_or(Progress::Resumed, |at| Progress::Paused { at }));
         }
         for what in news {
             let sent = report(&shared.replica, AttemptReport { attempt, fence, node, what }).await;
@@ -158,8 +163,8 @@ pub(super) fn task(
     lease: watch::Receiver<Option<Instant>>,
 ) -> (Task, watch::Receiver<Told>) {
     let (progress, told) = watch::channel(Told::default());
-    let (cancel, kill) = (held.cancel.clone(), held.kill.clone());
-    (Task { attempt, fence, slot, adopted, lease, cancel, kill, progress }, told)
+    let (cancel, kill, paused) = (held.cancel.clone(), held.kill.clone(), held.paused.subscribe());
+    (Task { attempt, fence, slot, adopted, lease, paused, cancel, kill, progress }, told)
 }
 
 /// Kept alive by every life; see [`Shared`].

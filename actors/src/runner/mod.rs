@@ -6,6 +6,7 @@ mod ending;
 pub mod environment;
 mod expander;
 mod heart;
+mod heed;
 mod life;
 mod margin;
 pub mod reaper;
@@ -78,6 +79,7 @@ struct Shared {
 struct Held {
     fence: Fence,
     slot: u16,
+    paused: watch::Sender<bool>,
     cancel: CancellationToken,
     kill: CancellationToken,
 }
@@ -176,16 +178,6 @@ impl Runners {
         self.order(fence, Order::Expand(delivery, fence)).await
     }
 
-    /// Ends at once what the state here no longer gives to this node, without waiting to be told.
-    fn let_go(&self) {
-        let (state, node) = (self.shared.replica.state(), self.shared.options.facts.node);
-        for (attempt, held) in lock(&self.shared).iter() {
-            if present(&state, node, *attempt, held.fence).is_none() {
-                held.kill.cancel();
-            }
-        }
-    }
-
     /// A fence is a log index: once applied here, the state here knows what the order is about.
     async fn order(&self, fence: Fence, order: Order) -> Reply {
         if !*self.ready.borrow() {
@@ -201,9 +193,11 @@ impl Runners {
     #[must_use]
     pub fn children(&self, gateway: &Gateway, sources: &Sources) -> Vec<Child> {
         let (heart, runners) = ((self.clone(), gateway.clone()), (self.clone(), sources.clone()));
+        let of_heed = self.clone();
         let (of_reaper, margin) = (self.clone(), self.shared.margin.clone());
         vec![
             Child::task("stalls", move |stop| Box::pin(margin::watch(margin.clone(), stop))),
+            Child::task("heed", move |stop| Box::pin(heed::run(of_heed.clone(), stop))),
             Child::task("heart", move |stop| Box::pin(heart::run(heart.0.clone(), heart.1.clone(), stop))),
             Child::task("runners", move |stop| {
                 let (runners, sources) = runners.clone();
@@ -376,7 +370,9 @@ impl Keeper {
             // What ran already is taken up even when the node was given fewer slots since.
             Origin::Earlier(None) => free(u16::MAX)?,
         };
-        Some((Held { fence, slot, cancel: CancellationToken::new(), kill: CancellationToken::new() }, slot))
+        let (cancel, kill) = (CancellationToken::new(), CancellationToken::new());
+        let paused = self.runners.shared.replica.state().paused_runs.contains(&attempt.job.run);
+        Some((Held { fence, slot, paused: watch::channel(paused).0, cancel, kill }, slot))
     }
 
     /// Holds an attempt while something is done about it that is no run.

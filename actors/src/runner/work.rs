@@ -19,6 +19,8 @@ pub struct Task {
     pub adopted: bool,
     /// Until when it may run here, as that is renewed; none is not any more.
     pub lease: watch::Receiver<Option<Instant>>,
+    /// Its run is paused: it shall stand still.
+    pub paused: watch::Receiver<bool>,
     /// Someone asked for its end: tell it, wait for the grace it has.
     pub cancel: CancellationToken,
     /// It must be gone now: its place may soon be taken by another attempt.
@@ -34,6 +36,8 @@ pub struct Told {
     pub started_at: Option<Timestamp>,
     /// Its steps so far.
     pub steps: Vec<StepResult>,
+    /// Since when it stands still, if it does, once that is known.
+    pub paused: Option<Option<Timestamp>>,
 }
 
 /// How an attempt ended.

@@ -181,7 +181,7 @@ impl Work for BenchWork {
             entry.1.subscribe()
         };
         Box::pin(async move {
-            task.progress.send_replace(Told { started_at: Some(now()), steps: Vec::new() });
+            task.progress.send_replace(Told { started_at: Some(now()), ..Told::default() });
             let mut ended = ended;
             tokio::select! {
                 finished = ended.wait_for(Option::is_some) => finished.unwrap().clone().unwrap(),

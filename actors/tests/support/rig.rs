@@ -36,6 +36,7 @@ pub const FENCE: Fence = Fence(3);
 /// Of output of one attempt, in bytes.
 const LOG_CAP: u64 = 1 << 30;
 
+#[derive(Debug, Clone, Copy)]
 pub enum Kind {
     Processes,
     Containers,
@@ -53,6 +54,8 @@ pub struct Rig {
     pub fence: Fence,
     /// The node's lease; an hour, unless the test says otherwise.
     pub lease: watch::Sender<Option<Instant>>,
+    /// The attempt's run is paused.
+    pub paused: watch::Sender<bool>,
     grace: Duration,
 }
 
@@ -179,7 +182,19 @@ impl Rig {
         let grace = Duration::from_millis(300);
         let work = Self::work(dir.path(), node, &copy, &executor, &logs, grace);
         let lease = watch::channel(Some(Instant::now() + Duration::from_secs(3600))).0;
-        Self { dir, node, copy, logs, executor, work, attempt, fence, lease, grace }
+        Self {
+            dir,
+            node,
+            copy,
+            logs,
+            executor,
+            work,
+            attempt,
+            fence,
+            lease,
+            paused: watch::channel(false).0,
+            grace,
+        }
     }
 
     /// The attempt is now one of a run of this repository.
@@ -269,6 +284,7 @@ impl Rig {
             slot: 0,
             adopted,
             lease: self.lease.subscribe(),
+            paused: self.paused.subscribe(),
             cancel: cancel.clone(),
             kill: kill.clone(),
             progress,
