@@ -10,6 +10,8 @@ pub const ATTEMPTS: &str = "troupe_attempts_total";
 pub const SLOTS: &str = "troupe_runner_slots";
 /// Open jobs, by `state`; recorded by the leader.
 pub const QUEUE_DEPTH: &str = "troupe_queue_jobs";
+/// From a cancel or a pause in the log until the attempt is so, by `intent`: cancel, pause, resume.
+pub const INTENT_SECONDS: &str = "troupe_intent_seconds";
 /// From queued to placed.
 pub const QUEUED_SECONDS: &str = "troupe_job_queued_seconds";
 /// From placed to started.
@@ -39,6 +41,11 @@ pub fn describe() {
     describe_counter!(ATTEMPTS, "Attempts that ended on this node, by outcome");
     describe_gauge!(SLOTS, "Slots of this node, by state");
     describe_gauge!(QUEUE_DEPTH, "Open jobs, by state; recorded by the leader");
+    describe_histogram!(
+        INTENT_SECONDS,
+        Unit::Seconds,
+        "Time from a cancel or a pause to its attempt being so, by intent"
+    );
     describe_histogram!(QUEUED_SECONDS, Unit::Seconds, "Time from queued to placed");
     describe_histogram!(PLACED_SECONDS, Unit::Seconds, "Time from placed to started");
     describe_histogram!(RUN_SECONDS, Unit::Seconds, "Time from started to finished");

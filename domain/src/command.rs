@@ -484,7 +484,12 @@ pub enum Effect {
     },
     /// The outbox has something.
     WakeOutbox,
-    /// A job went from one state to another (for metrics).
+    /// An attempt was lost on this node: it may be in trouble.
+    AttemptLost {
+        /// Where.
+        node: NodeId,
+    },
+    /// A job is over.
     JobFinished {
         /// Which.
         job: JobId,

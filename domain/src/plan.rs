@@ -105,7 +105,8 @@ fn fits(free: Resources, wanted: Resources) -> bool {
     wanted.cpu_millis <= free.cpu_millis && wanted.memory_mib <= free.memory_mib
 }
 
-/// Places queued jobs on eligible nodes: by priority, then age; each on the least loaded node that fits.
+/// Places queued jobs on eligible nodes: by priority, then age; each on the least loaded node that fits, one that was lost
+/// on another than the last if it can be.
 ///
 /// Deterministic in the snapshot. Never places a job twice and never exceeds a node's capacity (N-1). What was
 /// looked at and could not be placed is in [`Plan::unplaced`], with the reason; once one job did not fit, others that
@@ -127,10 +128,12 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
             plan.unplaced.push((key.job, reason.clone()));
             continue;
         }
+        // Where it was lost it goes again only when no other has room.
+        let lost_on = (job.losses > 0).then_some(job.node);
         let best = candidates
             .iter_mut()
             .filter(|c| !c.drain && c.has_room(wanted) && c.labels.covers(&job.labels))
-            .max_by_key(|c| c.rank());
+            .max_by_key(|c| (Some(c.id) != lost_on, c.rank()));
         match best {
             Some(node) => {
                 node.slots -= 1;

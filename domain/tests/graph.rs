@@ -151,6 +151,10 @@ fn a_lost_node_queues_its_job_again_in_front_until_it_was_lost_too_often() {
     cluster.place(1);
     cluster.done(Command::LoseNode { node: NODE, boot: BootId(2) });
     assert_eq!(cluster.states()[1], JobState::Finished(Outcome::Lost));
+    let reasons: Vec<_> =
+        cluster.state.attempts.iter().map(|(_, attempt)| attempt.reason.to_string()).collect();
+    assert_eq!(reasons[0], "node one was lost");
+    assert!(reasons[1].starts_with("lost 2 times") && reasons[1].ends_with(&reasons[0]), "{reasons:?}");
 }
 
 #[test]

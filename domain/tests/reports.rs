@@ -1,11 +1,12 @@
 //! Who may report what (row 46 of docs/bad-input.md), and clocks that are wrong (row 48).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{
     AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Condition, Entry, Fence, JobId,
-    JobState, LogIndex, NewJob, NewRun, NodeFacts, NodeId, Placement, Progress, Refusal, Reply, Resources,
-    RunId, SpecBytes, Timestamp,
+    JobState, LogIndex, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, Progress, Refusal, Reply,
+    Resources, RunId, Snapshot, SpecBytes, Timestamp, plan,
 };
 
 const HOUR: u64 = 3_600_000;
@@ -131,4 +132,24 @@ fn a_node_that_may_run_something_is_removed_only_once_it_is_lost() {
     assert_eq!(lost, Reply::Done);
     assert_eq!(cluster.job(), JobState::Queued);
     assert_eq!(cluster.at(HOUR, remove()), Reply::Done);
+}
+
+#[test]
+fn what_was_lost_on_a_node_goes_to_another_and_back_only_if_there_is_none() {
+    let (mut cluster, fence) = Cluster::with_a_placed_job();
+    let what = Progress::Finished {
+        outcome: Outcome::Lost,
+        reason: "its disk is full".to_owned(),
+        steps: Vec::new(),
+        artifacts: Vec::new(),
+        log_bytes: 0,
+    };
+    let report = AttemptReport { attempt: ATTEMPT, fence, node: NodeId(1), what };
+    assert_eq!(cluster.at(HOUR, Command::Report(report)), Reply::Done);
+    // The first would be chosen: all else is equal, and ties go by id.
+    for (live, wanted) in [(BTreeSet::from([NodeId(1), NodeId(2)]), 2), (BTreeSet::from([NodeId(1)]), 1)] {
+        let made = plan(&Snapshot { state: &cluster.state, live: &live, examine: 9 });
+        let placement = Placement { job: JOB, number: 2, node: NodeId(wanted) };
+        assert_eq!(made.placements, [placement], "{made}");
+    }
 }

@@ -2,19 +2,21 @@
 //! heartbeat says otherwise than the state. All it sends is idempotent.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 
-use domain::{AttemptId, Effect, JobId, NodeId};
+use domain::{AttemptId, Effect, JobId, NodeId, Outcome};
 use metrics::histogram;
 use ractor::ActorProcessingErr;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::intents::{Intent, Intents};
 use super::unheld::Said;
 use crate::gateway::Request;
-use crate::metrics::{PLACED_SECONDS, QUEUED_SECONDS, RUN_SECONDS};
+use crate::metrics::{INTENT_SECONDS, PLACED_SECONDS, QUEUED_SECONDS, RUN_SECONDS};
 
 /// Sent and not answered; the same is not sent twice at one time.
 type Under = HashSet<(NodeId, AttemptId, bool)>;
@@ -23,7 +25,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
     let mut effects = shared.replica.effects();
     let mut tick = tokio::time::interval(shared.options.reconcile);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut calls, mut under) = (JoinSet::new(), Under::new());
+    let (mut calls, mut under, mut intents) = (JoinSet::new(), Under::new(), Intents::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -35,10 +37,11 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
                     tell(&shared, &mut calls, &mut under, node, attempt, Request::StartAttempt { attempt, fence });
                 }
                 Ok((_, Effect::CancelAttempt { node, attempt, fence })) => {
+                    intents.given(attempt.job, Intent::Cancel, Instant::now());
                     tell(&shared, &mut calls, &mut under, node, attempt, Request::CancelAttempt { attempt, fence });
                 }
-                Ok((_, Effect::JobFinished { job, .. })) => measure(&shared, job),
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Ok((_, effect)) => notice(&shared, &mut intents, &effect),
+                Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return Err("the store is closed".into()),
             },
             _ = tick.tick() => reconcile(&shared, &mut calls, &mut under),
@@ -84,6 +87,43 @@ fn reconcile(shared: &Shared, calls: &mut JoinSet<(NodeId, AttemptId, bool)>, un
             let (attempt, fence) = (AttemptId { job: holding.job, number: holding.number }, holding.fence);
             tell(shared, calls, under, node, attempt, Request::CancelAttempt { attempt, fence });
         }
+    }
+}
+
+/// What effects say of jobs and nodes beside what they ask for.
+fn notice(shared: &Shared, intents: &mut Intents, effect: &Effect) {
+    let now = Instant::now();
+    let mut done = |job, intent: Intent| {
+        if let Some(took) = intents.done(job, intent, now) {
+            histogram!(INTENT_SECONDS, "intent" => intent.as_str()).record(took.as_secs_f64());
+        }
+    };
+    let troubles = || shared.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+    match effect {
+        Effect::JobFinished { job, outcome } => {
+            measure(shared, *job);
+            if *outcome == Outcome::Cancelled {
+                done(*job, Intent::Cancel);
+            }
+            intents.over(*job);
+            let node =
+                shared.replica.state().jobs.get(job).filter(|job| job.attempts > 0).map(|job| job.node);
+            if let Some(node) = node.filter(|_| *outcome != Outcome::Lost) {
+                troubles().well(node);
+            }
+        }
+        Effect::PauseAttempt { attempt, pause } => {
+            let intent = if *pause { Intent::Pause } else { Intent::Resume };
+            intents.given(attempt.job, intent, now);
+        }
+        Effect::AttemptPaused { attempt, paused } => {
+            done(attempt.job, if *paused { Intent::Pause } else { Intent::Resume });
+        }
+        Effect::AttemptLost { node } => {
+            let rest = troubles().lost(*node, now);
+            tracing::info!(%node, ?rest, "a node that lost an attempt is given none for a while");
+        }
+        _ => {}
     }
 }
 

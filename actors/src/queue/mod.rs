@@ -7,9 +7,11 @@
 
 mod dispatcher;
 mod expansions;
+mod intents;
 mod leases;
 mod retention;
 mod scheduler;
+mod trouble;
 mod unheld;
 
 use std::collections::BTreeSet;
@@ -27,6 +29,7 @@ use crate::replica::{Leadership, SharedReplica};
 use crate::supervisor::{Child, Policy, Supervisor};
 pub(crate) use expansions::pause as expansion_pause;
 use leases::{Leases, NotRenewed};
+use trouble::Troubles;
 
 /// How the queue behaves.
 #[derive(Debug, Clone)]
@@ -127,6 +130,7 @@ struct Shared {
     gateway: Gateway,
     options: Options,
     leases: Arc<Leases>,
+    troubles: Arc<Mutex<Troubles>>,
 }
 
 type Work = BoxFuture<'static, Result<(), ActorProcessingErr>>;
@@ -180,6 +184,7 @@ async fn lead(
             gateway: gateway.clone(),
             options: options.clone(),
             leases,
+            troubles: Arc::default(),
         };
         let (queue, mut over) = Supervisor::start(policy.clone(), children(&shared)).await?;
         desk.set(Some(Arc::clone(&shared.leases)));

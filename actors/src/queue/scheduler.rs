@@ -1,8 +1,10 @@
 //! Snapshot, plan, propose. What a plan says is verified again when it is applied.
 
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use domain::{Command, JobId, Placement, Plan, Reply, Snapshot, limits, plan};
+use domain::{Command, JobId, NodeId, Placement, Plan, Reply, Snapshot, limits, plan};
 use metrics::{counter, gauge};
 use ractor::ActorProcessingErr;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -53,7 +55,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
 async fn drain(shared: &Shared) -> Duration {
     loop {
         let snapshot = shared.replica.state();
-        let live = shared.leases.live();
+        let live = &shared.leases.live() - &shared.resting();
         let examine = shared.options.examine;
         let since = Instant::now();
         let Plan { placements, unplaced } = plan(&Snapshot { state: &snapshot, live: &live, examine });
@@ -89,6 +91,12 @@ async fn drain(shared: &Shared) -> Duration {
                 return took;
             }
         }
+    }
+}
+
+impl Shared {
+    fn resting(&self) -> BTreeSet<NodeId> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).resting(Instant::now())
     }
 }
 

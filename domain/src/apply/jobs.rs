@@ -144,18 +144,26 @@ impl Applying<'_> {
         self.notice(id, Some(outcome));
     }
 
-    /// An attempt ends because its node is gone: its job is queued again in front, unless it was lost too often or is
-    /// to be cancelled anyway.
+    /// An attempt ends because its node is gone or in trouble: its job is queued again in front, unless it was lost too often
+    /// (it may well be the job that does this to nodes) or is to be cancelled anyway.
     pub(super) fn lose_attempt(&mut self, id: JobId, reason: &str) {
-        self.end_attempt(id, Outcome::Lost, reason);
         let fence = self.fence;
-        let Some((cancelled, lost_too_often)) = self.state.jobs.update(&id, |job| {
+        let Some((node, losses, cancelled, lost_too_often)) = self.state.jobs.update(&id, |job| {
             job.losses += 1;
             job.fence = fence;
-            (job.cancel_requested, job.losses >= job.max_attempts)
+            (job.node, job.losses, job.cancel_requested, job.losses >= job.max_attempts)
         }) else {
             return;
         };
+        if lost_too_often && !cancelled {
+            let reason = format!(
+                "lost {losses} times, on whichever node it was tried, and not tried again; last: {reason}"
+            );
+            self.end_attempt(id, Outcome::Lost, &reason);
+        } else {
+            self.end_attempt(id, Outcome::Lost, reason);
+        }
+        self.effects.push(Effect::AttemptLost { node });
         match (cancelled, lost_too_often) {
             (true, _) => self.move_job(id, JobState::Finished(Outcome::Cancelled)),
             (false, true) => self.move_job(id, JobState::Finished(Outcome::Lost)),
