@@ -60,6 +60,18 @@ async fn runs_are_submitted_listed_shown_and_cancelled() {
     assert_eq!(all.stderr, "");
     assert!(all.text().contains(&ids[0]));
 
+    for (verb, doing, state) in [("pause", "pausing", "held"), ("resume", "resuming", "queued")] {
+        let said = shell.json(&["run", verb, &ids[0]]).await;
+        assert_eq!(said[doing], ids[0].as_str());
+        let shown = shell.json(&["run", "show", &ids[0]]).await;
+        let paused = verb == "pause";
+        assert_eq!(
+            (&shown["jobs"][0]["state"], shown["paused_at"].is_u64()),
+            (&json!(state), paused),
+            "{shown}"
+        );
+        assert_eq!(shown["jobs"][0]["reason"] == "its run is paused", paused, "{shown}");
+    }
     let cancelled = shell.json(&["run", "cancel", &ids[0]]).await;
     assert_eq!(cancelled["cancelling"], ids[0].as_str());
     let shown = shell.troupe(&["--json", "run", "show", &ids[0], "--steps"]).await;

@@ -177,6 +177,8 @@ async fn answer_guarded(api: &Arc<Api>, caller: Caller, guarded: Guarded, reques
         Guarded::GetRun => runs::get(api, request).await,
         Guarded::RunEvents => runs::events(api, caller, request).await,
         Guarded::CancelRun => runs::cancel(api, request).await,
+        Guarded::PauseRun => runs::pause(api, caller, request).await,
+        Guarded::ResumeRun => runs::resume(api, request).await,
         Guarded::Rerun => runs::rerun(api, caller, request).await,
         Guarded::ListJobs => jobs::list(api, request),
         Guarded::GetJob => jobs::get(api, request),

@@ -16,7 +16,7 @@ use super::auth::Caller;
 use super::dto::names::{RUN_OUTCOMES, check_labels};
 use super::dto::{
     Cancelling, MAX_CPU_MILLIS, MAX_IMAGE_BYTES, MAX_MEMORY_MIB, MAX_NAME_BYTES, MAX_PRIORITY,
-    MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB, RunMade, RunView, Submit,
+    MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB, Pausing, Resuming, RunMade, RunView, Submit,
 };
 use super::page::{Page, Wanted};
 use super::problem::{Code, Problem};
@@ -189,6 +189,24 @@ pub(super) async fn cancel(api: &Api, request: &Request) -> Answer {
     let run: RunId = request.id("run")?;
     match api.store.propose(Command::CancelRun { run }).await?.reply {
         Reply::Done => json(StatusCode::ACCEPTED, &Cancelling { cancelling: run.to_string() }),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Lets a run stand still.
+pub(super) async fn pause(api: &Api, caller: Caller, request: &Request) -> Answer {
+    let run: RunId = request.id("run")?;
+    match api.store.propose(Command::PauseRun { run, sender: caller.sender() }).await?.reply {
+        Reply::Done => json(StatusCode::ACCEPTED, &Pausing { pausing: run.to_string() }),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Lets a paused run go on.
+pub(super) async fn resume(api: &Api, request: &Request) -> Answer {
+    let run: RunId = request.id("run")?;
+    match api.store.propose(Command::ResumeRun { run }).await?.reply {
+        Reply::Done => json(StatusCode::ACCEPTED, &Resuming { resuming: run.to_string() }),
         other => Err(unexpected(other)),
     }
 }

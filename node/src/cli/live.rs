@@ -133,6 +133,7 @@ mod tests {
             placed_at: Some(2_000),
             started_at: Some(3_000),
             finished_at: outcome.map(|_| 6_500),
+            paused_at: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! `troupe runs`, `run show`, `run watch`, `run cancel`, `run rerun`.
+//! `troupe runs`, `run show`, `run watch`, `run cancel`, `run pause`, `run resume`, `run rerun`.
 
 use clap::Subcommand;
 use domain::{JobId, RunId};
@@ -46,6 +46,16 @@ pub enum Command {
         /// Its id.
         id: RunId,
     },
+    /// Lets it stand still: nothing of it is placed, and its containers do not run.
+    Pause {
+        /// Its id.
+        id: RunId,
+    },
+    /// Lets it go on after a pause.
+    Resume {
+        /// Its id.
+        id: RunId,
+    },
     /// Repeats it as a new run, and prints that one's id.
     Rerun {
         /// Its id.
@@ -83,6 +93,14 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
         Command::Cancel { id } => {
             let answer = client.call(Method::POST, &format!("/v1/runs/{id}/cancel"), &json!({})).await?;
             client.told(&answer, &format!("run {id} is being cancelled"), json)?;
+        }
+        Command::Pause { id } => {
+            let answer = client.call(Method::POST, &format!("/v1/runs/{id}/pause"), &json!({})).await?;
+            client.told(&answer, &format!("run {id} is being paused"), json)?;
+        }
+        Command::Resume { id } => {
+            let answer = client.call(Method::POST, &format!("/v1/runs/{id}/resume"), &json!({})).await?;
+            client.told(&answer, &format!("run {id} goes on"), json)?;
         }
         Command::Rerun { id } => {
             let answer = client.call(Method::POST, &format!("/v1/runs/{id}/rerun"), &json!({})).await?;
@@ -173,10 +191,18 @@ fn describe(run: &RunView) -> Result<(), Failure> {
         ("delivery", run.delivery.clone().unwrap_or_default()),
         ("rerun of", run.rerun_of.clone().unwrap_or_default()),
         ("outcome", run.outcome.clone().unwrap_or_else(|| "open".to_owned())),
+        ("paused", paused(run)),
         ("age", table::age(run.created_at)),
         ("took", table::took(run.created_at, run.finished_at)),
         ("error", run.error.clone().unwrap_or_default()),
     ])
+}
+
+/// For how long and by whom, while it is.
+fn paused(run: &RunView) -> String {
+    let by =
+        run.paused_by.as_ref().filter(|by| !by.is_empty()).map(|by| format!(" by {by}")).unwrap_or_default();
+    run.paused_at.map(|at| format!("for {}{by}", table::age(Some(at)))).unwrap_or_default()
 }
 
 /// A row for the attempt, and one for each of its steps.

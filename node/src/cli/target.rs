@@ -81,7 +81,8 @@ pub fn attempt(job: JobId, view: &JobView, number: Option<u16>) -> Result<Attemp
 /// How a job ended, or its state.
 #[must_use]
 pub fn standing(job: &JobView) -> &str {
-    job.outcome.as_deref().unwrap_or(&job.state)
+    let still = job.paused_at.map(|_| "paused");
+    job.outcome.as_deref().or(still).unwrap_or(&job.state)
 }
 
 /// Where the API has what an attempt left.

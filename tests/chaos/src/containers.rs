@@ -15,6 +15,13 @@ pub fn running(nodes: &[String]) -> Vec<String> {
     nodes.iter().flat_map(list).collect()
 }
 
+/// The containers of these nodes that stand still now.
+#[must_use]
+pub fn paused(nodes: &[String]) -> Vec<String> {
+    let paused = ["ps", "-q", "--no-trunc", "--filter", "status=paused", "--filter"];
+    nodes.iter().flat_map(|node| docker(&[paused.as_slice(), &[&label(node)]].concat())).collect()
+}
+
 /// Docker's own account of what becomes of containers, from the start of the watch. (Asked afterwards, Docker knows only the
 /// last 256 events of everything on the machine.)
 pub struct Watch {

@@ -17,8 +17,8 @@ pub use repos::{
 };
 pub use runs::{
     ArtifactView, AttemptView, Cancelling, JobView, MAX_CPU_MILLIS, MAX_IMAGE_BYTES, MAX_MEMORY_MIB,
-    MAX_NAME_BYTES, MAX_PRIORITY, MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB, RunMade, RunView,
-    StepView, Submit,
+    MAX_NAME_BYTES, MAX_PRIORITY, MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB, Pausing, Resuming,
+    RunMade, RunView, StepView, Submit,
 };
 
 use domain::{Outcome, Timestamp};

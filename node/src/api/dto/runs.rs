@@ -101,6 +101,22 @@ pub struct Cancelling {
     pub cancelling: String,
 }
 
+/// A run that was asked to stand still.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Pausing {
+    /// The run's id.
+    #[schemars(extend("pattern" = ULID))]
+    pub pausing: String,
+}
+
+/// A run that was asked to go on.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Resuming {
+    /// The run's id.
+    #[schemars(extend("pattern" = ULID))]
+    pub resuming: String,
+}
+
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunView {
@@ -141,6 +157,12 @@ pub struct RunView {
     pub created_at: Option<u64>,
     /// When its last job finished.
     pub finished_at: Option<u64>,
+    /// When it was paused, while it is.
+    #[serde(default)]
+    pub paused_at: Option<u64>,
+    /// Who paused it, while it is paused.
+    #[serde(default)]
+    pub paused_by: Option<String>,
     /// Its jobs; only in the view of one run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<JobView>,
@@ -150,6 +172,7 @@ impl RunView {
     /// A run without its jobs.
     #[must_use]
     pub fn brief(state: &ClusterState, id: RunId, run: &Run) -> Self {
+        let pause = state.paused_runs.get(&id);
         Self {
             id: id.to_string(),
             number: run.number,
@@ -167,6 +190,8 @@ impl RunView {
             error: run.error.as_ref().map(ToString::to_string),
             created_at: time(run.created_at),
             finished_at: time(run.finished_at),
+            paused_at: pause.and_then(|pause| time(pause.at)),
+            paused_by: pause.map(|pause| pause.sender.clone()),
             jobs: Vec::new(),
         }
     }
@@ -216,6 +241,9 @@ pub struct JobView {
     pub started_at: Option<u64>,
     /// When it finished.
     pub finished_at: Option<u64>,
+    /// Since when its container stands still, while its run is paused.
+    #[serde(default)]
+    pub paused_at: Option<u64>,
 }
 
 impl JobView {
@@ -237,6 +265,7 @@ impl JobView {
             placed_at: time(job.placed_at),
             started_at: time(job.started_at),
             finished_at: time(job.finished_at),
+            paused_at: state.paused_attempts.get(&job.attempt_id(id)).and_then(|at| time(*at)),
         }
     }
 }
@@ -252,7 +281,16 @@ fn reason(state: &ClusterState, waits: &Waits<'_>, id: JobId, job: &Job) -> Opti
         JobState::Queued => waits.why(job).map(|why| why.to_string()),
         JobState::Finished(Outcome::Succeeded) => None,
         JobState::Finished(_) => last().map(|last| last.reason.to_string()).filter(|why| !why.is_empty()),
-        JobState::Held | JobState::Placed | JobState::Running => None,
+        JobState::Held => Some("its run is paused".to_owned()),
+        JobState::Placed | JobState::Running => {
+            let still = state.paused_attempts.contains(&job.attempt_id(id));
+            match (state.paused_runs.contains(&id.run), still) {
+                (true, true) => Some("stands still: its run is paused".to_owned()),
+                (true, false) => Some("is being paused".to_owned()),
+                (false, true) => Some("is being resumed".to_owned()),
+                (false, false) => None,
+            }
+        }
     }
 }
 

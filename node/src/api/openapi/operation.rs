@@ -31,6 +31,8 @@ pub(in crate::api) enum Guarded {
     GetRun,
     RunEvents,
     CancelRun,
+    PauseRun,
+    ResumeRun,
     Rerun,
     ListJobs,
     GetJob,

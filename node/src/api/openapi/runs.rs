@@ -5,7 +5,7 @@ use domain::Right;
 use super::operation::{Access, Guarded, Media, Operation, Parameter, Success, Values, of};
 use super::parameters::{LIMIT, RUN_CURSOR};
 use crate::api::dto::names::{REPO_NAME, RUN_OUTCOMES};
-use crate::api::dto::{Cancelling, RunMade, RunView, Submit};
+use crate::api::dto::{Cancelling, Pausing, Resuming, RunMade, RunView, Submit};
 use crate::api::page::Page;
 use crate::api::problem::Code;
 
@@ -89,6 +89,27 @@ pub(super) const OPERATIONS: &[Operation] = &[
             status: 202,
             about: "Committed by a quorum.",
             media: &[Media::Json(of::<Cancelling>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound, Code::Conflict]),
+    Operation::post("/v1/runs/{run}/pause", Access::Token(Right::Submit, Guarded::PauseRun))
+        .named(TAG, "pauseRun", "Lets a run stand still")
+        .details(
+            "Jobs that have not started are held; containers that run stand still as soon as their nodes have seen to it,              and `paused_at` of the job says so. They keep their places, and limits of time do not count it. A cancel              ends a paused run as any other.",
+        )
+        .answers(&[Success {
+            status: 202,
+            about: "Committed by a quorum.",
+            media: &[Media::Json(of::<Pausing>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound, Code::Conflict]),
+    Operation::post("/v1/runs/{run}/resume", Access::Token(Right::Submit, Guarded::ResumeRun))
+        .named(TAG, "resumeRun", "Lets a paused run go on")
+        .answers(&[Success {
+            status: 202,
+            about: "Committed by a quorum.",
+            media: &[Media::Json(of::<Resuming>())],
             headers: &[],
         }])
         .fails(&[Code::NotFound, Code::Conflict]),

@@ -121,6 +121,7 @@ mod tests {
             placed_at: Some(103),
             started_at: Some(107),
             finished_at: Some(200),
+            paused_at: None,
         };
         let step = |from, to| StepView {
             exit_code: Some(0),
