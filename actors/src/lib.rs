@@ -8,6 +8,7 @@ pub mod bulk;
 mod clock;
 pub mod executor;
 pub mod gateway;
+pub mod health;
 pub mod init_binary;
 pub mod logs;
 pub mod metrics;

@@ -34,6 +34,10 @@ pub const LEASE_MARGIN: &str = "troupe_lease_margin_seconds";
 pub const STALL: &str = "troupe_stall_seconds";
 /// How much faster than this node's the leader's clock runs, at least.
 pub const CLOCK_LAG: &str = "troupe_clock_lag_ratio";
+/// Restarts of supervised children, by `actor`.
+pub const ACTOR_RESTARTS: &str = "troupe_actor_restarts_total";
+/// Supervised children that do not run now.
+pub const ACTORS_DOWN: &str = "troupe_actors_down";
 
 /// Describes all of them to the recorder.
 pub fn describe() {
@@ -68,6 +72,8 @@ pub fn describe() {
         "How long this process was seen to stand still; what is past counts less and less"
     );
     describe_gauge!(CLOCK_LAG, "How much faster than this node's the leader's clock runs, at least");
+    describe_counter!(ACTOR_RESTARTS, "Restarts of this node's supervised actors, by actor");
+    describe_gauge!(ACTORS_DOWN, "Supervised actors of this node that do not run now");
     // What never happened is shown as never, so that its first time is a change.
     for name in [PLACEMENTS, NODES_LOST, SELF_FENCED, GATEWAY_REFUSED, REPORTS_REFUSED] {
         counter!(name).increment(0);

@@ -10,6 +10,7 @@ use ractor::ActorRef;
 use tokio::task::JoinHandle;
 
 use crate::gateway::{self, Gateway, Handler, Outcome, Request, Wire};
+use crate::health::Board;
 use crate::queue::{self, Desk};
 use crate::replica::{ProposeError, SharedReplica};
 use crate::runner::{self, Runners, Sources, work::Work};
@@ -52,6 +53,7 @@ pub struct Handle {
     gateway: Gateway,
     runners: Runners,
     desk: Desk,
+    board: Board,
 }
 
 impl std::fmt::Debug for Handle {
@@ -92,9 +94,10 @@ pub async fn start(parts: Parts) -> Result<Handle, StartError> {
         let (runners, gateway, sources) = &of_runners;
         runners.children(gateway, sources)
     }));
+    let board = policy.board.clone();
     let (root, over) =
         Supervisor::start(policy, children).await.map_err(|e| StartError { why: e.to_string() })?;
-    Ok(Handle { node, replica: of_handle, root, over, gateway, runners, desk })
+    Ok(Handle { node, replica: of_handle, root, over, gateway, runners, desk, board })
 }
 
 fn handler(replica: SharedReplica, desk: Desk, runners: Runners) -> Handler {
@@ -145,10 +148,17 @@ impl Handle {
         Ok(())
     }
 
-    /// Resolves when the root gave up: the node must end.
-    pub async fn failed(&mut self) {
+    /// How the actors of this node fare.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Resolves when the root gave up, with which actor and why: the node must end.
+    pub async fn failed(&mut self) -> String {
         // Cancelled or panicked is over, too.
-        drop((&mut self.over).await);
+        let over = (&mut self.over).await;
+        self.board.last_words().unwrap_or_else(|| format!("their supervisor ended ({over:?})"))
     }
 
     /// Stops everything and waits for it. Containers go on; the next life of this node adopts them.

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::health::{Board, Limit};
+
 /// How children are restarted.
 #[derive(Clone)]
 pub struct Policy {
@@ -27,6 +29,8 @@ pub struct Policy {
     pub window: Duration,
     /// A number in `0.0..=1.0` for each delay: the share of its upper half that is used.
     pub jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
+    /// Where it is told how children fare.
+    pub board: Board,
 }
 
 impl Policy {
@@ -35,6 +39,10 @@ impl Policy {
         let factor = 1u32.checked_shl(earlier.min(20) as u32).unwrap_or(u32::MAX);
         let full = self.backoff_min.saturating_mul(factor).min(self.backoff_max);
         full / 2 + (full / 2).mul_f64((self.jitter)().clamp(0.0, 1.0))
+    }
+
+    fn limit(&self) -> Limit {
+        Limit { permitted: self.restarts, window: self.window }
     }
 }
 
@@ -46,6 +54,7 @@ impl Default for Policy {
             restarts: 10,
             window: Duration::from_secs(60),
             jitter: Arc::new(rand::random::<f64>),
+            board: Board::default(),
         }
     }
 }
@@ -76,6 +85,12 @@ pub enum Failure {
         window: Duration,
         /// Its last words.
         last: String,
+    },
+    /// Below it, a child was restarted too often: what a restart can mend was tried there.
+    #[error("{why}")]
+    Escalated {
+        /// The words of the supervisor that gave up.
+        why: String,
     },
     /// A task panicked.
     #[error("the task of {child} panicked: {why}")]
@@ -217,7 +232,8 @@ fn panic_words(join: tokio::task::JoinError) -> String {
     }
 }
 
-/// Keeps its children alive; ends, with all of them, when one cannot be kept alive.
+/// Keeps its children alive; ends, with all of them, when one cannot be kept alive: then its own supervisor ends, too, up to
+/// the root, for what a restart can mend has been tried.
 #[derive(Debug)]
 pub struct Supervisor {
     policy: Policy,
@@ -272,6 +288,7 @@ impl Supervisor {
         match (slot.child.start)(myself.get_cell()).await {
             Ok(cell) => {
                 slot.running = Some(cell);
+                self.policy.board.up(slot.child.name, self.policy.limit());
                 Ok(())
             }
             // No supervision event follows a failed pre_start.
@@ -292,12 +309,17 @@ impl Supervisor {
             slot.restarts.pop_front();
         }
         let (child, restarts, window) = (slot.child.name, slot.restarts.len(), self.policy.window);
+        let board = &self.policy.board;
         if restarts >= self.policy.restarts {
-            return Err(Failure::TooOften { child, restarts, window, last }.into());
+            let failure = Failure::TooOften { child, restarts, window, last };
+            tracing::error!(child, why = %failure, "a child is given up");
+            board.given_up(child, failure.to_string());
+            return Err(failure.into());
         }
         let delay = self.policy.delay(restarts);
         tracing::warn!(child, why = last, ?delay, "a child ended and will be restarted");
         slot.restarts.push_back(now);
+        board.down(child, self.policy.limit(), slot.restarts.clone(), last);
         myself.send_after(delay, move || Message::Restart(index));
         Ok(())
     }
@@ -306,6 +328,13 @@ impl Supervisor {
 fn slot_of(state: &mut State, id: ActorId) -> Option<(usize, &mut Slot)> {
     let is_it = |slot: &Slot| slot.running.as_ref().is_some_and(|cell| cell.get_id() == id);
     state.slots.iter_mut().enumerate().find(|(_, slot)| is_it(slot))
+}
+
+/// Whether a child ended because a supervisor gave up. It is not tried again: with the windows alike on each level, a level
+/// above would never find that it was too often.
+fn is_escalation(error: &ActorProcessingErr) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    matches!(failure, Some(Failure::TooOften { .. } | Failure::Escalated { .. }))
 }
 
 impl Actor for Supervisor {
@@ -346,7 +375,14 @@ impl Actor for Supervisor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let (id, why) = match event {
-            SupervisionEvent::ActorFailed(cell, error) => (cell.get_id(), error.to_string()),
+            SupervisionEvent::ActorFailed(cell, error) => {
+                if let Some((_, slot)) = slot_of(state, cell.get_id()).filter(|_| is_escalation(&error)) {
+                    let why = error.to_string();
+                    self.policy.board.given_up(slot.child.name, why.clone());
+                    return Err(Failure::Escalated { why }.into());
+                }
+                (cell.get_id(), error.to_string())
+            }
             SupervisionEvent::ActorTerminated(cell, _, reason) => {
                 (cell.get_id(), reason.unwrap_or_else(|| "it stopped".to_owned()))
             }
@@ -372,6 +408,7 @@ impl Actor for Supervisor {
                 // An error means that it had ended already.
                 drop(cell.stop_and_wait(None, None).await);
             }
+            self.policy.board.gone(slot.child.name);
         }
         Ok(())
     }

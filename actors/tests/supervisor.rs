@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use actors::health::{Board, Standing, Trouble};
 use actors::supervisor::{Child, Policy, Supervisor};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,6 +20,7 @@ fn policy(restarts: usize) -> Policy {
         restarts,
         window: Duration::from_secs(3600),
         jitter: Arc::new(|| 0.5),
+        board: Board::default(),
     }
 }
 
@@ -83,14 +85,70 @@ async fn a_failed_pre_start_is_scheduled_again() {
 }
 
 #[tokio::test]
-async fn past_the_cap_the_supervisor_ends_and_its_parent_restarts_it() {
-    let lives = Arc::new(watch::channel(0).0);
-    let inner = Arc::clone(&lives);
-    let child = Child::supervisor("inner", policy(2), move || vec![fragile(&inner, false, usize::MAX)]);
-    let (_, over) = Supervisor::start(policy(3), vec![child]).await.unwrap();
-    // Gives up by itself: 4 lives of the inner one, each with 3 lives of the child.
+async fn past_the_cap_supervisors_end_up_to_the_root_and_say_which_child_it_was() {
+    let (lives, policy) = (Arc::new(watch::channel(0).0), policy(2));
+    let (inner, of_inner) = (Arc::clone(&lives), policy.clone());
+    let child = Child::supervisor("inner", of_inner, move || vec![fragile(&inner, false, usize::MAX)]);
+    let (_, over) = Supervisor::start(policy.clone(), vec![child]).await.unwrap();
     tokio::time::timeout(PATIENCE, over).await.unwrap().unwrap();
-    assert_eq!(*lives.borrow(), 12);
+    assert_eq!(*lives.borrow(), 3, "one life and two restarts; the level above does not begin anew");
+    let words = policy.board.last_words().unwrap();
+    assert_eq!(words, "fragile was restarted 2 times within 3600s and failed again; last failure: poked");
+    let trouble = policy.board.trouble().unwrap();
+    assert!(matches!(&trouble, Trouble::GivenUp { child: "fragile", .. }), "{trouble:?}");
+    let inner = policy.board.standings().into_iter().find(|(name, _)| *name == "inner");
+    assert_eq!(inner.unwrap().1, Standing::GivenUp { last: words });
+}
+
+/// A task that ends whenever it is told to.
+fn ends_when_told(told: &Arc<Notify>) -> Child {
+    let told = Arc::clone(told);
+    Child::task("mortal", move |stop| {
+        let told = Arc::clone(&told);
+        Box::pin(async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = told.notified() => Err("told to end".into()),
+            }
+        })
+    })
+}
+
+async fn standing(board: &Board, wanted: impl Fn(&Standing) -> bool) -> Standing {
+    let look = async {
+        loop {
+            match board.standings().into_iter().find(|(_, standing)| wanted(standing)) {
+                Some((_, standing)) => return standing,
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_board_shows_who_is_down_and_who_storms() {
+    let policy = policy(4);
+    let (board, told) = (policy.board.clone(), Arc::new(Notify::new()));
+    let (supervisor, over) = Supervisor::start(policy, vec![ends_when_told(&told)]).await.unwrap();
+    assert_eq!(board.trouble(), None);
+    for time in 1..=3 {
+        told.notify_one();
+        let down = standing(&board, |standing| matches!(standing, Standing::Restarting { .. })).await;
+        assert_eq!(down, Standing::Restarting { restarts: time, last: "told to end".to_owned() });
+        let trouble = board.trouble().unwrap();
+        assert!(matches!(trouble, Trouble::Down { child: "mortal", .. }), "{trouble:?}");
+        let storm = time > 2;
+        let last = "told to end".to_owned();
+        let up = Standing::Running { restarts: time, storm, last };
+        standing(&board, |standing| *standing == up).await;
+        assert_eq!(board.trouble().is_some(), storm, "{:?}", board.trouble());
+    }
+    let words = board.trouble().unwrap().to_string();
+    assert_eq!(words, "mortal was restarted 3 times within 3600s; last failure: told to end");
+    supervisor.stop_and_wait(None, None).await.unwrap();
+    over.await.unwrap();
+    assert_eq!(board.standings(), [], "what was stopped is not missed");
 }
 
 #[tokio::test]

@@ -73,8 +73,11 @@ pub enum Error {
     #[error(transparent)]
     Tree(#[from] tree::Error),
     /// They ended by themselves.
-    #[error("the actors of this node failed again and again; its log says why")]
-    GaveUp,
+    #[error("this node ends, for its actors cannot be kept alive: {why}; its log says more")]
+    GaveUp {
+        /// Which one, and its last words.
+        why: String,
+    },
     /// Raft has stopped for good.
     #[error("this node can be no member any more: {why} (look at the disk of {}; then start it again)", data_dir.display())]
     NoMember {
@@ -211,6 +214,7 @@ impl Server {
             http: config.http.clone(),
             queue: config.queue.clone(),
             output: Arc::new(output),
+            actors: actors.board().clone(),
             identity: identity.clone(),
             tasks: streams.clone(),
             shutdown: shutdown.clone(),
@@ -258,7 +262,7 @@ impl Server {
     /// Resolves when the actors gave up or Raft has: the node must end, and its service manager start it again.
     pub async fn failed(&mut self) -> Error {
         tokio::select! {
-            () = self.actors.failed() => Error::GaveUp,
+            why = self.actors.failed() => Error::GaveUp { why },
             removed = self.store.removed() => Error::Removed {
                 node: removed.node,
                 name: removed.name,

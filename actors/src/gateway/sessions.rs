@@ -198,6 +198,14 @@ struct Keeper {
     ready: Arc<Notify>,
 }
 
+impl Drop for Keeper {
+    /// After a panic, nobody has ended them: beside them, the next ones would not be found.
+    fn drop(&mut self) {
+        self.server.kill();
+        self.inbox.kill();
+    }
+}
+
 impl Keeper {
     async fn start(gateway: Gateway, dialer: links::Dialer) -> Result<Self, ActorProcessingErr> {
         let options = &gateway.inner.options;

@@ -20,13 +20,13 @@ use std::time::Duration;
 
 use domain::{BootId, Holding, NodeId};
 use futures::future::BoxFuture;
-use ractor::ActorProcessingErr;
+use ractor::{ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Answer, Gateway, Outcome, Rejection};
 use crate::replica::{Leadership, SharedReplica};
-use crate::supervisor::{Child, Policy, Supervisor};
+use crate::supervisor::{Child, Failure, Message, Policy, Supervisor};
 pub(crate) use expansions::pause as expansion_pause;
 use leases::{Leases, NotRenewed};
 use trouble::Troubles;
@@ -187,21 +187,38 @@ async fn lead(
             troubles: Arc::default(),
         };
         let (queue, mut over) = Supervisor::start(policy.clone(), children(&shared)).await?;
+        let open = Open { desk: desk.clone(), queue };
         desk.set(Some(Arc::clone(&shared.leases)));
         let ended = tokio::select! {
             () = stop.cancelled() => None,
             changed = leadership.wait_for(|l| !same(l)) => changed.err().map(|e| e.to_string()),
-            _ = &mut over => Some("the queue's supervisor gave up".to_owned()),
+            _ = &mut over => {
+                let why = policy.board.last_words().unwrap_or_else(|| "the queue's supervisor ended".to_owned());
+                return Err(Failure::Escalated { why }.into());
+            }
         };
         desk.set(None);
         // An error means that it had ended.
-        drop(queue.stop_and_wait(None, None).await);
+        drop(open.queue.stop_and_wait(None, None).await);
         tracing::info!(term = now.term, "the queue is no longer here");
         match ended {
             Some(why) => return Err(why.into()),
             None if stop.is_cancelled() => return Ok(()),
             None => {}
         }
+    }
+}
+
+/// A queue that is here. It has no parent, so that it would go on beside the next one when whoever opened it panics.
+struct Open {
+    desk: Desk,
+    queue: ActorRef<Message>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.desk.set(None);
+        self.queue.stop(None);
     }
 }
 

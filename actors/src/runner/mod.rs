@@ -205,9 +205,9 @@ impl Runners {
                     let orders = Arc::clone(&runners.queue);
                     // Held for this life of the task; the life before has ended.
                     let mut orders = orders.lock().await;
+                    runners.begin_anew();
                     let result = Keeper::new(runners.clone(), sources).run(&mut orders, stop).await;
-                    runners.ready.send_replace(false);
-                    lock(&runners.shared).clear();
+                    runners.begin_anew();
                     result
                 })
             }),

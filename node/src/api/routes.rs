@@ -36,6 +36,8 @@ pub struct Api {
     pub queue: config::Queue,
     /// Output and artifacts.
     pub output: Arc<dyn Output>,
+    /// How this node's actors fare.
+    pub actors: actors::health::Board,
     /// This node's certificates: what a join token says of the CA.
     pub identity: links::Identity,
     /// Owns the tasks that feed streams.
@@ -217,11 +219,14 @@ fn healthy() -> Response {
     response
 }
 
-/// Ready: this node knows a leader and belongs to a cluster.
+/// Ready: this node knows a leader, belongs to a cluster, and its actors run.
 fn ready(api: &Api) -> Answer {
     let leader = api.store.leadership().borrow().leader.is_some();
     if !leader || api.store.state().cluster.is_none() {
         return Err(Problem::new(Code::Unavailable, "this node knows no leader yet"));
+    }
+    if let Some(trouble) = api.actors.trouble() {
+        return Err(Problem::new(Code::Unavailable, format!("an actor of this node is not well: {trouble}")));
     }
     json(StatusCode::OK, &Ready { ready: true })
 }

@@ -24,7 +24,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             headers: &[],
         }]),
     Operation::get("/readyz", Access::Open(Open::Ready))
-        .named(CLUSTER, "ready", "Whether this node belongs to a cluster and knows a leader")
+        .named(CLUSTER, "ready", "Whether this node belongs to a cluster, knows a leader, and its actors run")
         .answers(&[Success {
             status: 200,
             about: "It does.",
