@@ -16,10 +16,10 @@ readonly ROOT PROGRAM=previous-binary
 cd "$ROOT"
 # shellcheck source=scripts/lib/common.sh
 source scripts/lib/common.sh
+# shellcheck source=scripts/lib/target.sh
+source scripts/lib/target.sh
 
 readonly GENERATION_FILE=docs/compatibility.md
-# Our own crates, as cargo names their files; all else in a target directory are libraries.
-readonly OURS='^(lib)?(actors|chaos|crash|domain|fixtures|forge|init|links|node|raft_store|simulation|tidy|troupe|workflow)-'
 
 TARGET=${CARGO_TARGET_DIR:-target}
 mkdir -p "$TARGET/previous"
@@ -48,23 +48,14 @@ previous_commit() {
     skip "no earlier commit here is of generation $ours"
 }
 
-# The libraries of this build are those of the earlier one, too, as long as Cargo.lock says so: cargo finds out.
-take_libraries() {
-    local from=$TARGET/debug to=$HOME_OF_ALL/target/debug
-    [[ ! -d $to && -d $from/deps && -d $from/build && -d $from/.fingerprint ]] || return 0
-    mkdir -p "$to/deps"
-    find "$from/deps" -maxdepth 1 -type f \( -name '*.rlib' -o -name '*.rmeta' -o -name '*.so' -o -name '*.d' \) -printf '%f\n' |
-        grep -Ev "$OURS" | sed "s|^|$from/deps/|" | tr '\n' '\0' | xargs -0 -r cp -p -t "$to/deps"
-    cp -a "$from/build" "$from/.fingerprint" "$to/"
-}
-
 build() {
     local commit=$1 binary=$2 source=$HOME_OF_ALL/source
     rm -rf "$source"
     mkdir -p "$source"
     # With the time of now: cargo goes by it, and another commit was here before.
     git archive "$commit" | tar -x -m -C "$source"
-    take_libraries
+    # They are this build's, too, as long as Cargo.lock says so.
+    take_libraries "$TARGET" "$HOME_OF_ALL/target"
     (cd "$source" && CARGO_TARGET_DIR=$HOME_OF_ALL/target cargo build --quiet --locked -p node) >&2
     # Those of other commits are not asked for again.
     find "$HOME_OF_ALL" -mindepth 1 -maxdepth 1 -type d ! -name source ! -name target -exec rm -rf {} +

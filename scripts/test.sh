@@ -46,6 +46,9 @@ install_missing() {
 # For the tests of upgrades, which say so when there is none.
 build_previous() { scripts/previous-binary.sh || [[ $? -eq 3 ]]; }
 
+# For the tests that inject faults.
+build_faulty() { scripts/faulty-binary.sh; }
+
 bring_docker_up() { scripts/docker-up.sh && scripts/base-image.sh busybox; }
 
 build() { cargo nextest run --workspace --profile ci --no-run "$@"; }
@@ -66,6 +69,7 @@ main() {
     phase "docker and base image" bring_docker_up
     phase "build the tests" build "$@"
     phase "build the earlier commit" build_previous
+    phase "build the faulty binary" build_faulty
     phase "run the tests" run "$@"
 }
 

@@ -7,6 +7,7 @@ pub mod attempt;
 pub mod bulk;
 mod clock;
 pub mod executor;
+mod faults;
 pub mod gateway;
 pub mod health;
 pub mod init_binary;

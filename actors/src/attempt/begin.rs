@@ -10,6 +10,7 @@ use super::host::OBJECTS;
 use super::life::{Life, RETRY};
 use super::plan;
 use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState};
+use crate::faults::{self, Bug, Point};
 
 /// Tries of a start, when the executor does not answer; then the attempt is lost and may be placed elsewhere.
 const TRIES: u32 = 30;
@@ -25,7 +26,7 @@ pub(super) enum NoStart {
 impl Life {
     /// The container, begun now or by an earlier life of this node, and whether it stands still.
     pub(super) async fn begin(&mut self, workspace: String) -> Result<(ContainerId, bool), NoStart> {
-        if self.task.adopted {
+        if self.task.adopted || faults::is(Bug::AdoptByName) {
             match self.left().await {
                 Some(found) if found.state == FoundState::Created => {
                     self.parts.end_container(self.task.attempt, self.task.fence).await;
@@ -36,6 +37,7 @@ impl Life {
             }
         }
         self.prepare(workspace).await.map_err(|why| NoStart::Ended(Outcome::Lost, why))?;
+        faults::at(Point::Prepared).await;
         let (parts, image) = (Arc::clone(&self.parts), self.given.image.clone());
         let limit = Duration::from_secs(u64::from(self.given.spec.timeout_seconds));
         let had = tokio::time::timeout(limit, self.patiently(|| parts.executor.ensure_image(&image)));
@@ -43,6 +45,7 @@ impl Life {
             let why = format!("the image {image} was not had within the job's limit of {limit:?}");
             Err(NoStart::Ended(Outcome::TimedOut, why))
         })?;
+        faults::at(Point::Pulled).await;
         let (kill, cancel) = (self.task.kill.clone(), self.task.cancel.clone());
         tokio::select! {
             () = self.stand_by() => {}
@@ -51,6 +54,7 @@ impl Life {
         }
         let accepted = self.unless_ended(accept(&self.parts, self.task.attempt, self.task.fence)).await?;
         accepted.map_err(|why| NoStart::Ended(Outcome::Lost, why))?;
+        faults::at(Point::Accepted).await;
         let spec = self.container();
         self.exposed = true;
         Ok((self.patiently(|| parts.executor.start(spec.clone())).await?, false))

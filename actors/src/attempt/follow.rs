@@ -14,6 +14,7 @@ use super::pausing::Pausing;
 use super::{Parts, plan};
 use crate::clock;
 use crate::executor::{ContainerId, Error, Exit};
+use crate::faults::{self, Point};
 
 /// Between two looks at the spool: none while there is more, short after output, longer while there is none.
 const LOOK_MIN: Duration = Duration::from_millis(5);
@@ -88,6 +89,7 @@ impl Life {
                 () = rest(watch.pause) => {}
             }
         };
+        faults::at(Point::Exited).await;
         watch.hosts.over().await;
         if !matches!(exit, Ok(_) | Err(Error::Gone(_))) {
             // The executor did not say that it has ended.

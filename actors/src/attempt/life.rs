@@ -15,6 +15,7 @@ use super::permit::Permits;
 use super::tap::Tap;
 use crate::artifacts;
 use crate::executor::Error;
+use crate::faults::{self, Point};
 use crate::runner::environment::WORKSPACE;
 use crate::runner::work::{Finished, Task};
 
@@ -74,7 +75,10 @@ impl Life {
 
     async fn run(mut self, workspace: String) -> Finished {
         let (outcome, reason) = match self.begin(workspace).await {
-            Ok((id, still)) => self.follow(&id, still).await,
+            Ok((id, still)) => {
+                faults::at(Point::Started).await;
+                self.follow(&id, still).await
+            }
             Err(NoStart::Ended(outcome, reason)) => self.unbegun(outcome, reason).await,
             Err(NoStart::Gone) => {
                 let trouble = self.drain().await.err();

@@ -29,6 +29,7 @@ use futures::future::BoxFuture;
 
 use crate::artifacts::{Blobs, Limits};
 use crate::executor::{self, Executor, Found, FoundState};
+use crate::faults::{self, Bug};
 use crate::logs::LogStore;
 use crate::replica::SharedReplica;
 use crate::runner::work::{Finished, Survivor, SurvivorsError, Task, Work};
@@ -130,7 +131,9 @@ impl Parts {
     /// The container of an attempt under its fence.
     async fn container(&self, attempt: AttemptId, fence: Fence) -> Result<Option<Found>, executor::Error> {
         let all = self.executor.list().await?;
-        Ok(all.into_iter().find(|found| found.attempt == attempt && found.fence == fence))
+        let same = |found: &Found| found.attempt == attempt && found.fence == fence;
+        let by_name = |found: &Found| faults::is(Bug::AdoptByName) && found.attempt.job == attempt.job;
+        Ok(all.into_iter().find(|found| same(found) || by_name(found)))
     }
 
     /// Sees that no container of an attempt runs, however long the executor takes to answer.

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{ByteStream, Shelf, Wanted};
+use crate::faults::{self, Point};
 use crate::supervisor::Child;
 
 /// Bounds of the service.
@@ -49,6 +50,7 @@ pub fn child(shelf: Arc<dyn Shelf>, incoming: mpsc::Receiver<Link>, options: Opt
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
+                    never = faults::near(Point::Bulk) => match never {},
                     Some(_) = connections.join_next() => {}
                     link = incoming.recv() => match link {
                         Some(link) if connections.len() < options.connections => {

@@ -21,6 +21,7 @@ use futures::{FutureExt, StreamExt};
 use self::blame::{of_question, of_start, status};
 use self::images::Images;
 use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState};
+use crate::faults::{self, Point};
 
 const NODE: &str = "troupe.node";
 const ATTEMPT: &str = "troupe.attempt";
@@ -118,6 +119,7 @@ impl DockerExecutor {
             }
             Err(e) => return Err(of_start("create the container", &e)),
         };
+        faults::at(Point::Created).await;
         match self.docker.start_container(&id.0, None).await {
             Ok(()) => Ok(id),
             Err(e) => {

@@ -26,6 +26,7 @@ use super::envelope::Sealed;
 use super::inbox::{Inbox, InboxMessage};
 use super::tickets::NONE;
 use super::{Gateway, MAX_ENVELOPE_BYTES, Request, Wire, ask, group};
+use crate::faults::{self, Point};
 use crate::metrics::PEERS_UP;
 use crate::supervisor::Child;
 
@@ -260,6 +261,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
+                never = faults::near(Point::Sessions) => match never {},
                 Some(who) = self.ended.join_next() => {
                     return Err(format!("{} ended", who.unwrap_or("a part of the gateway")).into());
                 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::intents::{Intent, Intents};
 use super::unheld::Said;
+use crate::faults::{self, Point};
 use crate::gateway::Request;
 use crate::metrics::{INTENT_SECONDS, PLACED_SECONDS, QUEUED_SECONDS, RUN_SECONDS};
 
@@ -29,6 +30,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            never = faults::near(Point::Dispatcher) => match never {},
             Some(Ok(done)) = calls.join_next() => {
                 under.remove(&done);
             }

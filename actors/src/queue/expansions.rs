@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::clock;
+use crate::faults::{self, Point};
 use crate::gateway::Request;
 
 /// Deliveries looked at in one round.
@@ -35,6 +36,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            never = faults::near(Point::Expansions) => match never {},
             Some(Ok(delivery)) = calls.join_next() => {
                 under.remove(&delivery);
                 continue;

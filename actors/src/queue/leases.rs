@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::unheld::{Said, Unheld};
+use crate::faults::{self, Point};
 use crate::metrics::NODES_LOST;
 
 struct Lease {
@@ -136,6 +137,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            never = faults::near(Point::Leases) => match never {},
             _ = tick.tick() => {}
         }
         let began = Instant::now();

@@ -24,6 +24,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::faults::{self, Point};
 use crate::gateway::{Answer, Gateway, Outcome, Rejection};
 use crate::replica::{Leadership, SharedReplica};
 use crate::supervisor::{Child, Failure, Message, Policy, Supervisor};
@@ -191,6 +192,7 @@ async fn lead(
         desk.set(Some(Arc::clone(&shared.leases)));
         let ended = tokio::select! {
             () = stop.cancelled() => None,
+            never = faults::near(Point::Queue) => match never {},
             changed = leadership.wait_for(|l| !same(l)) => changed.err().map(|e| e.to_string()),
             _ = &mut over => {
                 let why = policy.board.last_words().unwrap_or_else(|| "the queue's supervisor ended".to_owned());

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::clock;
+use crate::faults::{self, Point};
 
 /// Runs forgotten by one command.
 const BATCH: usize = 256;
@@ -17,6 +18,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            never = faults::near(Point::Retention) => match never {},
             _ = tick.tick() => {}
         }
         let keep = shared.options.retention.as_millis() as u64;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use crate::faults::{self, Point};
 use crate::metrics::{PLACEMENTS, QUEUE_DEPTH};
 
 /// The pause before a plan is so many times the plan before, between one and [`MOST_DEBOUNCES`] times the debounce: with a
@@ -28,6 +29,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            never = faults::near(Point::Scheduler) => match never {},
             changed = applied.changed() => changed?,
             () = shared.leases.changed.notified() => {}
             _ = tick.tick() => {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Runners;
 use super::margin::Reading;
+use crate::faults::{self, Point};
 use crate::gateway::{Answer, CallError, Gateway, Rejection, Request};
 use crate::replica::{Leadership, ProposeError};
 
@@ -42,6 +43,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            never = faults::near(Point::Heart) => match never {},
             _ = tick.tick() => {}
             // A new leader hears of this node at once.
             changed = leadership.changed() => changed?,

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::report::{Reported, forget, keep, report};
 use super::work::{Finished, Task, Told};
 use super::{Shared, present};
+use crate::faults::{self, Point};
 use crate::metrics::ATTEMPTS;
 
 /// Runs and reports; answers when nothing of the attempt is left to do.
@@ -22,7 +23,11 @@ pub(super) async fn live(shared: Shared, task: Task, told: watch::Receiver<Told>
     let (attempt, fence, kill) = (task.attempt, task.fence, task.kill.clone());
     let work = Arc::clone(&shared.work);
     // The call itself may panic, too, not only the future that it makes.
-    let work = AssertUnwindSafe(async move { work.run(task).await }).catch_unwind();
+    let work = AssertUnwindSafe(async move {
+        faults::at(Point::Life).await;
+        work.run(task).await
+    })
+    .catch_unwind();
     let finished = tokio::select! {
         finished = work => finished,
         // Ends only with the node's store; the work goes on by itself then.
@@ -56,6 +61,7 @@ pub(super) async fn conclude(shared: Shared, attempt: AttemptId, fence: Fence, f
         // It is reported all the same; only a crash before that would lose it, and then the container is found again.
         tracing::error!(%attempt, ?written, "a result cannot be kept on disk");
     }
+    faults::at(Point::Kept).await;
     send(shared, end).await;
 }
 
@@ -65,7 +71,12 @@ pub(super) async fn send(shared: Shared, end: AttemptReport) {
     let mut reported = report(&shared.replica, end.clone()).await;
     if let Some(why) = unacceptable(&reported) {
         tracing::error!(%attempt, why, "the end of an attempt cannot be taken as it is: it is reported as a failure");
-        reported = report(&shared.replica, in_place_of(end, &why)).await;
+        reported = report(&shared.replica, in_place_of(end.clone(), &why)).await;
+    }
+    if let Reported::Refused(_) = reported
+        && let Some(again) = faults::anew(&shared.replica, &end)
+    {
+        reported = report(&shared.replica, again).await;
     }
     match reported {
         Reported::Applied => {}
@@ -77,7 +88,9 @@ pub(super) async fn send(shared: Shared, end: AttemptReport) {
         }
         Reported::Stopped => return,
     }
+    faults::at(Point::Reported).await;
     shared.work.clean(attempt, fence).await;
+    faults::at(Point::Cleaned).await;
     let root = shared.options.attempts.clone();
     if let Err(join) = tokio::task::spawn_blocking(move || forget(&root, attempt)).await {
         tracing::error!(%attempt, %join, "forgetting a result panicked");

@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::faults::{self, Bug, Point};
 use crate::gateway::{Answer, Gateway, Outcome as Reply, Rejection};
 use crate::metrics::{SELF_FENCED, SLOTS};
 use crate::replica::SharedReplica;
@@ -259,10 +260,11 @@ impl Keeper {
         let mut deadline = self.runners.shared.deadline.subscribe();
         loop {
             self.count();
-            let limit = *deadline.borrow_and_update();
+            let limit = deadline.borrow_and_update().filter(|_| !faults::is(Bug::LeaseTooLong));
             tokio::select! {
                 // Dropping the lives leaves their containers running: the next life of this node adopts them.
                 () = stop.cancelled() => return Ok(()),
+                never = faults::near(Point::Runners) => match never {},
                 order = orders.recv() => match order {
                     Some(Order::Start(attempt, fence)) => self.start(attempt, fence),
                     Some(Order::Cancel(attempt, fence)) => self.cancel(attempt, fence),
@@ -309,7 +311,7 @@ impl Keeper {
             if present(&state, shared.options.facts.node, attempt, fence).is_some() {
                 tracing::info!(%attempt, ?slot, "an attempt of an earlier life is adopted");
                 self.spawn(attempt, fence, Origin::Earlier(slot));
-            } else {
+            } else if !faults::is(Bug::AdoptByName) {
                 tracing::info!(%attempt, %fence, "what is left of an attempt that is over is removed");
                 self.clean(attempt, fence, slot);
             }

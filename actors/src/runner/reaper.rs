@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::work::{Survivor, SurvivorsError};
 use super::{Order, Runners, lock, present, report};
 use crate::artifacts::{Blobs, is_old};
+use crate::faults::{self, Bug, Point};
 use crate::replica::ProposeError;
 use crate::tree;
 
@@ -58,11 +59,14 @@ struct Found {
 }
 
 pub(super) async fn run(runners: Runners, stop: CancellationToken) -> Result<(), ActorProcessingErr> {
-    let mut tick = tokio::time::interval(runners.shared.options.reaper.every);
+    let every = runners.shared.options.reaper.every;
+    let hurry = faults::is(Bug::ReapTheLiving).then_some(Duration::from_secs(2));
+    let mut tick = tokio::time::interval(hurry.unwrap_or(every));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            never = faults::near(Point::Reaper) => match never {},
             _ = tick.tick() => {}
         }
         // Before that, it is not known what runs here.
@@ -88,7 +92,7 @@ async fn sweep(runners: &Runners) -> Result<(), Error> {
         blocking("look for what is left over", move || look(&options.attempts, &options.reaper)).await?;
     shared.replica.current().await?;
     let state = shared.replica.state();
-    clean(runners, &state, &left);
+    clean(runners, &state, &left).await;
     let keep: BTreeSet<AttemptId> =
         lock(shared).keys().copied().chain(left.iter().map(|left| left.attempt)).collect();
     found.logs.retain(|attempt| !keep.contains(attempt) && !state.attempts.contains(attempt));
@@ -103,10 +107,13 @@ async fn sweep(runners: &Runners) -> Result<(), Error> {
 }
 
 /// Has what is left of attempts removed that are over: their runner may not run again, so it is asked to hold them meanwhile.
-fn clean(runners: &Runners, state: &ClusterState, left: &[Survivor]) {
+async fn clean(runners: &Runners, state: &ClusterState, left: &[Survivor]) {
     let shared = &runners.shared;
     for survivor in left {
         let Survivor { attempt, fence, .. } = survivor;
+        if faults::is(Bug::ReapTheLiving) {
+            shared.work.clean(*attempt, *fence).await;
+        }
         let over = present(state, shared.options.facts.node, *attempt, *fence).is_none();
         if over && !lock(shared).contains_key(attempt) {
             tracing::info!(%attempt, %fence, "what is left of an attempt that is over is removed");

@@ -8,6 +8,7 @@ pub mod addresses;
 pub mod binary;
 pub mod cluster;
 pub mod containers;
+pub mod faulty;
 pub mod follower;
 pub mod node;
 pub mod previous;
