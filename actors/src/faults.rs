@@ -9,6 +9,8 @@
 //! - `stall:POINT:MILLIS`: whoever comes there stands still for so long.
 //! - `bug:NAME`: a bug that the chaos suite must find.
 
+use std::time::Duration;
+
 use domain::{AttemptReport, ClusterState};
 
 use crate::replica::SharedReplica;
@@ -57,7 +59,7 @@ pub(crate) enum Point {
 pub(crate) enum Bug {
     /// Whatever an attempt reports is taken for the job's present attempt.
     NoFenceCheck,
-    /// The node never ends its attempts for want of a lease.
+    /// The node takes its lease for longer than it is.
     LeaseTooLong,
     /// What an earlier attempt of a job left is taken for its present one's.
     AdoptByName,
@@ -84,6 +86,11 @@ pub(crate) fn of_report(replica: &SharedReplica, report: AttemptReport) -> Attem
 /// What is reported after a refusal: nothing, unless a bug is planted.
 pub(crate) fn anew(replica: &SharedReplica, refused: &AttemptReport) -> Option<AttemptReport> {
     is(Bug::DoubleReport).then(|| refenced(&replica.state(), refused.clone()))
+}
+
+/// A lease as the node takes it.
+pub(crate) fn lease(left: Duration) -> Duration {
+    if is(Bug::LeaseTooLong) { left * 20 } else { left }
 }
 
 #[cfg(not(feature = "test-faults"))]
@@ -249,6 +256,7 @@ mod planted {
         loop {
             if let Some(time) = come_to(point) {
                 // All that they wait for stands still with them.
+                #[expect(clippy::disallowed_methods, reason = "a task that stands still is what is wanted")]
                 tokio::task::block_in_place(|| std::thread::sleep(time));
             }
             tokio::time::sleep(LOOK).await;

@@ -115,7 +115,7 @@ fn extend(runners: &Runners, sent: Instant, lease: Duration) {
         );
         return;
     }
-    let deadline = sent + left;
+    let deadline = sent + faults::lease(left);
     runners.shared.deadline.send_modify(|d| *d = Some(d.map_or(deadline, |d| d.max(deadline))));
 }
 

@@ -260,7 +260,7 @@ impl Keeper {
         let mut deadline = self.runners.shared.deadline.subscribe();
         loop {
             self.count();
-            let limit = deadline.borrow_and_update().filter(|_| !faults::is(Bug::LeaseTooLong));
+            let limit = *deadline.borrow_and_update();
             tokio::select! {
                 // Dropping the lives leaves their containers running: the next life of this node adopts them.
                 () = stop.cancelled() => return Ok(()),
