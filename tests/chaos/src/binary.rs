@@ -16,8 +16,10 @@ pub fn troupe() -> PathBuf {
     if let Some(given) = std::env::var_os("TROUPE_BIN") {
         return given.into();
     }
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).expect("a test is in target/PROFILE/deps");
+    let this = std::env::current_exe().unwrap();
+    let dir = this.parent().expect("a program is in a directory");
+    // A test is in target/PROFILE/deps, a program in target/PROFILE.
+    let profile = if dir.ends_with("deps") { dir.parent().expect("target/PROFILE") } else { dir };
     let binary = profile.join("troupe");
     let built = modified(&binary)
         .unwrap_or_else(|| panic!("{} is not there; to do: cargo build -p node", binary.display()));

@@ -8,10 +8,12 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::addresses::Network;
+use crate::containers::Docker;
 use crate::node::Node;
-use crate::slow_disk::SlowDisk;
-use crate::wires::Wires;
-use crate::{binary, containers, until};
+use crate::shim::Shim;
+use crate::small_disk::SmallDisk;
+use crate::wires::{Pair, Wires};
+use crate::{binary, until};
 
 /// The image that jobs run in; made by `scripts/base-image.sh`.
 pub const IMAGE: &str = "troupe/busybox:local";
@@ -35,8 +37,12 @@ pub struct Plan {
     pub within: Option<PathBuf>,
     /// Nodes reach each other through relays, which can be cut.
     pub wires: bool,
-    /// The nodes' disks can be made slow.
-    pub slow_disks: bool,
+    /// The nodes' disks can be made slow, and their clocks wrong.
+    pub shim: bool,
+    /// MiB of a disk of its own for each node's data, which can be filled up; needs the right to mount.
+    pub small_disks: Option<u64>,
+    /// The engine that the nodes use.
+    pub docker: Docker,
     /// More lines for every node's configuration.
     pub more: String,
 }
@@ -54,7 +60,9 @@ impl Plan {
             signs: false,
             within: None,
             wires: false,
-            slow_disks: false,
+            shim: false,
+            small_disks: None,
+            docker: Docker::default(),
             more: String::new(),
         }
     }
@@ -109,6 +117,8 @@ pub struct Cluster {
     pub network: Network,
     /// Between its nodes, if that was planned.
     wires: Option<Wires>,
+    /// Those of its nodes, if that was planned.
+    pub disks: Vec<SmallDisk>,
     /// Its directory.
     pub dir: tempfile::TempDir,
     plan: Plan,
@@ -134,17 +144,24 @@ impl Cluster {
         let wires = if plan.wires { Some(Wires::start(network, plan.size).await) } else { None };
         let ca = dir.path().join("ca");
         troupe(&["ca", "init", "--dir", text(&ca)]);
-        let library = plan.slow_disks.then(|| SlowDisk::library(dir.path()));
+        let library = plan.shim.then(|| Shim::library(dir.path()));
+        let mut disks = Vec::new();
         let nodes = (1..=plan.size).map(|number| {
             let name = name(number);
             troupe(&["ca", "issue", &name, "--ca", text(&ca), "--out", text(&pki(dir.path(), &name))]);
             let config = plan.config(network, dir.path(), number);
             let mut node = Node::new(&name, dir.path().join(&name), network.node(number), &config);
             node.binary.clone_from(&plan.binary);
-            node.disk = library.as_ref().map(|library| SlowDisk::new(library, &node.dir));
+            node.environment.extend(plan.docker.environment());
+            node.shim = library.as_ref().map(|library| Shim::new(library, &node.dir));
+            if let Some(mib) = plan.small_disks {
+                fs::create_dir_all(node.data()).unwrap();
+                disks.push(SmallDisk::mount(&node.data(), mib).expect("the right to mount"));
+            }
             node
         });
-        let mut cluster = Self { nodes: nodes.collect(), network, wires, plan: plan.clone(), dir };
+        let nodes = nodes.collect();
+        let mut cluster = Self { nodes, network, wires, disks, plan: plan.clone(), dir };
         cluster.start_all();
         let token = until("a node has written the first token", async || cluster.first_token()).await;
         for node in &mut cluster.nodes {
@@ -174,10 +191,9 @@ impl Cluster {
     ///
     /// # Panics
     /// In a cluster without wires.
-    pub fn cut(&self, pairs: &[(usize, usize)]) {
-        let process = |(number, node): (usize, &Node)| Some((node.process()?, number));
-        let processes = self.nodes.iter().enumerate().filter_map(process).collect();
-        self.wires.as_ref().expect("planned with wires").cut(pairs, processes);
+    pub fn cut(&self, pairs: &[Pair]) {
+        self.tell_wires();
+        self.wires().cut(pairs);
     }
 
     /// Mends all of them.
@@ -185,12 +201,42 @@ impl Cluster {
     /// # Panics
     /// In a cluster without wires.
     pub fn heal(&self) {
-        self.wires.as_ref().expect("planned with wires").heal();
+        self.wires().heal();
+    }
+
+    /// What is between its nodes.
+    ///
+    /// # Panics
+    /// In a cluster without wires.
+    #[must_use]
+    pub fn wires(&self) -> &Wires {
+        self.wires.as_ref().expect("planned with wires")
+    }
+
+    /// The engine that its nodes use.
+    #[must_use]
+    pub fn docker(&self) -> &Docker {
+        &self.plan.docker
+    }
+
+    /// Starts one node. What is cut stays cut for its new process.
+    pub fn start_node(&mut self, number: usize) {
+        self.nodes[number].start();
+        self.tell_wires();
+    }
+
+    /// Who is who.
+    fn tell_wires(&self) {
+        let process = |(number, node): (usize, &Node)| Some((node.process()?, number));
+        if let Some(wires) = &self.wires {
+            wires.know(self.nodes.iter().enumerate().filter_map(process).collect());
+        }
     }
 
     /// Starts every node that does not run.
     pub fn start_all(&mut self) {
         self.nodes.iter_mut().filter(|node| !node.runs()).for_each(Node::start);
+        self.tell_wires();
     }
 
     /// Until every node that runs knows a leader, and all nodes.
@@ -268,7 +314,8 @@ impl Drop for Cluster {
         let ids = self.ids();
         // Killed, not stopped: whatever a failed test left half done must not be waited for.
         self.nodes.clear();
-        containers::remove_all(&ids);
+        self.plan.docker.remove_all(&ids);
+        self.disks.clear();
         eprint!("{words}");
     }
 }

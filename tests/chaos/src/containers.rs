@@ -1,6 +1,8 @@
 //! What Docker says of the containers of nodes, through its own command line: not through any code of ours.
 
+use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,11 +10,83 @@ use tempfile::NamedTempFile;
 
 use crate::until;
 
-/// The containers of these nodes that run now.
-#[must_use]
-pub fn running(nodes: &[String]) -> Vec<String> {
-    let list = |node: &String| docker(&["ps", "-q", "--no-trunc", "--filter", &label(node)]);
-    nodes.iter().flat_map(list).collect()
+/// The way to a Docker engine: by default the one of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Docker {
+    /// Its socket, if it is not where this process finds it anyway.
+    pub socket: Option<PathBuf>,
+}
+
+impl Docker {
+    /// What a process needs in its environment to use this engine.
+    #[must_use]
+    pub fn environment(&self) -> Option<(&'static str, OsString)> {
+        let socket = self.socket.as_ref()?;
+        let mut host = OsString::from("unix://");
+        host.push(socket);
+        Some(("DOCKER_HOST", host))
+    }
+
+    /// Its command line.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.args(args).envs(self.environment()).stdin(Stdio::null());
+        command
+    }
+
+    /// The containers of these nodes that run now.
+    #[must_use]
+    pub fn running(&self, nodes: &[String]) -> Vec<String> {
+        let list = |node: &String| self.lines(&["ps", "-q", "--no-trunc", "--filter", &label(node)]);
+        nodes.iter().flat_map(list).collect()
+    }
+
+    /// All containers of a node, each with its state.
+    #[must_use]
+    pub fn containers(&self, node: &str) -> Vec<String> {
+        let format = r#"{{.State}} {{.Label "troupe.attempt"}}"#;
+        self.lines(&["ps", "-a", "--filter", &label(node), "--format", format])
+    }
+
+    /// The networks of a node.
+    #[must_use]
+    pub fn networks(&self, node: &str) -> Vec<String> {
+        self.lines(&["network", "ls", "-q", "--filter", &label(node)])
+    }
+
+    /// Removes every container and network of these nodes.
+    pub fn remove_all(&self, nodes: &[String]) {
+        for node in nodes {
+            for id in self.lines(&["ps", "-aq", "--filter", &label(node)]) {
+                self.lines(&["rm", "-f", &id]);
+            }
+            for id in self.networks(node) {
+                self.lines(&["network", "rm", &id]);
+            }
+        }
+    }
+
+    /// Whether it answers now.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        let mut command = self.command(&["version"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    /// The lines that the command wrote; what it complains about is shown and is no reason to stop cleaning up.
+    fn lines(&self, args: &[&str]) -> Vec<String> {
+        let output = self.command(args).output().expect("docker is installed");
+        if !output.status.success() {
+            eprintln!("docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+fn label(node: &str) -> String {
+    format!("label=troupe.node={node}")
 }
 
 /// The containers of these nodes that stand still now.
@@ -74,29 +148,4 @@ impl Drop for Watch {
         let _ = self.events.kill();
         let _ = self.events.wait();
     }
-}
-
-/// Removes every container and network of these nodes.
-pub fn remove_all(nodes: &[String]) {
-    for node in nodes {
-        for id in docker(&["ps", "-aq", "--filter", &label(node)]) {
-            docker(&["rm", "-f", &id]);
-        }
-        for id in docker(&["network", "ls", "-q", "--filter", &label(node)]) {
-            docker(&["network", "rm", &id]);
-        }
-    }
-}
-
-fn label(node: &str) -> String {
-    format!("label=troupe.node={node}")
-}
-
-/// The lines that the command wrote; what it complains about is shown and is no reason to stop cleaning up.
-fn docker(args: &[&str]) -> Vec<String> {
-    let output = Command::new("docker").args(args).output().expect("docker is installed");
-    if !output.status.success() {
-        eprintln!("docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }

@@ -8,13 +8,17 @@ pub mod addresses;
 pub mod binary;
 pub mod cluster;
 pub mod containers;
+mod dialer;
+pub mod engine;
 pub mod faulty;
 pub mod follower;
 pub mod node;
 pub mod previous;
 pub mod push;
-pub mod slow_disk;
+pub mod shim;
+pub mod small_disk;
 pub mod submits;
+pub mod weather;
 pub mod wires;
 
 use std::fmt::Display;

@@ -1,15 +1,16 @@
 //! One node: its configuration, its process, and a client of its API.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use crate::slow_disk::SlowDisk;
+use crate::shim::Shim;
 use crate::{binary, until};
 
 /// What the command line said.
@@ -47,8 +48,10 @@ pub struct Node {
     pub token: String,
     /// What it is started from; the binary of this build, unless it is said otherwise.
     pub binary: Option<PathBuf>,
-    /// A disk that can be made slow, if that was planned.
-    pub disk: Option<SlowDisk>,
+    /// More of the environment of its process.
+    pub environment: Vec<(&'static str, OsString)>,
+    /// What is in front of its C library, if that was planned.
+    pub shim: Option<Shim>,
     http: reqwest::Client,
     process: Option<Child>,
 }
@@ -70,7 +73,8 @@ impl Node {
             address,
             token: String::new(),
             binary: None,
-            disk: None,
+            environment: Vec::new(),
+            shim: None,
             http,
             process: None,
         }
@@ -100,7 +104,8 @@ impl Node {
             .arg("--config")
             .arg(self.dir.join("config.toml"))
             .envs(token.map(|token| ("TROUPE_JOIN", token)))
-            .envs(self.disk.iter().flat_map(SlowDisk::environment))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.shim.iter().flat_map(Shim::environment))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -128,6 +133,16 @@ impl Node {
         let mut process = self.process.take().expect("runs");
         let status = process.wait().unwrap();
         assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.last_words());
+    }
+
+    /// How the process ended, if it was started and has; it counts as not running then.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        let status = self.process.as_mut()?.try_wait().unwrap()?;
+        self.process = None;
+        Some(status)
     }
 
     /// Waits until the process ends by itself; its exit code.

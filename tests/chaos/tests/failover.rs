@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use chaos::cluster::{Cluster, IMAGE};
-use chaos::containers::{self, Watch};
+use chaos::containers::Watch;
 use chaos::follower::Follower;
 use chaos::push::{Webhook, register, run_of};
 use chaos::until;
@@ -65,7 +65,7 @@ impl Build {
         let follower = Follower::start(&[&cluster.nodes[second], &cluster.nodes[first]], &job);
         follower.sees(DEATH).await;
         let ids = cluster.ids();
-        let [container] = containers::running(&ids).try_into().expect("one container runs");
+        let [container] = cluster.docker().running(&ids).try_into().expect("one container runs");
         Self { cluster, run, job, follower, watch, container, leader, runner, _git: git }
     }
 
@@ -76,7 +76,7 @@ impl Build {
         assert_ne!(next, self.leader);
         let run = self.cluster.nodes[next].get(&format!("/v1/runs/{}", self.run)).await;
         assert!(run["outcome"].is_null(), "the build was too short to see the next leader: {run}");
-        assert_eq!(containers::running(&self.cluster.ids()), std::slice::from_ref(&self.container));
+        assert_eq!(self.cluster.docker().running(&self.cluster.ids()), std::slice::from_ref(&self.container));
     }
 
     /// The build ends well: once, in its first container, with each line of its log once and in order, for whoever followed
@@ -140,8 +140,10 @@ async fn a_build_that_ends_while_its_node_is_down_is_told_when_the_node_is_back(
     let mut build = Build::start(true).await;
     build.kill_leader().await;
     let ids = build.cluster.ids();
-    until("the container has ended by itself", async || containers::running(&ids).is_empty().then_some(()))
-        .await;
+    until("the container has ended by itself", async || {
+        build.cluster.docker().running(&ids).is_empty().then_some(())
+    })
+    .await;
     let dead = build.leader;
     build.cluster.nodes[dead].start();
     build.ends_well().await;

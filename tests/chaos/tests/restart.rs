@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use chaos::cluster::Cluster;
-use chaos::containers::{self, Watch};
+use chaos::containers::Watch;
 use chaos::follower::Follower;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ async fn what_was_there_is_there_again() {
     .await;
     let follower = Follower::start(&cluster.nodes.iter().collect::<Vec<_>>(), &format!("{long}.0"));
     follower.sees("50").await;
-    let [container] = containers::running(&cluster.ids()).try_into().expect("one container runs");
+    let [container] = cluster.docker().running(&cluster.ids()).try_into().expect("one container runs");
 
     for node in &mut cluster.nodes {
         node.kill();

@@ -15,12 +15,12 @@ use chaos::until;
 const LONG: Duration = Duration::from_millis(1200);
 
 fn plan() -> Plan {
-    Plan { slow_disks: true, ..Plan::fake(3) }
+    Plan { shim: true, ..Plan::fake(3) }
 }
 
 /// Makes a node's disk slow, or as it was.
 fn disk(node: &Node, longer: Duration) {
-    node.disk.as_ref().expect("planned with slow disks").takes(longer);
+    node.shim.as_ref().expect("planned with a shim").sync_takes(longer);
 }
 
 /// Until the node's log says that its disk is slow.

@@ -1,52 +1,17 @@
 //! A disk that fills up: new work is refused before the end, reads go on, and with room again all goes on without a restart.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use chaos::cluster::{Cluster, Plan};
 use chaos::node::Node;
+use chaos::small_disk::SmallDisk;
 use chaos::until;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 const DISK_MIB: u64 = 160;
 const MIN_FREE_MIB: u64 = 48;
-
-/// A small disk in memory; needs the right to mount.
-struct SmallDisk {
-    at: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let at = tempfile::tempdir().expect("a directory");
-        let size = format!("size={DISK_MIB}m");
-        let status =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at.path()).status();
-        status.is_ok_and(|status| status.success()).then_some(Self { at })
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.at.path().join("ballast")
-    }
-
-    /// Leaves so many MiB.
-    fn leave(&self, mib: u64) {
-        let ballast = self.ballast();
-        let _ = fs::remove_file(&ballast);
-        let free = rustix::fs::statvfs(self.at.path()).expect("a file system");
-        let bytes = (free.f_bavail * free.f_frsize).saturating_sub(mib << 20);
-        let file = fs::File::create(&ballast).expect("a file");
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).expect("room for it");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.at.path()).status();
-    }
-}
 
 async fn submit(node: &Node) -> (StatusCode, Value) {
     let request = node.request(Method::POST, "/v1/runs");
@@ -69,13 +34,14 @@ async fn until_submit(node: &Node, status: StatusCode, accepted: &mut Vec<String
 
 #[tokio::test]
 async fn a_full_disk_refuses_new_work_and_recovers_without_a_restart() {
-    let Some(disk) = SmallDisk::mount() else {
+    let at = tempfile::tempdir().expect("a directory");
+    let Some(disk) = SmallDisk::mount(at.path(), DISK_MIB) else {
         eprintln!("skipped: no right to mount a disk here");
         return;
     };
     let plan = Plan {
         raft: format!(", min_free_mib = {MIN_FREE_MIB}, log_segment_mib = 1"),
-        within: Some(disk.at.path().to_owned()),
+        within: Some(disk.path().to_owned()),
         ..Plan::fake(3)
     };
     let cluster = Cluster::planned(&plan).await;
@@ -113,7 +79,7 @@ async fn a_full_disk_refuses_new_work_and_recovers_without_a_restart() {
     }
 
     // Nobody starts a node again here: one that had ended would not answer.
-    fs::remove_file(disk.ballast()).expect("the ballast goes");
+    disk.empty();
     for node in &cluster.nodes {
         until_submit(node, StatusCode::CREATED, &mut accepted).await;
     }
@@ -127,7 +93,8 @@ async fn a_full_disk_refuses_new_work_and_recovers_without_a_restart() {
 
 #[tokio::test]
 async fn a_leader_whose_disk_is_nearly_full_lets_another_lead_and_new_work_goes_on() {
-    let Some(disk) = SmallDisk::mount() else {
+    let at = tempfile::tempdir().expect("a directory");
+    let Some(disk) = SmallDisk::mount(at.path(), DISK_MIB) else {
         eprintln!("skipped: no right to mount a disk here");
         return;
     };
@@ -137,7 +104,7 @@ async fn a_leader_whose_disk_is_nearly_full_lets_another_lead_and_new_work_goes_
     // The data of one goes to the small disk while it is stopped.
     let data = cluster.nodes[0].data();
     cluster.nodes[0].stop();
-    let moved = disk.at.path().join("data");
+    let moved = disk.path().join("data");
     let copied = Command::new("cp").arg("-a").args([&data, &moved]).status().expect("cp");
     assert!(copied.success());
     fs::remove_dir_all(&data).expect("it was there");
