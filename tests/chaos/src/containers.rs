@@ -42,6 +42,13 @@ impl Docker {
         nodes.iter().flat_map(list).collect()
     }
 
+    /// Those of them that stand still now.
+    #[must_use]
+    pub fn paused(&self, nodes: &[String]) -> Vec<String> {
+        let paused = ["ps", "-q", "--no-trunc", "--filter", "status=paused", "--filter"];
+        nodes.iter().flat_map(|node| self.lines(&[paused.as_slice(), &[&label(node)]].concat())).collect()
+    }
+
     /// All containers of a node, each with its state.
     #[must_use]
     pub fn containers(&self, node: &str) -> Vec<String> {
@@ -87,13 +94,6 @@ impl Docker {
 
 fn label(node: &str) -> String {
     format!("label=troupe.node={node}")
-}
-
-/// The containers of these nodes that stand still now.
-#[must_use]
-pub fn paused(nodes: &[String]) -> Vec<String> {
-    let paused = ["ps", "-q", "--no-trunc", "--filter", "status=paused", "--filter"];
-    nodes.iter().flat_map(|node| docker(&[paused.as_slice(), &[&label(node)]].concat())).collect()
 }
 
 /// Docker's own account of what becomes of containers, from the start of the watch. (Asked afterwards, Docker knows only the

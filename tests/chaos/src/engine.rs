@@ -1,5 +1,5 @@
 //! A Docker engine of a test's own, which can be stopped and started without harm to anyone else on the machine. It has its
-//! own data, sockets and containerd, no default bridge, and leaves the machine's packet filter alone: containers reach nobody.
+//! own data, sockets, containerd and network namespace: nothing of the machine's is touched, and containers reach nobody.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,19 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts one that has the base image. Why not, where none can be: no `dockerd`, or no right to run it.
+    /// Whether there can be one here.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn can_be() -> Result<(), String> {
+        let is_there = Command::new("dockerd").arg("--version").stdout(Stdio::null()).status();
+        if rustix::process::geteuid().is_root() && is_there.is_ok_and(|status| status.success()) {
+            return Ok(());
+        }
+        Err("a Docker engine of its own takes dockerd, and root to run it".to_owned())
+    }
+
+    /// Starts one that has the base image.
     ///
     /// # Errors
     /// Why there is none, in words.
@@ -28,11 +40,7 @@ impl Engine {
     /// # Panics
     /// When it starts and never answers.
     pub async fn start() -> Result<Self, String> {
-        let is_root = rustix::process::geteuid().is_root();
-        let is_there = Command::new("dockerd").arg("--version").stdout(Stdio::null()).status();
-        if !is_root || !is_there.is_ok_and(|status| status.success()) {
-            return Err("a Docker engine of its own takes dockerd, and root to run it".to_owned());
-        }
+        Self::can_be()?;
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut engine = Self { dir, number: 64 + std::process::id() % 160, process: None };
         engine.resume().await;
@@ -50,8 +58,20 @@ impl Engine {
         Docker { socket: Some(self.socket()) }
     }
 
+    /// Whether it was started and not stopped.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Where its users find it. It is there at all times, and leads nowhere while the engine is away, as where a service
+    /// manager holds it: a second name of the engine's own socket, which the engine does not know and so does not remove.
     fn socket(&self) -> PathBuf {
         self.dir.path().join("docker.sock")
+    }
+
+    fn own_socket(&self) -> PathBuf {
+        self.dir.path().join("engine.sock")
     }
 
     /// Starts it again, and waits until it answers.
@@ -62,14 +82,15 @@ impl Engine {
         assert!(self.process.is_none(), "it runs");
         let at = |name: &str| self.dir.path().join(name);
         let log = File::options().create(true).append(true).open(at("log")).unwrap();
-        let process = Command::new("dockerd")
-            .arg("--data-root")
+        // In a network of its own: there it may do with bridges what it likes, and cannot take the machine's engine its own.
+        let process = Command::new("unshare")
+            .args(["--net", "dockerd", "--data-root"])
             .arg(at("data"))
             .arg("--exec-root")
             .arg(at("exec"))
             .arg("--pidfile")
             .arg(at("pid"))
-            .arg(format!("--host=unix://{}", self.socket().display()))
+            .arg(format!("--host=unix://{}", self.own_socket().display()))
             .args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"])
             .arg(format!("--default-address-pool=base=10.{}.0.0/16,size=28", self.number))
             .args(["--shutdown-timeout=3", "--live-restore=false"])
@@ -79,11 +100,17 @@ impl Engine {
             .spawn()
             .unwrap();
         self.process = Some(process);
-        let docker = self.docker();
+        let docker = Docker { socket: Some(self.own_socket()) };
         until("the engine answers", async || docker.answers().then_some(())).await;
+        let new = self.dir.path().join("new.sock");
+        fs::hard_link(self.own_socket(), &new).unwrap();
+        fs::rename(new, self.socket()).unwrap();
     }
 
     /// Stops it as a service manager does. Its containers are ended, too.
+    ///
+    /// # Panics
+    /// When it does not end.
     pub async fn stop(&mut self) {
         let Some(mut process) = self.process.take() else { return };
         let _ = rustix::process::kill_process(Pid::from_child(&process), Signal::TERM);

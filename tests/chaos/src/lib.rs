@@ -6,20 +6,31 @@
 
 pub mod addresses;
 pub mod binary;
+pub mod client;
 pub mod cluster;
 pub mod containers;
 mod dialer;
 pub mod engine;
+pub mod evidence;
+pub mod faults;
 pub mod faulty;
 pub mod follower;
+pub mod gather;
+pub mod history;
 pub mod node;
+pub mod oracle;
 pub mod previous;
 pub mod push;
+pub mod report;
+pub mod round;
 pub mod shim;
 pub mod small_disk;
 pub mod submits;
 pub mod weather;
 pub mod wires;
+pub mod work;
+pub mod workload;
+pub mod world;
 
 use std::fmt::Display;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -31,6 +42,12 @@ const PATIENCE: Duration = Duration::from_secs(90);
 #[must_use]
 pub fn now_millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// Nanoseconds since 1970.
+#[must_use]
+pub fn now_nanos() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 /// Asks again and again until there is an answer.

@@ -2,7 +2,7 @@
 
 use fixtures::GitServer;
 use hmac::{Hmac, KeyInit, Mac};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -23,13 +23,19 @@ impl Webhook {
     /// The push of `commit` to `main`, under a delivery id of the forge.
     #[must_use]
     pub fn push(commit: &str, delivery: &str) -> Self {
+        Self::titled(commit, "main", "a push", delivery)
+    }
+
+    /// The push of `commit` to a branch, with the first line of its message.
+    #[must_use]
+    pub fn titled(commit: &str, branch: &str, title: &str, delivery: &str) -> Self {
         let body = json!({
-            "ref": "refs/heads/main",
+            "ref": format!("refs/heads/{branch}"),
             "before": "0000000000000000000000000000000000000000",
             "after": commit,
             "repository": { "full_name": "demo" },
             "sender": { "login": "ann" },
-            "head_commit": { "id": commit, "message": "a push" },
+            "head_commit": { "id": commit, "message": title },
         });
         Self { delivery: delivery.to_owned(), body: body.to_string() }
     }
@@ -39,19 +45,24 @@ impl Webhook {
     /// # Errors
     /// The node cannot be reached, or closes the connection.
     pub async fn post(&self, node: &Node) -> reqwest::Result<Response> {
+        self.request(&reqwest::Client::new(), &node.url()).send().await
+    }
+
+    /// The request, to the node that answers at `url`.
+    ///
+    /// # Panics
+    /// Never: a key may have any length.
+    pub fn request(&self, http: &reqwest::Client, url: &str) -> RequestBuilder {
         let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
         mac.update(self.body.as_bytes());
         let signature = hex::encode(mac.finalize().into_bytes());
         // No token: the signature is what counts.
-        reqwest::Client::new()
-            .post(node.url() + "/v1/hooks/demo")
+        http.post(format!("{url}/v1/hooks/demo"))
             .header("content-type", "application/json")
             .header("x-github-event", "push")
             .header("x-github-delivery", &self.delivery)
             .header("x-hub-signature-256", format!("sha256={signature}"))
             .body(self.body.clone())
-            .send()
-            .await
     }
 
     /// Posts it, and is accepted; the delivery's id.

@@ -29,14 +29,23 @@ impl SmallDisk {
         self.at.join("ballast")
     }
 
+    /// Bytes that can still be written.
+    ///
+    /// # Panics
+    /// When it is not mounted any more.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        let free = rustix::fs::statvfs(&self.at).expect("a file system");
+        free.f_bavail * free.f_frsize
+    }
+
     /// Leaves so many MiB.
     ///
     /// # Panics
-    /// When it has less than that already.
+    /// When it has no more than that already.
     pub fn leave(&self, mib: u64) {
         self.empty();
-        let free = rustix::fs::statvfs(&self.at).expect("a file system");
-        let bytes = (free.f_bavail * free.f_frsize).saturating_sub(mib << 20);
+        let bytes = self.free().saturating_sub(mib << 20);
         let file = fs::File::create(self.ballast()).expect("a file");
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).expect("room for it");
     }

@@ -16,7 +16,7 @@ pub struct Weather {
     pub jitter: Duration,
     /// Bytes in a second, at most; none for no bound.
     pub bytes_per_second: Option<u64>,
-    /// Of a thousand pieces, so many are late by [`STALL`].
+    /// Of a thousand pieces, so many are late by a retransmission, 200 ms.
     pub stalls: u32,
     /// Of a thousand pieces, so many break their connection.
     pub breaks: u32,

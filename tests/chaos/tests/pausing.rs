@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use chaos::cluster::Cluster;
-use chaos::containers::{self, Watch};
+use chaos::containers::{Docker, Watch};
 use chaos::follower::Follower;
 use chaos::until;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_build_stands_still_under_every_leader_and_goes_on_in_the_same_container() {
     let mut cluster = Cluster::start(3).await;
-    let watch = Watch::start();
+    let (docker, watch) = (Docker::default(), Watch::start());
     let leader = cluster.leader().await;
     let (other, third) = cluster.others(leader);
     let script = "i=0; while [ $i -lt 300 ]; do echo $i; i=$((i + 1)); sleep 0.02; done";
@@ -20,7 +20,7 @@ async fn a_paused_build_stands_still_under_every_leader_and_goes_on_in_the_same_
     let job = format!("{run}.0");
     let follower = Follower::start(&[&cluster.nodes[other], &cluster.nodes[third]], &job);
     follower.sees("20").await;
-    let [container] = containers::running(&cluster.ids()).try_into().expect("one container runs");
+    let [container] = docker.running(&cluster.ids()).try_into().expect("one container runs");
 
     let said = cluster.nodes[third].cli(&["run", "pause", &run]);
     assert_eq!((said.code, said.out.contains("being paused")), (0, true), "{said:?}");
@@ -32,7 +32,7 @@ async fn a_paused_build_stands_still_under_every_leader_and_goes_on_in_the_same_
         .await;
     };
     still(&cluster, other, true).await;
-    assert_eq!(containers::paused(&cluster.ids()).join(" "), container);
+    assert_eq!(docker.paused(&cluster.ids()).join(" "), container);
     let paused = cluster.nodes[third].get(&format!("/v1/runs/{run}")).await;
     assert_eq!((&paused["outcome"], paused["paused_at"].is_u64()), (&Value::Null, true), "{paused}");
     let seen = follower.lines();
@@ -45,7 +45,7 @@ async fn a_paused_build_stands_still_under_every_leader_and_goes_on_in_the_same_
     .await;
     let said = cluster.nodes[third].cli(&["run", "show", &run]).well();
     assert!(said.contains("paused") && said.contains("stands still: its run is paused"), "{said}");
-    assert_eq!(containers::paused(&cluster.ids()).join(" "), container);
+    assert_eq!(docker.paused(&cluster.ids()).join(" "), container);
     let later = follower.lines();
     assert!(later.len() <= seen.len() + 10, "it went on: {} lines, then {}", seen.len(), later.len());
 

@@ -1,0 +1,172 @@
+//! Docker's own account of all containers of a run, kept from beginning to end, over restarts of the engine.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+use crate::containers::Docker;
+use crate::history::{Container, Gap, Nanos};
+use crate::now_nanos;
+
+/// Between two tries to reach an engine that does not answer.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// An event as `docker events` writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Event {
+    #[serde(rename = "Action")]
+    action: String,
+    #[serde(rename = "Actor")]
+    actor: Actor,
+    #[serde(rename = "timeNano")]
+    at: Nanos,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Actor {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Attributes")]
+    attributes: BTreeMap<String, String>,
+}
+
+/// A watch that goes on until it is dropped.
+pub struct Evidence {
+    events: Arc<Mutex<Vec<Event>>>,
+    _reader: JoinSet<()>,
+}
+
+impl Evidence {
+    /// Begins.
+    #[must_use]
+    pub fn start(docker: &Docker) -> Self {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let mut reader = JoinSet::new();
+        reader.spawn(follow(docker.clone(), Arc::clone(&events)));
+        Self { events, _reader: reader }
+    }
+
+    /// The containers so far. `engine` says when the engine was away.
+    ///
+    /// # Panics
+    /// Never: nothing panics while it holds the events.
+    #[must_use]
+    pub fn containers(&self, engine: &[Gap]) -> Vec<Container> {
+        containers(&self.events.lock().unwrap(), engine)
+    }
+}
+
+async fn follow(docker: Docker, events: Arc<Mutex<Vec<Event>>>) {
+    let mut since = now_nanos();
+    loop {
+        let from = format!("{}.{:09}", since / 1_000_000_000, since % 1_000_000_000);
+        let command = docker.command(&[
+            "events",
+            "--since",
+            &from,
+            "--filter",
+            "type=container",
+            "--format",
+            "{{json .}}",
+        ]);
+        let process =
+            Command::from(command).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn();
+        if let Ok(mut process) = process
+            && let Some(output) = process.stdout.take()
+        {
+            let mut lines = BufReader::new(output).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let Ok(event) = serde_json::from_str::<Event>(&line) else { continue };
+                since = since.max(event.at);
+                let mut events = events.lock().unwrap();
+                // Asked again from a moment on, Docker tells what happened in it once more.
+                if !events.iter().rev().take(256).any(|known| *known == event) {
+                    events.push(event);
+                }
+            }
+            let _ = process.wait().await;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Pure: what became of each container, by its events. An engine that goes away takes its containers with it and does not tell.
+fn containers(events: &[Event], engine: &[Gap]) -> Vec<Container> {
+    let mut found = BTreeMap::<&str, Container>::new();
+    for event in events {
+        let label = |name: &str| event.actor.attributes.get(name).cloned();
+        let (Some(node), Some(attempt), Some(fence)) =
+            (label("troupe.node"), label("troupe.attempt"), label("troupe.fence"))
+        else {
+            continue;
+        };
+        let container = found.entry(&event.actor.id).or_insert_with(|| Container {
+            id: event.actor.id.clone(),
+            node,
+            attempt,
+            fence: fence.parse().unwrap_or_default(),
+            started: None,
+            ended: None,
+            cut_off: false,
+        });
+        match event.action.as_str() {
+            "start" => container.started = container.started.or(Some(event.at)),
+            "die" => container.ended = container.ended.or(Some(event.at)),
+            _ => {}
+        }
+    }
+    for container in found.values_mut() {
+        let Some(started) = container.started else { continue };
+        let away = engine
+            .iter()
+            .find(|gap| gap.ended > started && container.ended.is_none_or(|ended| gap.began < ended));
+        if let Some(gap) = away {
+            container.ended = Some(gap.began.max(started));
+            container.cut_off = true;
+        }
+    }
+    found.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(action: &str, id: &str, at: Nanos) -> Event {
+        let text = format!(
+            r#"{{"Action":"{action}","Actor":{{"ID":"{id}","Attributes":{{"troupe.node":"n","troupe.attempt":"R.0/1",
+               "troupe.fence":"7"}}}},"time":0,"timeNano":{at}}}"#
+        );
+        serde_json::from_str(&text).expect("as Docker writes it")
+    }
+
+    fn lives(events: &[Event], engine: &[Gap]) -> Vec<(Option<Nanos>, Option<Nanos>, bool)> {
+        let found = containers(events, engine);
+        found.into_iter().map(|container| (container.started, container.ended, container.cut_off)).collect()
+    }
+
+    #[test]
+    fn a_life_is_from_start_to_end() {
+        let events =
+            [event("create", "a", 1), event("start", "a", 2), event("kill", "a", 3), event("die", "a", 4)];
+        assert_eq!(lives(&events, &[]), [(Some(2), Some(4), false)]);
+        assert_eq!(lives(&events[..1], &[]), [(None, None, false)]);
+        assert_eq!(containers(&events, &[])[0].fence, 7);
+    }
+
+    #[test]
+    fn an_engine_that_goes_away_ends_what_ran() {
+        let gap = [Gap { node: 0, began: 10, ended: 20 }];
+        let of = |events: &[Event]| lives(events, &gap);
+        assert_eq!(of(&[event("start", "a", 5)]), [(Some(5), Some(10), true)]);
+        assert_eq!(of(&[event("start", "a", 5), event("die", "a", 12)]), [(Some(5), Some(10), true)]);
+        assert_eq!(of(&[event("start", "a", 5), event("die", "a", 8)]), [(Some(5), Some(8), false)]);
+        assert_eq!(of(&[event("start", "a", 25)]), [(Some(25), None, false)]);
+    }
+}

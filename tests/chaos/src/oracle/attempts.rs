@@ -1,0 +1,221 @@
+//! Containers, as Docker told of them, against what the cluster says that it did.
+
+use crate::history::{Container, MILLI, Nanos};
+
+use super::facts::Facts;
+use super::{Invariant, Verdict};
+
+/// What the leader and Docker may take, beside the lease, from a node's silence to the start of a container elsewhere.
+const SLACK: Nanos = 1_500 * MILLI;
+
+pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
+    for (job, containers) in &facts.containers {
+        let started: Vec<_> = facts.started(job).collect();
+        for two in started.windows(2) {
+            overlap(facts, two[0], two[1], verdict);
+        }
+        if !facts.history.views.is_empty() {
+            one_each(facts, job, containers, verdict);
+        }
+    }
+    for job in facts.runs.values().flat_map(|run| &run.jobs) {
+        if job.outcome.as_deref() == Some("cancelled") && job.attempts == 0 {
+            let started = facts.started(&job.id).count();
+            verdict.check(Invariant::CancelledNeverStarts, started == 0, || {
+                format!("{} was cancelled before it was placed, and {started} containers started", job.id)
+            });
+        }
+        for attempt in facts.attempts_of(&job.id) {
+            if matches!(attempt.outcome.as_deref(), Some("succeeded" | "failed")) {
+                let started = facts.started(&job.id).any(|container| container.attempt == attempt.id);
+                verdict.check(Invariant::OneContainer, started, || {
+                    format!("{} is {:?}, and no container of it started", attempt.id, attempt.outcome)
+                });
+            }
+        }
+    }
+    slots(facts, verdict);
+}
+
+fn overlap(facts: &Facts<'_>, earlier: &Container, later: &Container, verdict: &mut Verdict) {
+    let (Some(start), end) = (later.started, earlier.ended.unwrap_or(facts.history.ended)) else { return };
+    if end <= start {
+        verdict.check(Invariant::NoOverlap, true, String::new);
+        return;
+    }
+    let words = format!(
+        "{} on {} ran on for {} ms after {} had started on {}",
+        earlier.attempt,
+        name(facts, earlier),
+        (end - start) / MILLI,
+        later.attempt,
+        name(facts, later)
+    );
+    let from = start.saturating_sub(facts.history.lease_ms * MILLI + SLACK);
+    let node = facts.history.nodes.iter().position(|node| node.id == earlier.node);
+    let away = |gap: &crate::history::Gap| Some(gap.node) == node && gap.began <= start && gap.ended >= from;
+    let excused = facts.history.gaps.iter().any(away);
+    if excused {
+        verdict.excused_overlaps.push(words.clone());
+    }
+    verdict.check(Invariant::NoOverlap, excused, || words);
+}
+
+fn name(facts: &Facts<'_>, container: &Container) -> String {
+    let node = facts.history.nodes.iter().find(|node| node.id == container.node);
+    node.map_or_else(|| container.node.clone(), |node| node.name.clone())
+}
+
+/// One attempt, one fence, one node, and one container that starts.
+fn one_each(facts: &Facts<'_>, job: &str, containers: &[&Container], verdict: &mut Verdict) {
+    for container in containers {
+        let attempts = facts.attempts_of(job);
+        let holds = attempts.iter().any(|attempt| {
+            attempt.id == container.attempt
+                && attempt.fence == container.fence
+                && attempt.node == container.node
+        });
+        verdict.check(Invariant::OneContainer, holds, || {
+            let Container { attempt, fence, .. } = container;
+            format!(
+                "a container of {attempt} under fence {fence} on {} is of no attempt: {:?}",
+                name(facts, container),
+                attempts.iter().map(|attempt| (&attempt.id, attempt.fence)).collect::<Vec<_>>()
+            )
+        });
+    }
+    for attempt in facts.attempts_of(job) {
+        let started = facts.started(job).filter(|container| container.attempt == attempt.id).count();
+        verdict.check(Invariant::OneContainer, started <= 1, || {
+            format!("{started} containers of {} started", attempt.id)
+        });
+    }
+}
+
+fn slots(facts: &Facts<'_>, verdict: &mut Verdict) {
+    for node in &facts.history.nodes {
+        let mut changes = Vec::new();
+        for container in facts.history.containers.iter().filter(|container| container.node == node.id) {
+            let Some(started) = container.started else { continue };
+            changes.push((started, 1));
+            changes.push((container.ended.unwrap_or(facts.history.ended), -1));
+        }
+        // One that ends when another starts makes room for it.
+        changes.sort_unstable();
+        let mut running = 0_i64;
+        for (at, change) in changes {
+            running += change;
+            if change > 0 {
+                verdict.check(Invariant::Slots, running <= node.slots as i64, || {
+                    let after = at.saturating_sub(facts.history.began) / MILLI;
+                    format!("{} ran {running} containers in {} slots after {after} ms", node.name, node.slots)
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::judge;
+    use super::super::sample::{SECOND, Sample, found};
+    use super::*;
+    use crate::history::Gap;
+    use crate::work::Kind;
+
+    fn overlapping() -> (Sample, String) {
+        let mut sample = Sample::new();
+        let run = sample.accepted("k", Kind::Short);
+        sample.lost_first(&run, 0);
+        let later = sample.container(&run, 0, 2).started;
+        sample.container(&run, 0, 1).ended = later.map(|at| at + SECOND / 2);
+        (sample, run)
+    }
+
+    #[test]
+    fn an_overlap_is_found() {
+        assert_eq!(found(&overlapping().0), [Invariant::NoOverlap]);
+    }
+
+    #[test]
+    fn an_overlap_is_excused_when_its_node_was_away() {
+        let (mut sample, run) = overlapping();
+        let start = sample.container(&run, 0, 2).started.expect("it started");
+        let node = sample.container(&run, 0, 1).node.clone();
+        let number = sample.history.nodes.iter().position(|other| other.id == node).expect("a node");
+        sample.history.gaps = vec![Gap { node: number, began: start - SECOND, ended: start + SECOND }];
+        assert_eq!(found(&sample), []);
+        assert_eq!(judge(&sample.history()).excused_overlaps.len(), 1);
+        // Another's absence excuses nothing, nor does one of long before or after.
+        for (node, began) in
+            [((number + 1) % 3, start), (number, start + SECOND), (number, start - 100 * SECOND)]
+        {
+            sample.history.gaps = vec![Gap { node, began, ended: began + SECOND }];
+            assert_eq!(found(&sample), [Invariant::NoOverlap]);
+        }
+    }
+
+    #[test]
+    fn a_container_of_no_attempt_is_found() {
+        let mut sample = Sample::new();
+        let run = sample.accepted("k", Kind::Short);
+        sample.container(&run, 0, 1).fence += 1;
+        assert_eq!(found(&sample), [Invariant::OneContainer]);
+    }
+
+    #[test]
+    fn an_attempt_that_starts_twice_is_found() {
+        let mut sample = Sample::new();
+        let run = sample.accepted("k", Kind::Short);
+        let mut again = sample.container(&run, 0, 1).clone();
+        again.started = again.ended;
+        again.ended = again.ended.map(|at| at + SECOND);
+        sample.history.containers.push(again);
+        assert_eq!(found(&sample), [Invariant::OneContainer]);
+    }
+
+    #[test]
+    fn a_success_without_a_container_is_found() {
+        let mut sample = Sample::new();
+        sample.accepted("k", Kind::Short);
+        sample.history.containers.clear();
+        // Once for the success, once for its output.
+        assert_eq!(found(&sample), [Invariant::OneContainer; 2]);
+    }
+
+    #[test]
+    fn a_cancelled_job_that_starts_is_found() {
+        let mut sample = Sample::new();
+        let run = sample.accepted("k", Kind::Stuck);
+        sample.cancel(&run);
+        sample.never_placed(&run, 0);
+        assert_eq!(found(&sample), []);
+        sample.history.containers.push(Container {
+            id: "c".to_owned(),
+            node: sample.history.nodes[0].id.clone(),
+            attempt: format!("{run}.0/1"),
+            fence: 9,
+            started: Some(SECOND),
+            ended: Some(2 * SECOND),
+            cut_off: false,
+        });
+        assert!(found(&sample).contains(&Invariant::CancelledNeverStarts));
+    }
+
+    #[test]
+    fn more_containers_than_slots_are_found() {
+        let mut sample = Sample::new();
+        let runs: Vec<_> = ["a", "b", "c"].map(|key| sample.accepted(key, Kind::Short)).into();
+        let first = sample.container(&runs[0], 0, 1).clone();
+        let last = sample.container(&runs[2], 0, 1).ended;
+        for run in &runs {
+            sample.attempt(run, 0, 1).node.clone_from(&first.node);
+            let container = sample.container(run, 0, 1);
+            (container.node, container.started, container.ended) = (first.node.clone(), first.started, last);
+        }
+        assert_eq!(found(&sample), [Invariant::Slots]);
+        sample.container(&runs[0], 0, 1).ended = first.ended;
+        sample.container(&runs[2], 0, 1).started = first.ended;
+        assert_eq!(found(&sample), []);
+    }
+}
