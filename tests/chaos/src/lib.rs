@@ -10,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod containers;
 mod dialer;
+pub mod drill;
 pub mod engine;
 pub mod evidence;
 pub mod faults;

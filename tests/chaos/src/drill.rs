@@ -1,0 +1,291 @@
+//! What dies under load, and what that costs: leaders, nodes, nodes that stand still. Says figures; asserts no times.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use rustix::process::Signal;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::client::Client;
+use crate::cluster::{Cluster, Plan};
+use crate::evidence::Evidence;
+use crate::history::{Container, MILLI, Nanos};
+use crate::{now_nanos, until};
+
+/// Between two submits: a little more work than the slots of three nodes can take, so that something always waits.
+const PAUSE: Duration = Duration::from_millis(330);
+/// How long a killed leader's process is away.
+const AWAY: Duration = Duration::from_secs(1);
+/// Builds that run at a kill, at least.
+const BUSY: usize = 4;
+
+/// What is done again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// The leader is killed, and is back after a second.
+    Leaders,
+    /// A node is killed, and is back when its jobs run elsewhere.
+    Nodes,
+    /// A node stands still (SIGSTOP) until its jobs run elsewhere.
+    Stills,
+}
+
+/// One time.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trial {
+    /// Containers that ran.
+    pub builds: usize,
+    /// Attempts that were lost by it.
+    pub hit: usize,
+    /// Milliseconds until a container started that was placed afterwards.
+    pub next_start_ms: Option<u64>,
+    /// Milliseconds until all jobs whose attempts were lost by it ran again.
+    pub all_again_ms: Option<u64>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Drill {
+    /// What was done.
+    pub what: What,
+    /// Milliseconds of the leader's lease.
+    pub lease_ms: u64,
+    /// Each time.
+    pub trials: Vec<Trial>,
+    /// Jobs that ran.
+    pub jobs: usize,
+    /// Attempts beyond the first of each job.
+    pub attempts_again: usize,
+    /// Jobs that have not the attempts that they should: one, and one more for each that was lost by a hit.
+    pub wrong_attempts: Vec<String>,
+    /// Jobs whose containers ran at one time, and for how many milliseconds.
+    pub overlaps: Vec<(String, u64)>,
+    /// Jobs that did not succeed.
+    pub not_succeeded: Vec<String>,
+    /// Reports that were refused, on all nodes since their last start.
+    pub refused_reports: f64,
+}
+
+struct Hit {
+    at: Nanos,
+    /// When the process went on, or the next one had begun.
+    back: Nanos,
+    /// The id of the node.
+    node: String,
+    builds: usize,
+}
+
+impl Hit {
+    /// Whether a loss of this attempt is this hit's.
+    fn cost(&self, attempt: &Attempt) -> bool {
+        attempt.lost && attempt.node == self.node && attempt.placed < self.back && attempt.finished > self.at
+    }
+}
+
+/// An attempt, as the API has it.
+struct Attempt {
+    id: String,
+    node: String,
+    lost: bool,
+    placed: Nanos,
+    finished: Nanos,
+}
+
+/// Runs it.
+///
+/// # Panics
+/// When something does not come about for 90 s.
+pub async fn run(what: What, trials: usize, lease_ms: u64) -> Drill {
+    let more = format!("leases = {{ leader_ms = {lease_ms}, node_ms = {} }}\n", lease_ms * 2 / 3);
+    let mut cluster = Cluster::planned(&Plan { more, ..Plan::docker(3) }).await;
+    let evidence = Evidence::start(cluster.docker());
+    let load = Load::start(&cluster);
+    let mut hits = Vec::new();
+    for number in 0..trials {
+        let builds = busy(&evidence).await;
+        let leader = cluster.leader().await;
+        let hit = if what == What::Leaders { leader } else { number % cluster.nodes.len() };
+        let (node, at) = (cluster.nodes[hit].id().unwrap(), now_nanos());
+        match what {
+            What::Stills => cluster.nodes[hit].signal(Signal::STOP),
+            _ => cluster.nodes[hit].kill(),
+        }
+        match what {
+            What::Leaders => tokio::time::sleep(AWAY).await,
+            _ => lost(&cluster, (hit + 1) % cluster.nodes.len(), &node).await,
+        }
+        match what {
+            What::Stills => cluster.nodes[hit].signal(Signal::CONT),
+            _ => cluster.start_node(hit),
+        }
+        cluster.settled().await;
+        hits.push(Hit { at, back: now_nanos(), node, builds });
+        eprintln!("{what:?} {} of {trials}", number + 1);
+    }
+    load.end().await;
+    conclude(what, lease_ms, &cluster, &evidence, hits).await
+}
+
+/// How many containers run, once they are enough.
+async fn busy(evidence: &Evidence) -> usize {
+    until(format!("{BUSY} builds run"), async || {
+        let running = |c: &&Container| c.started.is_some() && c.ended.is_none();
+        let count = evidence.containers(&[]).iter().filter(running).count();
+        (count >= BUSY).then_some(count)
+    })
+    .await
+}
+
+/// Until the cluster has given a node up, as another one knows.
+async fn lost(cluster: &Cluster, asked: usize, node: &str) {
+    until("the node is lost", async || {
+        let page = cluster.nodes[asked].try_get("/v1/nodes").await?;
+        let lost = page["items"].as_array()?.iter().find(|seen| seen["id"] == *node)?["lost"].as_bool()?;
+        lost.then_some(())
+    })
+    .await;
+}
+
+async fn conclude(
+    what: What,
+    lease_ms: u64,
+    cluster: &Cluster,
+    evidence: &Evidence,
+    hits: Vec<Hit>,
+) -> Drill {
+    let jobs = until("every run has ended", async || {
+        let open = cluster.nodes[0].try_get("/v1/runs?outcome=open&limit=1").await?;
+        if open["items"].as_array()?.is_empty() { all(cluster, "/v1/jobs").await } else { None }
+    })
+    .await;
+    let mut attempts = BTreeMap::new();
+    for job in &jobs {
+        let id = job["id"].as_str().unwrap().to_owned();
+        let page = cluster.nodes[0].get(&format!("/v1/jobs/{id}/attempts")).await;
+        attempts.insert(id, page["items"].as_array().unwrap().iter().map(attempt).collect::<Vec<_>>());
+    }
+    let containers = evidence.containers(&[]);
+    let started: BTreeMap<&str, Nanos> =
+        containers.iter().filter_map(|c| Some((c.attempt.as_str(), c.started?))).collect();
+    let of_hit = |hit: &Hit| {
+        let all = attempts.values().flatten();
+        let next =
+            all.filter(|a| a.placed > hit.at).filter_map(|a| started.get(a.id.as_str()).copied()).min();
+        let cost = attempts.values().flat_map(|of_job| of_job.windows(2)).filter(|two| hit.cost(&two[0]));
+        let again: Vec<_> = cost.map(|two| started.get(two[1].id.as_str()).copied()).collect();
+        Trial {
+            builds: hit.builds,
+            hit: again.len(),
+            next_start_ms: next.map(|next| next.saturating_sub(hit.at) / MILLI),
+            all_again_ms: again.into_iter().flatten().max().map(|last| last.saturating_sub(hit.at) / MILLI),
+        }
+    };
+    // Only a hit may cost an attempt, and after it there is one more.
+    let wrong = |(job, of_job): (&String, &Vec<Attempt>)| {
+        let cost = of_job.iter().filter(|a| hits.iter().any(|hit| hit.cost(a))).count();
+        (of_job.len() != 1 + cost)
+            .then(|| format!("{job} has {} attempts, and {cost} were hit", of_job.len()))
+    };
+    let mut refused_reports = 0.0;
+    for node in &cluster.nodes {
+        refused_reports += node.metric("troupe_reports_refused_total").await.unwrap_or_default();
+    }
+    let not_succeeded = jobs.iter().filter(|job| job["outcome"] != "succeeded");
+    Drill {
+        what,
+        lease_ms,
+        trials: hits.iter().map(of_hit).collect(),
+        jobs: jobs.len(),
+        attempts_again: attempts.values().map(|of_job| of_job.len() - 1).sum(),
+        wrong_attempts: attempts.iter().filter_map(wrong).collect(),
+        overlaps: overlaps(&containers),
+        not_succeeded: not_succeeded.map(|job| format!("{}: {}", job["id"], job["reason"])).collect(),
+        refused_reports,
+    }
+}
+
+fn attempt(seen: &Value) -> Attempt {
+    let text = |field: &str| seen[field].as_str().unwrap_or_default().to_owned();
+    let time = |field: &str| seen[field].as_u64().unwrap_or_default() * MILLI;
+    Attempt {
+        id: text("id"),
+        node: text("node"),
+        lost: seen["outcome"] == "lost",
+        placed: time("placed_at"),
+        finished: time("finished_at"),
+    }
+}
+
+fn overlaps(containers: &[Container]) -> Vec<(String, u64)> {
+    let mut by_job = BTreeMap::<_, Vec<(Nanos, Nanos)>>::new();
+    for container in containers {
+        let job = container.attempt.split('/').next().unwrap_or_default();
+        if let Some(started) = container.started {
+            by_job.entry(job).or_default().push((started, container.ended.unwrap_or(Nanos::MAX)));
+        }
+    }
+    let mut found = Vec::new();
+    for (job, mut lives) in by_job {
+        lives.sort_unstable();
+        let over = lives.windows(2).filter(|two| two[1].0 < two[0].1);
+        found.extend(over.map(|two| (job.to_owned(), two[0].1.saturating_sub(two[1].0) / MILLI)));
+    }
+    found
+}
+
+/// All pages of a list.
+async fn all(cluster: &Cluster, path: &str) -> Option<Vec<Value>> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = cluster.nodes[0].try_get(&format!("{path}?limit=500{cursor}")).await?;
+        items.extend(page["items"].as_array()?.iter().cloned());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Some(items),
+        }
+    }
+}
+
+/// Submits that go on until they are ended; each is made once, at whichever node answers.
+struct Load {
+    stop: Arc<AtomicBool>,
+    submits: JoinSet<()>,
+}
+
+impl Load {
+    fn start(cluster: &Cluster) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (clients, over) = (cluster.nodes.iter().map(Client::of).collect::<Vec<_>>(), Arc::clone(&stop));
+        let mut submits = JoinSet::new();
+        submits.spawn(async move {
+            for number in 0.. {
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let seconds = 1 + number % 3;
+                let job = json!({ "name": format!("drill {number}"), "script": format!("sleep {seconds}.5; echo done") });
+                for client in clients.iter().cycle().skip(number % clients.len()) {
+                    let request = client.request(Method::POST, "/v1/runs").header("idempotency-key", number.to_string());
+                    let answer = request.json(&job).send().await;
+                    if answer.is_ok_and(|answer| matches!(answer.status(), StatusCode::CREATED | StatusCode::OK)) {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+        Self { stop, submits }
+    }
+
+    async fn end(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while self.submits.join_next().await.is_some() {}
+    }
+}
