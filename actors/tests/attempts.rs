@@ -187,6 +187,25 @@ async fn its_node_dies(kind: Kind, number: u64) {
     assert!(finished.reason.contains("lease"), "{finished:?}");
 }
 
+/// A node that stood still goes on in the middle of a start, and has a new lease by the time the container is there.
+#[tokio::test]
+async fn an_attempt_that_was_given_up_has_no_part_in_a_new_lease() {
+    let Some(rig) = Rig::new(Kind::Processes, 12, &spec(vec![run("echo > ready; sleep 600")])) else {
+        return;
+    };
+    let running = rig.begin(false);
+    rig.appears("workspace/ready").await;
+    running.kill.cancel();
+    rig.lease.send_replace(Some(Instant::now() + Duration::from_secs(7200)));
+    let none = async {
+        while rig.permit().is_some_and(|left| !left.is_zero()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, none).await.unwrap();
+    assert_eq!(running.end().await.outcome, Outcome::Lost);
+}
+
 #[tokio::test]
 async fn a_process_whose_node_is_dead_ends_with_its_lease() {
     its_node_dies(Kind::Processes, 10).await;

@@ -9,10 +9,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use actors::executor::{DockerOptions, Error, Executor, FoundState};
+use actors::executor::{ContainerSpec, DockerOptions, Error, Executor, FoundState, Leave};
 use actors::logs::{Content, Frame, LogStore};
-use container::{Bench, IMAGE, Result};
+use container::{Bench, IMAGE, Result, leave};
 use domain::{Fence, Outcome};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 impl Bench {
     /// Everything that init wrote: the log's text, and the other frames.
@@ -236,5 +239,23 @@ async fn an_image_in_which_nothing_runs_is_said_and_the_next_job_goes_on() -> Re
     let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     bench.executor.wait(&id).await?;
     assert_eq!(bench.log()?.0, "still here\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_may_not_begin_any_more_is_not_started_though_it_was_made() -> Result {
+    let Some(bench) = Bench::new(10, DockerOptions::default())? else { return Ok(()) };
+    bench.plan(&["true"], 1000)?;
+    let late = Leave { lease: watch::channel(Some(Instant::now())).1, kill: CancellationToken::new() };
+    let given_up = leave();
+    given_up.kill.cancel();
+    for leave in [late, given_up] {
+        let refused = bench.executor.start(ContainerSpec { leave, ..bench.spec(IMAGE, 0) }).await;
+        assert!(matches!(refused, Err(Error::NoLeave)), "{refused:?}");
+        let states: Vec<_> = bench.executor.list().await?.into_iter().map(|found| found.state).collect();
+        assert_eq!(states, [FoundState::Created]);
+    }
+    let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
+    assert_eq!(bench.executor.wait(&id).await?.code, 0);
     Ok(())
 }

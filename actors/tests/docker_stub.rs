@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actors::executor::{ContainerId, ContainerSpec, DockerExecutor, DockerOptions, Error, Executor};
+use actors::executor::{ContainerId, ContainerSpec, DockerExecutor, DockerOptions, Error, Executor, Leave};
 use domain::{AttemptId, Fence, JobId, NodeId, Resources, RunId};
 use futures::{FutureExt, StreamExt, stream};
 use http_body_util::StreamBody;
@@ -18,6 +18,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -146,6 +148,7 @@ fn spec() -> ContainerSpec {
         resources: Resources { cpu_millis: 500, memory_mib: 64 },
         pids: 64,
         slot: 0,
+        leave: leave(),
     }
 }
 
@@ -304,4 +307,10 @@ async fn a_start_that_fails_is_the_jobs_the_machines_or_the_moments_fault() -> R
     assert!(matches!(&error, Error::Unreachable(_)), "{error:?}");
     assert_eq!(stub.count("DELETE"), 1);
     Ok(())
+}
+
+/// To start within the next hour.
+fn leave() -> Leave {
+    let until = Instant::now() + Duration::from_secs(3600);
+    Leave { lease: watch::channel(Some(until)).1, kill: CancellationToken::new() }
 }

@@ -69,7 +69,8 @@ impl Life {
             .map_err(|error| Finished::bare(Outcome::Lost, error.to_string()))?;
         let of_note = directories.clone();
         let note = tokio::task::spawn_blocking(move || of_note.noted_pause()).await.unwrap_or_default();
-        let permits = Permits::begin(attempt, directories.clone(), task.lease.clone(), note.total);
+        let permits =
+            Permits::begin(attempt, directories.clone(), (task.lease.clone(), task.kill.clone()), note.total);
         Ok((Self { parts, task, given, directories, tap, permits, note, exposed: false }, workspace))
     }
 

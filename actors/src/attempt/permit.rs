@@ -10,6 +10,7 @@ use init::permit::Permit;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::control::Directories;
 use crate::clock;
@@ -23,6 +24,8 @@ pub(super) struct Permits {
 struct Shared {
     directories: Directories,
     lease: watch::Receiver<Option<Instant>>,
+    /// Set before this node takes a lease anew that others have given up: no lease is this attempt's any more.
+    kill: CancellationToken,
     /// For how long the attempt was paused, in all.
     paused: Mutex<Duration>,
 }
@@ -32,11 +35,11 @@ impl Permits {
     pub(super) fn begin(
         attempt: AttemptId,
         directories: Directories,
-        lease: watch::Receiver<Option<Instant>>,
+        (lease, kill): (watch::Receiver<Option<Instant>>, CancellationToken),
         paused: Duration,
     ) -> Self {
         let mut renewed = lease.clone();
-        let shared = Arc::new(Shared { directories, lease, paused: Mutex::new(paused) });
+        let shared = Arc::new(Shared { directories, lease, kill, paused: Mutex::new(paused) });
         let (mut renewals, of_renewals) = (JoinSet::new(), Arc::clone(&shared));
         renewals.spawn(async move {
             loop {
@@ -50,8 +53,11 @@ impl Permits {
                         tracing::warn!(%attempt, ?failed, "the permit of an attempt cannot be written; it ends with the one before");
                     }
                 }
-                if renewed.changed().await.is_err() {
-                    return;
+                // What may not run any more may not begin either, should it be about to.
+                let killed = of_renewals.kill.is_cancelled();
+                tokio::select! {
+                    changed = renewed.changed() => if changed.is_err() { return },
+                    () = of_renewals.kill.cancelled(), if !killed => {}
                 }
             }
         });
@@ -85,13 +91,19 @@ impl Permits {
 impl Shared {
     fn now(&self) -> Permit {
         let paused = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        of(*self.lease.borrow(), paused)
+        of(self.lease(), paused)
+    }
+
+    fn lease(&self) -> Option<Instant> {
+        // The lease first: whoever takes a new one has said before that this attempt is to end.
+        let lease = *self.lease.borrow();
+        lease.filter(|_| !self.kill.is_cancelled())
     }
 
     /// Blocking. One write after the other, each of what is so by then.
     fn write(&self) -> std::io::Result<()> {
         let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        self.directories.permit(of(*self.lease.borrow(), *paused))
+        self.directories.permit(of(self.lease(), *paused))
     }
 }
 

@@ -104,7 +104,7 @@ impl DockerExecutor {
         let network = self.network(spec.slot).await?;
         let name = format!("troupe-{}", spec.attempt).replace('/', "-");
         let options = query::CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
-        let (attempt, fence) = (spec.attempt, spec.fence);
+        let (attempt, fence, leave) = (spec.attempt, spec.fence, spec.leave.clone());
         let body = body(spec, &self.init, network)?;
         let id = match self.docker.create_container(Some(options), body).await {
             Ok(made) => ContainerId(made.id),
@@ -120,6 +120,9 @@ impl DockerExecutor {
             Err(e) => return Err(of_start("create the container", &e)),
         };
         faults::at(Point::Created).await;
+        if !leave.holds() {
+            return Err(Error::NoLeave);
+        }
         match self.docker.start_container(&id.0, None).await {
             Ok(()) => Ok(id),
             Err(e) => {

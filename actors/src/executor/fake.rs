@@ -51,6 +51,9 @@ impl FakeExecutor {
         if self.lock().contains_key(&id) {
             return Ok(ContainerId(id));
         }
+        if !spec.leave.holds() {
+            return Err(Error::NoLeave);
+        }
         let mut child = Command::new(&self.init)
             .arg("run")
             .arg(&spec.control_dir)

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use domain::{AttemptId, Fence, NodeId, Resources};
 use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use docker::{DockerExecutor, DockerOptions};
 pub use fake::FakeExecutor;
@@ -42,6 +45,25 @@ pub struct ContainerSpec {
     pub pids: u32,
     /// Slot, which decides the network.
     pub slot: u16,
+    /// Without it, it is not started.
+    pub leave: Leave,
+}
+
+/// That an attempt may still begin here: asked at the last moment, for its node may have stood still since it decided so.
+#[derive(Debug, Clone)]
+pub struct Leave {
+    /// The node's lease, as it is renewed.
+    pub lease: watch::Receiver<Option<Instant>>,
+    /// Someone has given the attempt up.
+    pub kill: CancellationToken,
+}
+
+impl Leave {
+    /// Whether it is so now.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.kill.is_cancelled() && self.lease.borrow().is_some_and(|until| until > Instant::now())
+    }
 }
 
 /// A container of this node, running or not.
@@ -97,6 +119,9 @@ pub enum Error {
     /// The daemon does not answer, or with an error of its own. Worth another try.
     #[error("the Docker daemon does not serve this node: {0}; check that it runs and is well")]
     Unreachable(String),
+    /// It was not started, for its node may not run it at this moment.
+    #[error("its node has no lease for it at this moment")]
+    NoLeave,
     /// This machine lacks something, through no fault of the job: another may have it.
     #[error(
         "the Docker daemon of this node cannot {action}: {why}; see docs/operations.md for what a node needs"

@@ -77,6 +77,10 @@ async fn register(runners: &Runners, open: &mut Option<Instant>) -> bool {
         tracing::warn!(%error, "this node takes no jobs yet");
         return false;
     }
+    if !runners.shared.margin.leaves_half(runners.shared.options.first_lease, Instant::now()) {
+        tracing::warn!("this node takes no jobs yet: it has just stood still, or its clock lags");
+        return false;
+    }
     let (facts, sent) = (runners.shared.options.facts.clone(), open.unwrap_or_else(Instant::now));
     match runners.shared.replica.propose(Command::RegisterNode(facts)).await {
         Ok(Reply::Refused(refusal)) => {

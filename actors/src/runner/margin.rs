@@ -17,7 +17,7 @@ use crate::metrics::{CLOCK_LAG, LEASE_MARGIN, STALL};
 /// A sleep that should take so long is measured again and again.
 const NAP: Duration = Duration::from_millis(50);
 /// A stall that was seen counts half as much after so long.
-const HALF_LIFE: Duration = Duration::from_secs(10);
+const HALF_LIFE: Duration = Duration::from_secs(5);
 /// Clocks are compared over at least so long; over less, the way there and back is most of what would be seen.
 const BASELINE_MIN: Duration = Duration::from_secs(10);
 /// And over at most so long: rates change with the temperature of a machine, and when its time is set right.
@@ -64,6 +64,12 @@ impl Margin {
         let margin = self.configured.max(needed);
         gauge!(LEASE_MARGIN).set(margin.as_secs_f64());
         margin
+    }
+
+    /// Whether at least half of a lease of this length would be left, or all that is configured: with less, what is begun here
+    /// would hardly be begun when it had to be ended.
+    pub(super) fn leaves_half(&self, lease: Duration, now: Instant) -> bool {
+        self.of(lease, now) <= self.configured.max(lease / 2)
     }
 
     /// A sleep took so much longer than it should have.
@@ -141,6 +147,7 @@ mod tests {
         margin.stall(Duration::from_secs(24), now);
         margin.stall(Duration::from_millis(1), now);
         assert_eq!(margin.of(LEASE, now), Duration::from_secs(24));
+        assert!(!margin.leaves_half(LEASE, now) && margin.leaves_half(LEASE, now + HALF_LIFE));
         assert_eq!(margin.of(LEASE, now + HALF_LIFE), Duration::from_secs(12));
         assert_eq!(margin.of(LEASE, now + HALF_LIFE * 2), CONFIGURED);
     }

@@ -4,11 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use actors::executor::{ContainerSpec, DockerExecutor, DockerOptions};
+use actors::executor::{ContainerSpec, DockerExecutor, DockerOptions, Leave};
 use actors::init_binary;
 use domain::{AttemptId, Fence, JobId, NodeId, Resources, RunId};
 use init::wire::{Condition, Plan, Shell, Step, StepKind};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -94,6 +98,7 @@ impl Bench {
             resources: Resources { cpu_millis: 500, memory_mib: 64 },
             pids: 64,
             slot,
+            leave: leave(),
         }
     }
 
@@ -120,4 +125,10 @@ impl Bench {
         fs::write(self.dir.path().join("control/plan"), plan.encode())?;
         Ok(())
     }
+}
+
+/// To start within the next hour.
+pub fn leave() -> Leave {
+    let until = Instant::now() + Duration::from_secs(3600);
+    Leave { lease: watch::channel(Some(until)).1, kill: CancellationToken::new() }
 }

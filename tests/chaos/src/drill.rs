@@ -72,6 +72,14 @@ pub struct Drill {
     pub refused_reports: f64,
 }
 
+impl Drill {
+    /// Whether nothing was lost, doubled or wrong.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.wrong_attempts.is_empty() && self.overlaps.is_empty() && self.not_succeeded.is_empty()
+    }
+}
+
 struct Hit {
     at: Nanos,
     /// When the process went on, or the next one had begun.
@@ -95,6 +103,7 @@ struct Attempt {
     lost: bool,
     placed: Nanos,
     finished: Nanos,
+    reason: String,
 }
 
 /// Runs it.
@@ -129,7 +138,15 @@ pub async fn run(what: What, trials: usize, lease_ms: u64) -> Drill {
         eprintln!("{what:?} {} of {trials}", number + 1);
     }
     load.end().await;
-    conclude(what, lease_ms, &cluster, &evidence, hits).await
+    let drill = conclude(what, lease_ms, &cluster, &evidence, hits).await;
+    if !drill.is_well() {
+        for node in &cluster.nodes {
+            let kept = std::env::temp_dir().join(format!("drill-{}.log", node.name));
+            std::fs::copy(node.log_file(), &kept).unwrap();
+            eprintln!("the log of {} is in {}", node.name, kept.display());
+        }
+    }
+    drill
 }
 
 /// How many containers run, once they are enough.
@@ -189,8 +206,8 @@ async fn conclude(
     // Only a hit may cost an attempt, and after it there is one more.
     let wrong = |(job, of_job): (&String, &Vec<Attempt>)| {
         let cost = of_job.iter().filter(|a| hits.iter().any(|hit| hit.cost(a))).count();
-        (of_job.len() != 1 + cost)
-            .then(|| format!("{job} has {} attempts, and {cost} were hit", of_job.len()))
+        let ends: Vec<_> = of_job.iter().map(|a| format!("{} on {}: {:?}", a.id, a.node, a.reason)).collect();
+        (of_job.len() != 1 + cost).then(|| format!("{job}: {cost} were hit; {}", ends.join("; ")))
     };
     let mut refused_reports = 0.0;
     for node in &cluster.nodes {
@@ -219,6 +236,7 @@ fn attempt(seen: &Value) -> Attempt {
         lost: seen["outcome"] == "lost",
         placed: time("placed_at"),
         finished: time("finished_at"),
+        reason: text("reason"),
     }
 }
 

@@ -30,8 +30,7 @@ fn main() -> std::io::Result<ExitCode> {
     } else {
         tell(&drill);
     }
-    let well = drill.wrong_attempts.is_empty() && drill.overlaps.is_empty() && drill.not_succeeded.is_empty();
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if drill.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn tell(drill: &Drill) {
