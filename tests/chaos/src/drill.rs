@@ -64,7 +64,7 @@ pub struct Drill {
     pub attempts_again: usize,
     /// Jobs that have not the attempts that they should: one, and one more for each that was lost by a hit.
     pub wrong_attempts: Vec<String>,
-    /// Jobs whose containers ran at one time, and for how many milliseconds.
+    /// Attempts that had begun and ran on beside the next one of their job, and for how many milliseconds.
     pub overlaps: Vec<(String, u64)>,
     /// Jobs that did not succeed.
     pub not_succeeded: Vec<String>,
@@ -213,6 +213,14 @@ async fn conclude(
     for node in &cluster.nodes {
         refused_reports += node.metric("troupe_reports_refused_total").await.unwrap_or_default();
     }
+    // A container that ran nothing before it ended did nothing twice: its init had found that it came too late.
+    let mut overlaps = overlaps(&containers);
+    for number in (0..overlaps.len()).rev() {
+        let path = format!("/v1/attempts/{}/log", overlaps[number].0);
+        if Client::of(&cluster.nodes[0]).bytes(&path).await.is_some_and(|log| log.is_empty()) {
+            overlaps.remove(number);
+        }
+    }
     let not_succeeded = jobs.iter().filter(|job| job["outcome"] != "succeeded");
     Drill {
         what,
@@ -221,7 +229,7 @@ async fn conclude(
         jobs: jobs.len(),
         attempts_again: attempts.values().map(|of_job| of_job.len() - 1).sum(),
         wrong_attempts: attempts.iter().filter_map(wrong).collect(),
-        overlaps: overlaps(&containers),
+        overlaps,
         not_succeeded: not_succeeded.map(|job| format!("{}: {}", job["id"], job["reason"])).collect(),
         refused_reports,
     }
@@ -241,18 +249,19 @@ fn attempt(seen: &Value) -> Attempt {
 }
 
 fn overlaps(containers: &[Container]) -> Vec<(String, u64)> {
-    let mut by_job = BTreeMap::<_, Vec<(Nanos, Nanos)>>::new();
+    let mut by_job = BTreeMap::<_, Vec<(Nanos, Nanos, String)>>::new();
     for container in containers {
         let job = container.attempt.split('/').next().unwrap_or_default();
         if let Some(started) = container.started {
-            by_job.entry(job).or_default().push((started, container.ended.unwrap_or(Nanos::MAX)));
+            let life = (started, container.ended.unwrap_or(Nanos::MAX), container.attempt.clone());
+            by_job.entry(job).or_default().push(life);
         }
     }
     let mut found = Vec::new();
-    for (job, mut lives) in by_job {
+    for mut lives in by_job.into_values() {
         lives.sort_unstable();
         let over = lives.windows(2).filter(|two| two[1].0 < two[0].1);
-        found.extend(over.map(|two| (job.to_owned(), two[0].1.saturating_sub(two[1].0) / MILLI)));
+        found.extend(over.map(|two| (two[0].2.clone(), two[0].1.saturating_sub(two[1].0) / MILLI)));
     }
     found
 }
@@ -287,7 +296,7 @@ impl Load {
                     return;
                 }
                 let seconds = 1 + number % 3;
-                let job = json!({ "name": format!("drill {number}"), "script": format!("sleep {seconds}.5; echo done") });
+                let job = json!({ "name": format!("drill {number}"), "script": format!("echo begin; sleep {seconds}.5; echo done") });
                 for client in clients.iter().cycle().skip(number % clients.len()) {
                     let request = client.request(Method::POST, "/v1/runs").header("idempotency-key", number.to_string());
                     let answer = request.json(&job).send().await;
