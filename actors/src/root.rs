@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use domain::{Command, NodeId};
+use domain::{BootId, Command, NodeId, Refusal, Reply};
 use futures::future::BoxFuture;
 use ractor::ActorRef;
 use tokio::task::JoinHandle;
@@ -47,6 +47,7 @@ impl std::fmt::Debug for Parts {
 /// A tree that runs.
 pub struct Handle {
     node: NodeId,
+    boot: BootId,
     replica: SharedReplica,
     root: ActorRef<Message>,
     over: JoinHandle<()>,
@@ -70,13 +71,24 @@ pub struct StartError {
     pub why: String,
 }
 
+/// Why a node cannot say that it leaves.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaveError {
+    /// It was not taken.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It could not be proposed.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+}
+
 /// Starts the tree.
 ///
 /// # Errors
 /// [`StartError`] when a child could not be started and could not be scheduled again.
 pub async fn start(parts: Parts) -> Result<Handle, StartError> {
     let Parts { replica, work, sources, wire, bulk, gateway, queue, runner, policy } = parts;
-    let (node, of_handle) = (runner.facts.node, Arc::clone(&replica));
+    let (node, boot, of_handle) = (runner.facts.node, runner.facts.boot, Arc::clone(&replica));
     let blobs = runner.reaper.blobs.clone();
     // Before anything is put in.
     let removed = tokio::task::spawn_blocking(move || blobs.remove_temporaries()).await;
@@ -97,7 +109,7 @@ pub async fn start(parts: Parts) -> Result<Handle, StartError> {
     let board = policy.board.clone();
     let (root, over) =
         Supervisor::start(policy, children).await.map_err(|e| StartError { why: e.to_string() })?;
-    Ok(Handle { node, replica: of_handle, root, over, gateway, runners, desk, board })
+    Ok(Handle { node, boot, replica: of_handle, root, over, gateway, runners, desk, board })
 }
 
 fn handler(replica: SharedReplica, desk: Desk, runners: Runners) -> Handler {
@@ -137,15 +149,23 @@ impl Handle {
         &self.desk
     }
 
-    /// Asks for no new placements here and waits until what runs has ended and is reported.
+    /// Asks for no new placements for the rest of this node's life and waits until what runs here has ended and is reported.
+    /// With `requeue` it is ended now, and its jobs are queued again. Dropped, it leaves what still runs to the next life.
     ///
     /// # Errors
-    /// [`ProposeError`] when the cluster cannot be told; nothing is waited for then.
-    pub async fn drain(&self) -> Result<(), ProposeError> {
-        let node = self.node;
-        self.replica.propose(Command::SetDrain { node, drain: true }).await?;
-        self.runners.idle().await;
-        Ok(())
+    /// [`LeaveError`] when the cluster cannot be told; nothing is waited for then.
+    pub fn leave(&self, requeue: bool) -> impl Future<Output = Result<(), LeaveError>> + Send + use<> {
+        let (replica, runners, node, life) =
+            (Arc::clone(&self.replica), self.runners.clone(), self.node, Some(self.boot));
+        async move {
+            // By the cluster's time: it is over wherever that is known.
+            let until = requeue.then(|| replica.state().now);
+            match replica.propose(Command::SetDrain { node, drain: true, until, life }).await? {
+                Reply::Refused(refusal) => return Err(refusal.into()),
+                _ => runners.empty().await,
+            }
+            Ok(())
+        }
     }
 
     /// How the actors of this node fare.

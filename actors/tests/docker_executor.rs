@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use actors::executor::{ContainerSpec, DockerOptions, Error, Executor, FoundState, Leave};
+use actors::executor::{ContainerSpec, DockerOptions, Error, Executor, FoundState, Lease};
 use actors::logs::{Content, Frame, LogStore};
-use container::{Bench, IMAGE, Result, leave};
+use container::{Bench, IMAGE, Result, lease};
 use domain::{Fence, Outcome};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -246,12 +246,12 @@ async fn an_image_in_which_nothing_runs_is_said_and_the_next_job_goes_on() -> Re
 async fn what_may_not_begin_any_more_is_not_started_though_it_was_made() -> Result {
     let Some(bench) = Bench::new(10, DockerOptions::default())? else { return Ok(()) };
     bench.plan(&["true"], 1000)?;
-    let late = Leave { lease: watch::channel(Some(Instant::now())).1, kill: CancellationToken::new() };
-    let given_up = leave();
+    let late = Lease { until: watch::channel(Some(Instant::now())).1, kill: CancellationToken::new() };
+    let given_up = lease();
     given_up.kill.cancel();
-    for leave in [late, given_up] {
-        let refused = bench.executor.start(ContainerSpec { leave, ..bench.spec(IMAGE, 0) }).await;
-        assert!(matches!(refused, Err(Error::NoLeave)), "{refused:?}");
+    for lease in [late, given_up] {
+        let refused = bench.executor.start(ContainerSpec { lease, ..bench.spec(IMAGE, 0) }).await;
+        assert!(matches!(refused, Err(Error::NoLease)), "{refused:?}");
         let states: Vec<_> = bench.executor.list().await?.into_iter().map(|found| found.state).collect();
         assert_eq!(states, [FoundState::Created]);
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actors::executor::{ContainerId, ContainerSpec, DockerExecutor, DockerOptions, Error, Executor, Leave};
+use actors::executor::{ContainerId, ContainerSpec, DockerExecutor, DockerOptions, Error, Executor, Lease};
 use domain::{AttemptId, Fence, JobId, NodeId, Resources, RunId};
 use futures::{FutureExt, StreamExt, stream};
 use http_body_util::StreamBody;
@@ -148,7 +148,7 @@ fn spec() -> ContainerSpec {
         resources: Resources { cpu_millis: 500, memory_mib: 64 },
         pids: 64,
         slot: 0,
-        leave: leave(),
+        lease: lease(),
     }
 }
 
@@ -310,7 +310,7 @@ async fn a_start_that_fails_is_the_jobs_the_machines_or_the_moments_fault() -> R
 }
 
 /// To start within the next hour.
-fn leave() -> Leave {
+fn lease() -> Lease {
     let until = Instant::now() + Duration::from_secs(3600);
-    Leave { lease: watch::channel(Some(until)).1, kill: CancellationToken::new() }
+    Lease { until: watch::channel(Some(until)).1, kill: CancellationToken::new() }
 }

@@ -241,7 +241,7 @@ async fn what_no_attempt_owns_is_removed_by_a_node_whose_state_is_recent() {
     bench.begun.lock().unwrap()[&first(job)].1.send_replace(Some(finished));
     until_state(&copy, job, JobState::Finished(Outcome::Succeeded)).await;
     // What its runner still removes makes its directory young again.
-    node.runners().idle().await;
+    node.runners().empty().await;
     copy.cut_off.send_replace(true);
     let named = [old_log(dir.path(), first(job)), blobs.path(&digest)];
     age(&named[1]);
@@ -343,20 +343,58 @@ async fn a_delivery_that_cannot_be_expanded_waits_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_drained_node_takes_nothing_new_and_waits_for_what_runs() {
+async fn a_node_that_leaves_takes_nothing_new_and_waits_for_what_runs() {
     let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
     let node = start(&copy, &bench, dir.path(), 1).await;
     let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
     let late = async {
-        copy.until("drains", |s| s.nodes.get(&ME).is_some_and(|n| n.drain)).await;
+        copy.until("leaves", |s| s.nodes.get(&ME).is_some_and(|n| n.drains())).await;
         let late = submit(&copy, 2, &[]);
         bench.end(first(job), Outcome::Succeeded);
         late
     };
-    let (drained, late) = tokio::join!(tokio::time::timeout(support::PATIENCE, node.drain()), late);
-    drained.unwrap().unwrap();
+    let (left, late) = tokio::join!(tokio::time::timeout(support::PATIENCE, node.leave(false)), late);
+    left.unwrap().unwrap();
     until_state(&copy, job, JobState::Finished(Outcome::Succeeded)).await;
     until_state(&copy, late, JobState::Queued).await;
     node.shutdown().await;
+    // The next life takes jobs again.
+    let node = start(&copy, &bench, dir.path(), 2).await;
+    until_state(&copy, late, JobState::Running).await;
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_runs_when_the_time_to_drain_is_over_is_queued_again_and_not_counted_as_a_loss() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let (job, cancelled) = (submit(&copy, 1, &[]), submit(&copy, 2, &[]));
+    until_state(&copy, job, JobState::Running).await;
+    until_state(&copy, cancelled, JobState::Running).await;
+    let until = Some(copy.until("", |_| true).await.now);
+    // Both at once: who asked for an end has it.
+    copy.apply(Command::CancelRun { run: cancelled.run });
+    copy.apply(Command::SetDrain { node: ME, drain: true, until, life: None });
+    until_state(&copy, job, JobState::Queued).await;
+    until_state(&copy, cancelled, JobState::Finished(Outcome::Cancelled)).await;
+    let state = copy.until("", |_| true).await;
+    let (record, attempt) = (state.jobs.get(&job).unwrap(), state.attempts.get(&first(job)).unwrap());
+    assert_eq!((record.losses, &*attempt.reason), (0, "its node drains"));
+    assert_eq!(attempt.outcome, Some(Outcome::Lost));
+    copy.apply(Command::SetDrain { node: ME, drain: false, until: None, life: None });
+    until_state(&copy, job, JobState::Running).await;
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_without_a_cluster_leaves_what_runs_as_it_is() {
+    let (copy, bench, dir) = (OneCopy::led_by(ME), Arc::<Bench>::default(), tempfile::tempdir().unwrap());
+    let node = start(&copy, &bench, dir.path(), 1).await;
+    let job = submit(&copy, 1, &[]);
+    until_state(&copy, job, JobState::Running).await;
+    copy.cut_off.send_replace(true);
+    assert!(node.leave(true).await.is_err());
+    node.shutdown().await;
+    assert!(bench.begun.lock().unwrap().contains_key(&first(job)));
 }

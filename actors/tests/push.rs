@@ -202,7 +202,7 @@ async fn pushed(docker: bool) {
 impl Node {
     /// Ends it; nothing of it may be left.
     async fn end(self) {
-        self.handle.runners().idle().await;
+        self.handle.runners().empty().await;
         self.handle.shutdown().await;
         let label = format!("label=troupe.node={}", self.node);
         let listed = Process::new("docker").args(["ps", "-aq", "--filter", &label]).output();

@@ -38,6 +38,10 @@ pub enum Command {
         node: NodeId,
         /// True: no new placements.
         drain: bool,
+        /// When the node ends what it still runs; none lets it finish. Only with `drain`.
+        until: Option<Timestamp>,
+        /// Some: until this life of it is over, beside what else was asked for; refused when it has registered anew.
+        life: Option<BootId>,
     },
     /// The leader saw the node's lease run out: its attempts end `Lost`, its jobs are queued again in front.
     LoseNode {

@@ -32,6 +32,7 @@ pub fn check_state(state: &ClusterState) -> Check {
     counts_are_right(state)?;
     finished_runs_are_finished(state)?;
     nothing_is_held_by_a_lost_node(state)?;
+    drains_are_of_nodes_that_drain(state)?;
     tables_agree(state)?;
     members_are_known_once(state)?;
     paused_runs_stand_still(state)?;
@@ -195,6 +196,22 @@ pub fn nothing_is_held_by_a_lost_node(state: &ClusterState) -> Check {
             && lost(node)
         {
             return broken("N-2", format!("delivery {id} is expanded by the lost node {node}"));
+        }
+    }
+    Ok(())
+}
+
+/// N-3: only a node that drains has a deadline for it, and a node leaves in the life that is registered.
+///
+/// # Errors
+/// The violation.
+pub fn drains_are_of_nodes_that_drain(state: &ClusterState) -> Check {
+    for (id, node) in state.nodes.iter() {
+        if node.drain_until.is_some() && !node.drain {
+            return broken("N-3", format!("node {id} does not drain, until {:?}", node.drain_until));
+        }
+        if node.leave.is_some_and(|leave| leave.boot != node.boot) {
+            return broken("N-3", format!("node {id} of life {:?} has {:?}", node.boot, node.leave));
         }
     }
     Ok(())

@@ -32,8 +32,8 @@ pub use member::{Admission, JoinToken, JoinUse, RemovedNode};
 pub use plan::{Plan, Reason, Snapshot, Waits, plan};
 pub use query::JobCounts;
 pub use record::{
-    Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobKind, JobState, KeyRecord, KeyTarget, Node,
-    Notice, Outcome, Pause, Repo, Right, Run, RunKind, StepResult, Token,
+    Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobKind, JobState, KeyRecord, KeyTarget, Leave,
+    Node, Notice, Outcome, Pause, Repo, Right, Run, RunKind, StepResult, Token,
 };
 pub use release::Release;
 pub use resources::{Capacity, Labels, Resources};

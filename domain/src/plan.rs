@@ -180,7 +180,7 @@ fn candidates(state: &ClusterState, live: impl Iterator<Item = NodeId>) -> Vec<C
             Candidate {
                 id,
                 labels: &node.labels,
-                drain: node.drain,
+                drain: node.drains(),
                 slots: node.capacity.slots.saturating_sub(count),
                 total,
                 free: Resources {

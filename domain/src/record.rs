@@ -244,12 +244,40 @@ pub struct Node {
     pub capacity: Capacity,
     /// The version of its binary.
     pub version: String,
-    /// No new placements.
+    /// No new placements, until somebody ends that.
     pub drain: bool,
+    /// When the node ends what it still runs while it drains; none lets it finish. None while it does not drain.
+    pub drain_until: Option<Timestamp>,
+    /// This life of it stops: no new placements until another one registers.
+    pub leave: Option<Leave>,
     /// Its lease ran out; nothing is placed on it until it registers again.
     pub lost: bool,
     /// When it registered last.
     pub registered_at: Timestamp,
+}
+
+/// What a process asks for that is about to stop; over with its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Leave {
+    /// The life that stops.
+    pub boot: BootId,
+    /// When it ends what it still runs; none lets it finish.
+    pub until: Option<Timestamp>,
+}
+
+impl Node {
+    /// It takes no new placements.
+    #[must_use]
+    pub fn drains(&self) -> bool {
+        self.drain || self.leave.is_some()
+    }
+
+    /// It drains, and the time for what it still runs is over.
+    #[must_use]
+    pub fn is_drained_by(&self, now: Timestamp) -> bool {
+        let untils = [self.drain_until, self.leave.and_then(|leave| leave.until)];
+        untils.into_iter().flatten().any(|until| until <= now)
+    }
 }
 
 /// A registered repository.

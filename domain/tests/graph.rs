@@ -232,7 +232,7 @@ fn the_plan_says_why_not() {
     let reasons: Vec<_> = made.unplaced.iter().map(|(job, reason)| (job.index, reason.clone())).collect();
     let wanted = Labels::from_iter(["gpu"]);
     assert_eq!(reasons, [(0, Reason::NoLabels { wanted }), (1, Reason::TooLarge { wanted: large })]);
-    cluster.done(Command::SetDrain { node: NODE, drain: true });
+    cluster.done(Command::SetDrain { node: NODE, drain: true, until: None, life: None });
     let made = plan(&Snapshot { state: &cluster.state, live: &live, examine: 100 });
     assert!(made.placements.is_empty() && made.to_string().contains("drain"), "{made}");
     let made = plan(&Snapshot { state: &cluster.state, live: &BTreeSet::new(), examine: 1 });

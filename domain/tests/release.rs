@@ -42,7 +42,7 @@ fn a_lost_node_still_counts_and_one_that_was_upgraded_counts_anew() {
         state.apply(index, &Entry { at: Timestamp(2), command });
     };
     apply(&mut state, 10, Command::LoseNode { node: NodeId(2), boot: BootId(1) });
-    let drain = Command::SetDrain { node: NodeId(1), drain: true };
+    let drain = Command::SetDrain { node: NodeId(1), drain: true, until: None, life: None };
     assert_eq!(state.knows(&drain), Err((Release::FIRST, Release { major: 0, minor: 0 })));
     let mut facts = None;
     if let Some(node) = state.nodes.get(&NodeId(2)) {

@@ -132,6 +132,9 @@ async fn wrong_usage_is_told_before_anyone_is_asked() {
     let nobody: &[&[&str]] = &[
         &["submit"],
         &["submit", "true", "--file", "x"],
+        &["drain", "x", "--now", "--deadline", "5m"],
+        &["drain", "x", "--off", "--now"],
+        &["drain", "x", "--deadline", "soon"],
         &["runs", "--limit", "0"],
         &["run", "show", "not-an-id"],
         &["logs", "01J9ZC3V5W6X7Y8Z9A0B1C2D3E.x"],

@@ -312,6 +312,11 @@ async fn bodies_are_refused_outside_of_what_is_described() {
         ("POST /v1/repos/{repo}/dispatch", json!({ "workflow": "" }), "workflow"),
         ("POST /v1/repos/{repo}/dispatch", json!({ "workflow": "x".repeat(513) }), "workflow"),
         ("POST /v1/nodes/{node}/drain", json!({ "drain": "yes" }), "body"),
+        (
+            "POST /v1/nodes/{node}/drain",
+            json!({ "drain": true, "deadline_seconds": 604_801 }),
+            "deadline_seconds",
+        ),
         ("POST /v1/tokens", json!({ "name": "", "right": "read" }), "name"),
         ("POST /v1/tokens", json!({ "name": "x".repeat(101), "right": "read" }), "name"),
         ("POST /v1/tokens", json!({ "name": "x", "right": "root" }), "body"),

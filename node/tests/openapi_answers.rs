@@ -195,6 +195,18 @@ async fn nodes_cluster_and_tokens() {
         let drained = call("POST", &format!("/v1/nodes/{name}/drain"), Some(json!({ "drain": true }))).await;
         assert_eq!((drained.status, drained.body), (200, json!({ "drain": true })));
     }
+    let drain = async |body: Value| call("POST", "/v1/nodes/alone/drain", Some(body)).await;
+    let shown = async || call("GET", "/v1/nodes/alone", None).await.body["drain_until"].clone();
+    assert_eq!(shown().await, Value::Null);
+    let until = json!({ "drain": true, "deadline_seconds": 600 });
+    assert_eq!(drain(until.clone()).await.body, until);
+    let set = shown().await.as_u64().unwrap();
+    assert_eq!(drain(json!({ "drain": true, "deadline_seconds": 0 })).await.status, 200);
+    assert!(shown().await.as_u64().is_some_and(|now| now < set), "the last one holds");
+    let refused = drain(json!({ "drain": false, "deadline_seconds": 0 })).await;
+    assert_eq!((refused.is(), &refused.body["field"]), ((400, "invalid"), &json!("deadline_seconds")));
+    assert_eq!(drain(json!({ "drain": false })).await.status, 200);
+    assert_eq!(shown().await, Value::Null);
     assert_eq!(call("GET", "/v1/nodes/0000000000000000", None).await.is(), (404, "not_found"));
     assert_eq!(call("GET", "/v1/nodes/nobody", None).await.is(), (404, "not_found"));
     assert_eq!(call("GET", "/v1/nodes/No_Name", None).await.is(), (400, "invalid"));

@@ -119,7 +119,7 @@ fn commands() -> Result<Vec<Command>> {
             capacity: Capacity { resources: Resources { cpu_millis: 1, memory_mib: 2 }, slots: 3 },
             version: "0.1.0".to_owned(),
         }),
-        Command::SetDrain { node: NodeId(1), drain: true },
+        Command::SetDrain { node: NodeId(1), drain: true, until: Some(Timestamp(2)), life: Some(BootId(3)) },
         Command::LoseNode { node: NodeId(1), boot: BootId(2) },
         Command::PutRepo {
             id: RepoId(1),

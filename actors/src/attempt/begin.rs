@@ -9,7 +9,7 @@ use super::accept::accept;
 use super::host::OBJECTS;
 use super::life::{Life, RETRY};
 use super::plan;
-use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState, Leave};
+use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState, Lease};
 use crate::faults::{self, Bug, Point};
 
 /// Tries of a start, when the executor does not answer; then the attempt is lost and may be placed elsewhere.
@@ -123,7 +123,7 @@ impl Life {
             resources: self.given.resources,
             pids: self.parts.options.pids,
             slot: self.task.slot,
-            leave: Leave { lease: self.task.lease.clone(), kill: self.task.kill.clone() },
+            lease: Lease { until: self.task.lease.clone(), kill: self.task.kill.clone() },
         }
     }
 
@@ -143,13 +143,13 @@ impl Life {
             }
             match ask().await {
                 Ok(value) => return Ok(value),
-                Err(error @ (Error::Unreachable(_) | Error::NoLeave)) if tries < TRIES => {
+                Err(error @ (Error::Unreachable(_) | Error::NoLease)) if tries < TRIES => {
                     tries += 1;
                     tracing::warn!(attempt = %self.task.attempt, %error, "an attempt waits for its executor");
                     self.unless_ended(tokio::time::sleep(RETRY)).await?;
                 }
                 Err(
-                    error @ (Error::Unreachable(_) | Error::NoLeave | Error::Machine { .. } | Error::Gone(_)),
+                    error @ (Error::Unreachable(_) | Error::NoLease | Error::Machine { .. } | Error::Gone(_)),
                 ) => {
                     return Err(NoStart::Ended(Outcome::Lost, error.to_string()));
                 }

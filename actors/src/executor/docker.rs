@@ -104,7 +104,7 @@ impl DockerExecutor {
         let network = self.network(spec.slot).await?;
         let name = format!("troupe-{}", spec.attempt).replace('/', "-");
         let options = query::CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
-        let (attempt, fence, leave) = (spec.attempt, spec.fence, spec.leave.clone());
+        let (attempt, fence, lease) = (spec.attempt, spec.fence, spec.lease.clone());
         let body = body(spec, &self.init, network)?;
         let id = match self.docker.create_container(Some(options), body).await {
             Ok(made) => ContainerId(made.id),
@@ -120,8 +120,8 @@ impl DockerExecutor {
             Err(e) => return Err(of_start("create the container", &e)),
         };
         faults::at(Point::Created).await;
-        if !leave.holds() {
-            return Err(Error::NoLeave);
+        if !lease.holds() {
+            return Err(Error::NoLease);
         }
         match self.docker.start_container(&id.0, None).await {
             Ok(()) => Ok(id),

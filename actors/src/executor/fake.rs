@@ -51,8 +51,8 @@ impl FakeExecutor {
         if self.lock().contains_key(&id) {
             return Ok(ContainerId(id));
         }
-        if !spec.leave.holds() {
-            return Err(Error::NoLeave);
+        if !spec.lease.holds() {
+            return Err(Error::NoLease);
         }
         let mut child = Command::new(&self.init)
             .arg("run")

@@ -46,23 +46,23 @@ pub struct ContainerSpec {
     /// Slot, which decides the network.
     pub slot: u16,
     /// Without it, it is not started.
-    pub leave: Leave,
+    pub lease: Lease,
 }
 
 /// That an attempt may still begin here: asked at the last moment, for its node may have stood still since it decided so.
 #[derive(Debug, Clone)]
-pub struct Leave {
+pub struct Lease {
     /// The node's lease, as it is renewed.
-    pub lease: watch::Receiver<Option<Instant>>,
+    pub until: watch::Receiver<Option<Instant>>,
     /// Someone has given the attempt up.
     pub kill: CancellationToken,
 }
 
-impl Leave {
+impl Lease {
     /// Whether it is so now.
     #[must_use]
     pub fn holds(&self) -> bool {
-        !self.kill.is_cancelled() && self.lease.borrow().is_some_and(|until| until > Instant::now())
+        !self.kill.is_cancelled() && self.until.borrow().is_some_and(|until| until > Instant::now())
     }
 }
 
@@ -121,7 +121,7 @@ pub enum Error {
     Unreachable(String),
     /// It was not started, for its node may not run it at this moment.
     #[error("its node has no lease for it at this moment")]
-    NoLeave,
+    NoLease,
     /// This machine lacks something, through no fault of the job: another may have it.
     #[error(
         "the Docker daemon of this node cannot {action}: {why}; see docs/operations.md for what a node needs"

@@ -56,6 +56,7 @@ pub(super) async fn run(
                 return Beat::Done;
             }
             runners.heed();
+            runners.end_drained();
             let beat = beat(&runners, &gateway).await;
             registered = beat != Beat::Unknown;
             beat

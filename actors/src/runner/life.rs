@@ -45,6 +45,7 @@ pub(super) async fn live(shared: Shared, task: Task, told: watch::Receiver<Told>
         // Nobody follows what it may have started, and the end must not be reported beside it.
         shared.work.clean(attempt, fence).await;
     }
+    let finished = shared.judged(attempt, finished);
     conclude(shared, attempt, fence, finished).await;
 }
 

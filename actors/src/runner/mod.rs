@@ -15,6 +15,7 @@ pub mod work;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ struct Shared {
     margin: Margin,
     /// This life is registered: the state here is at least as new as that.
     registered: watch::Sender<bool>,
+    /// This life has ended attempts because its time to drain was over.
+    drained: Arc<AtomicBool>,
 }
 
 /// An attempt that has a runner here.
@@ -131,6 +134,7 @@ impl Runners {
             held: Arc::default(),
             deadline: watch::channel(None).0,
             registered: watch::channel(false).0,
+            drained: Arc::default(),
         };
         Self {
             shared,
@@ -146,13 +150,6 @@ impl Runners {
     pub fn holdings(&self) -> Vec<Holding> {
         let held = lock(&self.shared);
         held.iter().map(|(id, h)| Holding { job: id.job, number: id.number, fence: h.fence }).collect()
-    }
-
-    /// Waits until no attempt has a runner here. New ones may come, unless the node drains.
-    pub async fn idle(&self) {
-        let mut busy = self.busy.subscribe();
-        // An error cannot be: the sender is ours.
-        drop(busy.wait_for(|busy| *busy == 0).await);
     }
 
     /// Begins an attempt; returns when the order is taken.

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use actors::executor::{ContainerSpec, DockerExecutor, DockerOptions, Leave};
+use actors::executor::{ContainerSpec, DockerExecutor, DockerOptions, Lease};
 use actors::init_binary;
 use domain::{AttemptId, Fence, JobId, NodeId, Resources, RunId};
 use init::wire::{Condition, Plan, Shell, Step, StepKind};
@@ -98,7 +98,7 @@ impl Bench {
             resources: Resources { cpu_millis: 500, memory_mib: 64 },
             pids: 64,
             slot,
-            leave: leave(),
+            lease: lease(),
         }
     }
 
@@ -128,7 +128,7 @@ impl Bench {
 }
 
 /// To start within the next hour.
-pub fn leave() -> Leave {
+pub fn lease() -> Lease {
     let until = Instant::now() + Duration::from_secs(3600);
-    Leave { lease: watch::channel(Some(until)).1, kill: CancellationToken::new() }
+    Lease { until: watch::channel(Some(until)).1, kill: CancellationToken::new() }
 }

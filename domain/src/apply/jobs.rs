@@ -145,11 +145,15 @@ impl Applying<'_> {
     }
 
     /// An attempt ends because its node is gone or in trouble: its job is queued again in front, unless it was lost too often
-    /// (it may well be the job that does this to nodes) or is to be cancelled anyway.
+    /// (it may well be the job that does this to nodes) or is to be cancelled anyway. What a node ends because its time to
+    /// drain is over is no loss that counts: its job did nothing to bring it about. (No job is queued so for ever: a node that
+    /// drains takes none.)
     pub(super) fn lose_attempt(&mut self, id: JobId, reason: &str) {
-        let fence = self.fence;
+        let (fence, now) = (self.fence, self.state.now);
+        let node = self.state.jobs.get(&id).and_then(|job| self.state.nodes.get(&job.node));
+        let counts = !node.is_some_and(|node| node.is_drained_by(now));
         let Some((node, losses, cancelled, lost_too_often)) = self.state.jobs.update(&id, |job| {
-            job.losses += 1;
+            job.losses += u16::from(counts);
             job.fence = fence;
             (job.node, job.losses, job.cancel_requested, job.losses >= job.max_attempts)
         }) else {
@@ -163,7 +167,9 @@ impl Applying<'_> {
         } else {
             self.end_attempt(id, Outcome::Lost, reason);
         }
-        self.effects.push(Effect::AttemptLost { node });
+        if counts {
+            self.effects.push(Effect::AttemptLost { node });
+        }
         match (cancelled, lost_too_often) {
             (true, _) => self.move_job(id, JobState::Finished(Outcome::Cancelled)),
             (false, true) => self.move_job(id, JobState::Finished(Outcome::Lost)),

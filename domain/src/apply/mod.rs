@@ -55,7 +55,7 @@ impl Applying<'_> {
             }
             Command::RevokeToken { id } => self.revoke_token(*id),
             Command::RegisterNode(facts) => self.register_node(facts),
-            Command::SetDrain { node, drain } => self.set_drain(*node, *drain),
+            Command::SetDrain { node, drain, until, life } => self.set_drain(*node, *drain, *until, *life),
             Command::LoseNode { node, boot } => self.lose_node(*node, *boot),
             Command::PutRepo { id, name, clone_url, webhook_secret, labels } => {
                 self.put_repo(*id, name, clone_url, webhook_secret, labels)

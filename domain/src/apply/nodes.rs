@@ -1,8 +1,10 @@
 //! Nodes: registration, drain, loss.
 
 use super::members::was_removed;
-use super::{Answer, Applying, not_found, wrong_state};
-use crate::{BootId, DeliveryState, Effect, JobId, Node, NodeFacts, NodeId, Refusal, Reply, shared};
+use super::{Answer, Applying, invalid, not_found, wrong_state};
+use crate::{
+    BootId, DeliveryState, Effect, JobId, Leave, Node, NodeFacts, NodeId, Refusal, Reply, Timestamp, shared,
+};
 
 impl Applying<'_> {
     /// A known node that registers anew keeps what it held: it may have adopted its containers.
@@ -28,6 +30,8 @@ impl Applying<'_> {
             capacity: facts.capacity,
             version: facts.version.clone(),
             drain: known.is_some_and(|known| known.drain),
+            drain_until: known.and_then(|known| known.drain_until),
+            leave: known.and_then(|known| known.leave).filter(|leave| leave.boot == facts.boot),
             lost: false,
             registered_at: self.state.now,
         };
@@ -37,8 +41,24 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    pub(super) fn set_drain(&mut self, id: NodeId, drain: bool) -> Answer {
-        self.state.nodes.update(&id, |node| node.drain = drain).ok_or_else(|| not_found("node", id))?;
+    pub(super) fn set_drain(
+        &mut self,
+        id: NodeId,
+        drain: bool,
+        until: Option<Timestamp>,
+        life: Option<BootId>,
+    ) -> Answer {
+        let node = self.state.nodes.get(&id).ok_or_else(|| not_found("node", id))?;
+        if !drain && until.is_some() {
+            return Err(invalid("deadline_seconds", "only a node that drains has one"));
+        }
+        if life.is_some_and(|life| life != node.boot) {
+            return Err(wrong_state(format!("node {id}"), "registered anew", "draining its earlier life"));
+        }
+        self.state.nodes.update(&id, |node| match life {
+            None => (node.drain, node.drain_until) = (drain, until),
+            Some(boot) => node.leave = drain.then_some(Leave { boot, until }),
+        });
         if !drain {
             self.effects.push(Effect::WakeScheduler);
         }

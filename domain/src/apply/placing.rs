@@ -40,7 +40,7 @@ impl Applying<'_> {
         }
         let unfit = |why: String| Refusal::NodeUnfit { node: placement.node, why };
         let node = self.state.nodes.get(&placement.node).ok_or_else(|| unfit("it is unknown".to_owned()))?;
-        if node.lost || node.drain {
+        if node.lost || node.drains() {
             return Err(unfit(if node.lost { "it is lost" } else { "it drains" }.to_owned()));
         }
         if let Some(label) = node.labels.missing(&job.labels).next() {

@@ -15,6 +15,8 @@ pub struct Seen {
     pub removed: u64,
     pub paused: u64,
     pub stood_still: u64,
+    pub left: u64,
+    pub excused: u64,
 }
 
 impl Seen {
@@ -30,6 +32,8 @@ impl Seen {
         self.removed += other.removed;
         self.paused += other.paused;
         self.stood_still += other.stood_still;
+        self.left += other.left;
+        self.excused += other.excused;
         for (mine, theirs) in self.finished.iter_mut().zip(other.finished) {
             *mine += theirs;
         }
@@ -48,6 +52,8 @@ impl Seen {
             self.removed,
             self.paused,
             self.stood_still,
+            self.left,
+            self.excused,
         ];
         assert!(
             counts.iter().chain(&self.finished).all(|count| *count > 0),

@@ -1,6 +1,7 @@
 //! The world of a simulated history: two replicas of the state, nodes that hold attempts, a leader's view, a network that
 //! keeps reports back and doubles them.
 
+mod drains;
 mod guests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,9 +135,7 @@ impl World {
             Kind::Unplace => self.unplace(one),
             Kind::Lose => self.lose(NodeId(1 + one.a % NODES)),
             Kind::Return => self.register(NodeId(1 + one.a % NODES)),
-            Kind::Drain => self
-                .apply(Command::SetDrain { node: NodeId(1 + one.a % NODES), drain: one.b.is_multiple_of(3) })
-                .map(drop),
+            Kind::Drain => self.drain(one),
             Kind::NewLeader => {
                 // A new leader grants every node that is not lost a fresh lease.
                 self.live =
@@ -358,8 +357,10 @@ impl World {
     }
 
     fn report(&mut self, report: AttemptReport) -> Result<Reply, String> {
-        let present = self.state.jobs.get(&report.attempt.job).map(|job| job.fence);
+        let before = self.state.clone();
+        let present = before.jobs.get(&report.attempt.job).map(|job| job.fence);
         let reply = self.apply(Command::Report(report.clone()))?;
+        self.excused(&before, &report)?;
         if present.is_some_and(|fence| fence != report.fence) {
             self.seen.stale_reports += 1;
             if !matches!(reply, Reply::Refused(Refusal::StaleFence { .. })) {
@@ -427,7 +428,7 @@ impl World {
         self.remove_guests()?;
         for node in 1..=NODES {
             self.register(NodeId(node))?;
-            self.apply(Command::SetDrain { node: NodeId(node), drain: false })?;
+            self.apply(Command::SetDrain { node: NodeId(node), drain: false, until: None, life: None })?;
         }
         while let Some(report) = self.network.pop() {
             self.report(report)?;

@@ -8,7 +8,10 @@ use super::page::Page;
 use super::problem::Problem;
 use super::request::{self, Request};
 use super::routes::Api;
-use super::{Answer, json, unexpected};
+use super::{Answer, json, now, unexpected};
+
+/// Seconds that a node may have to drain, at most: a week.
+const MAX_DEADLINE: u32 = 604_800;
 
 fn view(api: &Api, id: NodeId) -> Option<NodeView> {
     let state = api.store.state();
@@ -50,9 +53,22 @@ pub(super) fn get(api: &Api, request: &Request) -> Answer {
 pub(super) async fn drain(api: &Api, request: &mut Request) -> Answer {
     let node = find(api, request)?;
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
-    let Drain { drain } = request::json(&body)?;
-    match api.change(Command::SetDrain { node, drain }).await? {
-        Reply::Done => json(StatusCode::OK, &Drain { drain }),
+    let asked: Drain = request::json(&body)?;
+    let until = match asked.deadline_seconds {
+        // By the cluster's time: it is over wherever that is known.
+        Some(0) => Some(api.store.state().now),
+        Some(seconds) if seconds > MAX_DEADLINE => {
+            return Err(Problem::invalid(
+                "deadline_seconds",
+                format!("{seconds}, 0 to {MAX_DEADLINE} are allowed"),
+            ));
+        }
+        Some(seconds) => Some(now().plus_millis(u64::from(seconds) * 1000)),
+        None => None,
+    };
+    match api.change(Command::SetDrain { node, drain: asked.drain, until, life: None }).await? {
+        Reply::Done => json(StatusCode::OK, &asked),
+        Reply::Refused(refusal) => Err(refusal.into()),
         other => Err(unexpected(other)),
     }
 }

@@ -6,6 +6,7 @@ mod artifacts;
 mod bench;
 mod client;
 mod cluster;
+mod drain;
 mod events;
 mod failure;
 mod follow;
@@ -128,13 +129,7 @@ enum Remote {
     /// Nodes, and what each does.
     Nodes,
     /// Stops (or with --off allows) new placements on a node.
-    Drain {
-        /// Name or id.
-        node: String,
-        /// Allow placements again.
-        #[arg(long)]
-        off: bool,
-    },
+    Drain(drain::Args),
     /// Repositories.
     #[command(subcommand)]
     Repo(repos::Command),
@@ -218,7 +213,7 @@ async fn remote(client: &Client, command: Remote, json: bool) -> Result<u8, Fail
         Remote::Logs(args) => logs::run(client, &args, json).await,
         Remote::Artifacts(args) => artifacts::run(client, &args, json).await,
         Remote::Nodes => nodes::list(client, json).await,
-        Remote::Drain { node, off } => nodes::drain(client, &node, off, json).await,
+        Remote::Drain(args) => drain::run(client, &args, json).await,
         Remote::Repo(command) => repos::run(client, command, json).await,
         Remote::Dispatch { repo, workflow, git_ref } => {
             repos::dispatch(client, &repo, &Dispatch { workflow, git_ref }, json).await

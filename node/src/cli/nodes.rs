@@ -1,12 +1,10 @@
-//! `troupe nodes`, `drain`, `status`.
+//! `troupe nodes`, `status`.
 
 use std::collections::BTreeMap;
 
 use domain::NodeId;
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::client::escaped;
 use super::pages::Show;
 use super::{Client, Failure, table};
 use crate::api::dto::{ClusterView, NodeView};
@@ -38,24 +36,12 @@ fn row(node: NodeView) -> Vec<String> {
 }
 
 fn state(node: &NodeView) -> &'static str {
-    match (node.lost, node.drain, node.busy) {
+    match (node.lost, node.drain || node.leaving, node.busy) {
         (true, ..) => "lost",
         (false, true, 0) => "drained",
         (false, true, _) => "draining",
         (false, false, _) => "ready",
     }
-}
-
-/// Stops placements on a node, or allows them again.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn drain(client: &Client, node: &str, off: bool, json: bool) -> Result<u8, Failure> {
-    let path = format!("/v1/nodes/{}/drain", escaped(node));
-    let answer = client.call(Method::POST, &path, &json!({ "drain": !off })).await?;
-    let words = if off { "takes jobs" } else { "takes no more jobs; those that it has go on" };
-    client.told(&answer, &format!("{node} {words}"), json)?;
-    Ok(0)
 }
 
 /// The cluster as the node sees it.

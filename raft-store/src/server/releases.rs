@@ -22,7 +22,7 @@ fn register(version: &str) -> Command {
 }
 
 fn drain() -> Command {
-    Command::SetDrain { node: NodeId(ME), drain: true }
+    Command::SetDrain { node: NodeId(ME), drain: true, until: None, life: None }
 }
 
 #[tokio::test]

@@ -29,8 +29,12 @@ pub struct NodeView {
     pub slots: u16,
     /// Jobs that it holds now.
     pub busy: usize,
-    /// No new placements.
+    /// No new placements, until somebody ends that.
     pub drain: bool,
+    /// When it ends what it still runs while it drains; none lets it finish.
+    pub drain_until: Option<u64>,
+    /// Its process is about to stop: no new placements until it is started again.
+    pub leaving: bool,
     /// Its lease ran out.
     pub lost: bool,
     /// The version of its binary.
@@ -52,6 +56,8 @@ impl NodeView {
             slots: node.capacity.slots,
             busy,
             drain: node.drain,
+            drain_until: node.drain_until.map(|until| until.0),
+            leaving: node.leave.is_some(),
             lost: node.lost,
             version: node.version.clone(),
         }
@@ -64,6 +70,11 @@ impl NodeView {
 pub struct Drain {
     /// True: no new placements.
     pub drain: bool,
+    /// Seconds after which the node ends what it still runs, whose jobs are queued again: 0 for at once, a week at most. Without
+    /// it, they finish. Only with `drain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 604_800))]
+    pub deadline_seconds: Option<u32>,
 }
 
 /// How far a member is behind.

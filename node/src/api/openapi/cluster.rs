@@ -98,7 +98,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
         }])
         .fails(&[Code::NotFound]),
     Operation::post("/v1/nodes/{node}/drain", Access::Token(Right::Admin, Guarded::Drain))
-        .named(CLUSTER, "drainNode", "Stops or allows new placements on a node; what runs there finishes")
+        .named(CLUSTER, "drainNode", "Stops or allows new placements on a node")
+        .details(
+            "What runs there finishes, or is ended by the node at the deadline: its jobs are queued again in front, and that is no \
+             loss that counts. Asked again, the last deadline holds.",
+        )
         .takes(&[Media::Json(of::<Drain>())])
         .answers(&[Success {
             status: 200,
