@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{Api, Routes};
-use crate::config::Config;
+use crate::config::{Config, OnStop};
 use crate::{telemetry, tree};
 
 /// How long requests under way may take when the node stops.
@@ -126,6 +126,7 @@ pub struct Server {
     pub store: Store,
     actors: actors::root::Handle,
     data_dir: PathBuf,
+    on_stop: OnStop,
     links: Arc<dyn Fn() -> links::Counters + Send + Sync>,
     identity: links::Identity,
     reload: Arc<Notify>,
@@ -227,6 +228,7 @@ impl Server {
             store,
             actors,
             data_dir,
+            on_stop: config.runner.on_stop,
             links,
             identity,
             reload,
@@ -276,6 +278,26 @@ impl Server {
     pub async fn end_attempts(&self) {
         if tokio::time::timeout(GRACE, self.actors.runners().end_all()).await.is_err() {
             tracing::warn!("attempts did not end in time; their containers may run on");
+        }
+    }
+
+    /// Sees to what runs here before a stop as planned, as `runner.on_stop` says, while this node still serves; hands over first when it
+    /// leads. May take as long as jobs do. Dropped, it leaves what still runs to the next start.
+    pub fn leave(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (store, on_stop) = (self.store.clone(), self.on_stop);
+        let left = self.actors.leave(on_stop == OnStop::Requeue);
+        async move {
+            if on_stop == OnStop::Leave {
+                return;
+            }
+            store.hand_over().await;
+            tracing::info!("this node takes no more jobs; what runs here is waited for");
+            match left.await {
+                Ok(()) => tracing::info!("nothing runs here any more"),
+                Err(error) => {
+                    tracing::warn!(%error, "this node cannot say that it stops: what runs here goes on")
+                }
+            }
         }
     }
 

@@ -68,7 +68,7 @@ pub async fn node(path: Option<&Path>, ticket: Option<&raft_store::Ticket>) -> R
         server.stop().await;
         return Err(error.into());
     }
-    let failed = loop {
+    let mut failed = loop {
         tokio::select! {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
@@ -76,6 +76,15 @@ pub async fn node(path: Option<&Path>, ticket: Option<&raft_store::Ticket>) -> R
             error = server.failed() => break Some(error),
         }
     };
+    if failed.is_none() {
+        let left = server.leave();
+        tokio::select! {
+            () = left => {}
+            _ = terminate.recv() => tracing::warn!("a second signal: what runs here goes on"),
+            _ = interrupt.recv() => tracing::warn!("a second signal: what runs here goes on"),
+            error = server.failed() => failed = Some(error),
+        }
+    }
     tracing::info!(error = failed.as_ref().map(tracing::field::display), "stopping");
     if let Some(crate::server::Error::Removed { .. }) = failed {
         server.end_attempts().await;

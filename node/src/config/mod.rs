@@ -13,7 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use reference::reference;
-pub use sections::{Cluster, Executor, Http, Leases, Log, LogFormat, Metrics, Node, Queue, Raft, Runner};
+pub use sections::{
+    Cluster, Executor, Http, Leases, Log, LogFormat, Metrics, Node, OnStop, Queue, Raft, Runner,
+};
 
 /// Everything that a node is configured with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -181,6 +181,19 @@ pub enum Executor {
     Fake,
 }
 
+/// What becomes of jobs that run when their node is asked to stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStop {
+    /// They go on in their containers, and the next start takes them up.
+    #[default]
+    Leave,
+    /// The node takes no more and waits for their ends.
+    Wait,
+    /// They are ended and queued again, for other nodes.
+    Requeue,
+}
+
 /// How jobs are run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -193,6 +206,9 @@ pub struct Runner {
     pub images: BTreeMap<String, String>,
     /// Milliseconds between TERM and KILL, 100 to 600000.
     pub grace_ms: u64,
+    /// What becomes of jobs that run when the node gets SIGTERM or SIGINT: "leave" (they go on, the next start takes them up),
+    /// "wait" (the node stops when they have ended), "requeue" (they are ended and queued again). A second signal leaves them.
+    pub on_stop: OnStop,
     /// Processes and threads of one attempt at one time, 16 to 1000000.
     pub pids: u32,
     /// Bytes of output kept of one attempt, 1 KiB to 1 TiB.
@@ -206,6 +222,7 @@ impl Default for Runner {
             default_image: "debian:bookworm".to_owned(),
             images: BTreeMap::new(),
             grace_ms: 10_000,
+            on_stop: OnStop::Leave,
             pids: 4096,
             max_log_bytes: 1 << 30,
         }
