@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use domain::{AttemptReport, ClusterState};
+use domain::AttemptReport;
 
 use crate::replica::SharedReplica;
 
@@ -70,22 +70,23 @@ pub(crate) enum Bug {
 }
 
 /// The report as it would be for the job's present attempt.
-#[cfg_attr(not(feature = "test-faults"), allow(dead_code))]
-fn refenced(state: &ClusterState, mut report: AttemptReport) -> AttemptReport {
-    if let Some(job) = state.jobs.get(&report.attempt.job) {
-        (report.attempt.number, report.fence, report.node) = (job.attempts, job.fence, job.node);
+async fn refenced(replica: &SharedReplica, mut report: AttemptReport) -> AttemptReport {
+    // As far as it can be known: a node that was away is behind.
+    drop(replica.current().await);
+    if let Some(job) = replica.state().jobs.get(&report.attempt.job) {
+        (report.attempt.number, report.fence) = (job.attempts, job.fence);
     }
     report
 }
 
 /// The report, unless a bug is planted that changes it.
-pub(crate) fn of_report(replica: &SharedReplica, report: AttemptReport) -> AttemptReport {
-    if is(Bug::NoFenceCheck) { refenced(&replica.state(), report) } else { report }
+pub(crate) async fn of_report(replica: &SharedReplica, report: AttemptReport) -> AttemptReport {
+    if is(Bug::NoFenceCheck) { refenced(replica, report).await } else { report }
 }
 
 /// What is reported after a refusal: nothing, unless a bug is planted.
-pub(crate) fn anew(replica: &SharedReplica, refused: &AttemptReport) -> Option<AttemptReport> {
-    is(Bug::DoubleReport).then(|| refenced(&replica.state(), refused.clone()))
+pub(crate) async fn anew(replica: &SharedReplica, refused: &AttemptReport) -> Option<AttemptReport> {
+    if is(Bug::DoubleReport) { Some(refenced(replica, refused.clone()).await) } else { None }
 }
 
 /// A lease as the node takes it.

@@ -75,7 +75,7 @@ pub(super) async fn send(shared: Shared, end: AttemptReport) {
         reported = report(&shared.replica, in_place_of(end.clone(), &why)).await;
     }
     if let Reported::Refused(_) = reported
-        && let Some(again) = faults::anew(&shared.replica, &end)
+        && let Some(again) = faults::anew(&shared.replica, &end).await
     {
         reported = report(&shared.replica, again).await;
     }

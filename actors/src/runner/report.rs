@@ -36,7 +36,7 @@ pub(crate) enum Reported {
 pub(crate) async fn report(replica: &SharedReplica, report: AttemptReport) -> Reported {
     let mut pause = PAUSE_MIN;
     loop {
-        let report = faults::of_report(replica, report.clone());
+        let report = faults::of_report(replica, report.clone()).await;
         match replica.propose(Command::Report(report.clone())).await {
             Ok(Reply::Refused(refusal)) => {
                 counter!(REPORTS_REFUSED).increment(1);
