@@ -1,7 +1,7 @@
 //! After healing: waits until everything has come to its end, and gathers what is there then. What does not come in time is
 //! recorded, not panicked about: the rest is still worth looking at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::client::{Client, change};
 use crate::containers::Docker;
-use crate::history::{Answer, Attempt, Gauges, Output, View};
+use crate::history::{Action, Answer, Attempt, Gauges, Operation, Output, View};
 use crate::work::NOBODY;
 use crate::world::{World, within};
 
@@ -26,6 +26,7 @@ const TIDY: Duration = Duration::from_secs(30);
 pub async fn gather(world: &World) {
     settles(world).await;
     fresh_jobs(world).await;
+    all_expanded(world).await;
     all_ends(world).await;
     nothing_left(world).await;
     views(world).await;
@@ -79,6 +80,34 @@ async fn fresh_jobs(world: &World) {
             }
         }
     }
+}
+
+/// What was pushed and accepted is a run.
+async fn all_expanded(world: &World) {
+    let accepted = |operation: &Operation| match (&operation.action, &operation.answer) {
+        (Action::Push { .. }, Answer::Done(delivery)) => Some(delivery.clone()),
+        _ => None,
+    };
+    let mut pending: BTreeSet<String> = world.history().operations.iter().filter_map(accepted).collect();
+    let (client, mut last) = (&world.clients[0], BTreeMap::new());
+    within(SOON, async || {
+        for delivery in pending.clone() {
+            let seen = client.found(&format!("/v1/deliveries/{delivery}")).await?;
+            if seen["state"] == "expanded" {
+                pending.remove(&delivery);
+            }
+            last.insert(delivery, seen);
+        }
+        pending.is_empty().then_some(())
+    })
+    .await;
+    if pending.is_empty() {
+        return kept(world, "unfinished");
+    }
+    let words = |delivery| format!("not a run {SOON:?} after healing: {:?}", last.get(delivery));
+    let mut history = world.history();
+    history.unfinished.extend(pending.iter().map(words));
+    history.pending = pending;
 }
 
 /// Runs of which a job is open that somebody could run.

@@ -1,7 +1,7 @@
 //! What happened in a run, as clients, Docker and the nodes' API told: plain data that the oracle judges and the report
 //! shows. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -321,6 +321,8 @@ pub struct History {
     pub containers: Vec<Container>,
     /// What each node shows at the end, by number.
     pub views: Vec<View>,
+    /// Deliveries that were accepted and are no runs yet.
+    pub pending: BTreeSet<String>,
     /// By attempt.
     pub outputs: BTreeMap<String, Output>,
     /// By node.

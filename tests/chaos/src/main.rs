@@ -8,6 +8,7 @@ use chaos::faults::{Class, LONGEST};
 use chaos::report::{Conclusion, Report, Round, write_round};
 use chaos::round::{Settings, run};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Real nodes, real containers, faults from a seed; says what does not hold. Exit code 0: everything holds. 1: something does
 /// not. 3: nothing came of a class of faults, so that nothing is known about it.
@@ -45,8 +46,22 @@ struct Args {
 fn main() -> std::io::Result<ExitCode> {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let conclusion = runtime.block_on(all(&args))?;
-    Ok(ExitCode::from(conclusion as u8))
+    runtime.block_on(async {
+        tokio::select! {
+            conclusion = all(&args) => Ok(ExitCode::from(conclusion? as u8)),
+            // What runs is dropped, and so removed.
+            () = told_to_end() => Ok(ExitCode::from(130)),
+        }
+    })
+}
+
+async fn told_to_end() {
+    let mut terminated = signal(SignalKind::terminate()).expect("signals can be heard");
+    let mut interrupted = signal(SignalKind::interrupt()).expect("signals can be heard");
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
 }
 
 async fn all(args: &Args) -> std::io::Result<Conclusion> {

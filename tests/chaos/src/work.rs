@@ -5,6 +5,8 @@ use serde::Serialize;
 
 /// The file that some jobs keep.
 pub const ARTIFACT: &str = "kept";
+/// The limit of each job: far more than it takes, and far less than clocks are wrong by.
+pub const TIMEOUT_SECONDS: u32 = 120;
 /// How what Troupe says in the output of an attempt begins; no script here says so.
 const WORDS: &str = "troupe: ";
 /// A label that no node has.
@@ -131,7 +133,8 @@ impl Kind {
         let name = self.name();
         let mut text = format!("on:\n  push:\n    branches: [{name}]\njobs:\n");
         for job in self.jobs() {
-            text += &format!("  {}:\n    runs-on: linux\n", job.key);
+            let minutes = TIMEOUT_SECONDS / 60;
+            text += &format!("  {}:\n    runs-on: linux\n    timeout-minutes: {minutes}\n", job.key);
             if !job.needs.is_empty() {
                 text += &format!("    needs: [{}]\n", job.needs.join(", "));
             }

@@ -15,7 +15,7 @@ use crate::history::{Action, Answer, Operation, Run, Sighting};
 use crate::now_nanos;
 use crate::oracle::MARK;
 use crate::push::Webhook;
-use crate::work::{Kind, NOBODY};
+use crate::work::{Kind, NOBODY, TIMEOUT_SECONDS};
 use crate::world::World;
 
 /// How long after the end a client still asks for what it does not know yet.
@@ -186,6 +186,7 @@ impl Person<'_> {
             "labels": labels,
             "artifacts": artifacts,
             "memory_mib": 64,
+            "timeout_seconds": TIMEOUT_SECONDS,
         });
         loop {
             let action = Action::Submit { key: key.clone(), kind };

@@ -38,7 +38,8 @@ fn accepted(facts: &Facts<'_>, verdict: &mut Verdict) {
                 _ => None,
             })
             .collect();
-        if answers.is_empty() {
+        // That a delivery is there and no run yet is another matter.
+        if answers.is_empty() || answers.iter().all(|id| facts.history.pending.contains(*id)) {
             continue;
         }
         let there = runs.get(key).map_or(&[][..], Vec::as_slice);
@@ -148,6 +149,12 @@ mod tests {
         let run = sample.accepted("k", Kind::Short);
         sample.forget(&run);
         assert_eq!(found(&sample), [Invariant::AcceptedOnce]);
+        let mut sample = Sample::new();
+        let run = sample.accepted("k", Kind::Chain);
+        sample.forget(&run);
+        assert_eq!(found(&sample), [Invariant::AcceptedOnce]);
+        sample.history.pending.insert(format!("D-{run}"));
+        assert_eq!(found(&sample), []);
     }
 
     #[test]
