@@ -65,13 +65,17 @@ async fn fresh_jobs(world: &World) {
         // Through another node than the one that runs it.
         let client = &world.clients[(number + 1) % nodes.len()];
         let body = json!({ "name": "fresh", "script": "true", "labels": [node.name], "memory_mib": 64 });
-        let ended = within(SOON, async || {
-            let request =
-                client.request(Method::POST, "/v1/runs").header("idempotency-key", &node.name).json(&body);
-            let Answer::Done(run) = change(request).await else { return None };
-            client.found(&format!("/v1/runs/{run}")).await?["outcome"].as_str().map(str::to_owned)
+        let made = within(SOON, async || {
+            let request = client.request(Method::POST, "/v1/runs").header("idempotency-key", &node.name);
+            match change(request.json(&body)).await {
+                Answer::Done(run) => Some(run),
+                Answer::Refused(_) | Answer::Perhaps(_) => None,
+            }
         })
         .await;
+        let path = format!("/v1/runs/{}", made.unwrap_or_default());
+        let ended =
+            within(SOON, async || client.found(&path).await?["outcome"].as_str().map(str::to_owned)).await;
         match ended.as_deref() {
             Some("succeeded") => kept(world, "unfinished"),
             other => {

@@ -47,7 +47,7 @@ const PLAIN: Job = Job { key: "job", needs: &[], after: After::Success, lines: 8
 pub enum Kind {
     /// One job, under a second.
     Short,
-    /// One job of some seconds.
+    /// One job that takes longer than a lease lasts.
     Long,
     /// One job that fails.
     Fails,
@@ -90,7 +90,7 @@ impl Kind {
         let after = |key, needs| Job { key, needs, ..PLAIN };
         match self {
             Self::Short | Self::Stuck => vec![PLAIN],
-            Self::Long => vec![Job { lines: 40, ..PLAIN }],
+            Self::Long => vec![Job { lines: 110, ..PLAIN }],
             Self::Fails => vec![Job { exit: 3, ..PLAIN }],
             Self::Keeps => vec![Job { keeps: true, ..PLAIN }],
             Self::Chain => vec![

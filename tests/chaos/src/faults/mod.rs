@@ -125,10 +125,10 @@ impl Class {
     /// How long one of it lasts, in milliseconds: some end within a node's lease, and some do not.
     fn lasts(self) -> std::ops::Range<u64> {
         match self {
-            Self::Kill | Self::KillLeader | Self::Freeze => 800..11_000,
+            Self::Kill | Self::KillLeader | Self::Freeze => 800..13_000,
             Self::KillAll | Self::Restart => 200..3_000,
             Self::Engine => 500..3_000,
-            Self::Split | Self::CutLeader | Self::OneWay => 1_500..10_000,
+            Self::Split | Self::CutLeader | Self::OneWay => 1_500..13_000,
             Self::CutAll => 1_000..6_000,
             Self::SlowLinks | Self::LossyLinks | Self::SlowDisk => 3_000..9_000,
             Self::FullDisk => 2_000..8_000,
@@ -138,4 +138,4 @@ impl Class {
 }
 
 /// The longest that one fault lasts.
-pub const LONGEST: Duration = Duration::from_secs(11);
+pub const LONGEST: Duration = Duration::from_secs(13);

@@ -59,7 +59,7 @@ pub fn plan(seed: u64, lane: Lane, classes: &[Class], length: Duration) -> Vec<P
 mod tests {
     use super::*;
 
-    const LENGTH: Duration = Duration::from_secs(240);
+    const LENGTH: Duration = Duration::from_secs(300);
 
     #[test]
     fn a_seed_is_one_plan_and_another_is_another() {

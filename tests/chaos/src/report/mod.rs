@@ -83,7 +83,9 @@ impl Round {
             let name = format!("{} {}", operation.action.name(), operation.answer.name());
             *operations.entry(name).or_default() += 1;
         }
-        let seconds = history.ended.saturating_sub(history.began) / (1000 * MILLI);
+        // One that broke off before it began has no beginning.
+        let began = if history.began == 0 { history.ended } else { history.began };
+        let seconds = (history.ended - began) / (1000 * MILLI);
         Self { seed, seconds, faults, operations, figures: figures(history, &verdict), verdict }
     }
 
