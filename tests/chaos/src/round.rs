@@ -26,7 +26,7 @@ use crate::world::{World, within};
 /// Attempts at one time on each node, as `Plan` has it.
 const SLOTS: usize = 2;
 /// For the leader, and for the nodes: short, so that losses happen within a run.
-const LEASES_MS: [u64; 2] = [6_000, 3_500];
+const LEASES_MS: [u64; 2] = [5_000, 2_500];
 /// MiB of each node's disk.
 const DISK_MIB: u64 = 256;
 /// The longest that people may take to end what they began.

@@ -17,6 +17,9 @@ pub const MIN_FREE_MIB: u64 = 48;
 /// The longest that a process may take to end when it is asked to.
 const TO_END: Duration = Duration::from_secs(30);
 
+/// The longest that one which was started before may take to serve.
+const TO_SERVE: Duration = Duration::from_secs(10);
+
 /// What was done.
 struct Done {
     nodes: Vec<usize>,
@@ -120,6 +123,10 @@ async fn freeze(world: &World, fault: &Planned, began: Nanos) -> Done {
 
 async fn restart(world: &World, fault: &Planned, began: Nanos) -> Done {
     let number = some_node(world, fault);
+    // One that has just been started does not know the signal yet, and is ended by it.
+    let client = &world.clients[number];
+    let served = within(TO_SERVE, async || client.found("/v1/cluster").await).await.is_some();
+    let began = now_nanos().max(began);
     world.leaving.lock().unwrap().insert(number);
     let asked = {
         let cluster = world.cluster.lock().await;
@@ -143,7 +150,7 @@ async fn restart(world: &World, fault: &Planned, began: Nanos) -> Done {
                 node.kill();
                 world.died(words);
             }
-            Some(status) if !status.success() => {
+            Some(status) if served && !status.success() => {
                 world.died(format!(
                     "{} was asked to end, and did with {status}:\n{}",
                     node.name,

@@ -251,17 +251,14 @@ impl Report {
     }
 }
 
-/// Writes what is of one seed: its timeline, and, where something does not hold, all of its history.
+/// Writes what is of one seed: its timeline, and all of its history.
 ///
 /// # Errors
 /// The directory cannot be written to.
 pub fn write_round(ended: &Ended, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     fs::write(to.join("timeline.svg"), timeline(&ended.history))?;
-    if !ended.verdict.violations.is_empty() {
-        fs::write(to.join("history.json"), serde_json::to_vec(&ended.history)?)?;
-    }
-    Ok(())
+    fs::write(to.join("history.json"), serde_json::to_vec(&ended.history)?)
 }
 
 #[cfg(test)]
