@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use chaos::cluster::Cluster;
 use chaos::node::Node;
-use chaos::{binary, containers, until};
+use chaos::{binary, until};
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ fn end(container: &str) {
 /// The container that runs, once it is the only one. (A job counts as running from when its container is about to start.)
 async fn the_container(cluster: &Cluster) -> String {
     until("one container runs", async || {
-        let [container] = <[String; 1]>::try_from(containers::running(&cluster.ids())).ok()?;
+        let [container] = <[String; 1]>::try_from(cluster.docker().running(&cluster.ids())).ok()?;
         Some(container)
     })
     .await
@@ -93,7 +93,7 @@ async fn what_runs_at_the_deadline_runs_elsewhere_and_that_is_never_too_often() 
         let said = cluster.nodes[0].cli(&args);
         assert_eq!(said.code, 0, "{}", said.err);
         assert!(said.out.contains("takes no more jobs") && said.out.contains("queued again"), "{}", said.out);
-        assert!(!containers::running(&cluster.ids()).contains(&container), "it waited");
+        assert!(!cluster.docker().running(&cluster.ids()).contains(&container), "it waited");
         let ended = &attempts(&cluster.nodes[0], &run).await[number - 1];
         assert_eq!(
             (&ended["outcome"], &ended["reason"]),
@@ -142,7 +142,7 @@ async fn a_node_that_requeues_at_its_stop_gives_its_jobs_to_others_and_takes_job
     assert_eq!(attempts(&cluster.nodes[other], &run).await.len(), 1, "a stop that leaves it");
     let container = the_container(&cluster).await;
     cluster.nodes[at].stop();
-    assert!(!containers::running(&cluster.ids()).contains(&container));
+    assert!(!cluster.docker().running(&cluster.ids()).contains(&container));
     assert_ne!(runner(&cluster, other, &run).await, at);
     let seen = attempts(&cluster.nodes[other], &run).await;
     assert_eq!(
@@ -180,20 +180,20 @@ async fn a_node_that_waits_at_its_stop_ends_with_its_last_job_or_at_a_second_sig
     cluster.nodes[leader].signal(Signal::TERM);
     until_leaving(&cluster, other, leader).await;
     let late = submit(&cluster.nodes[other], "true", &name).await;
-    assert_eq!(containers::running(&cluster.ids()), std::slice::from_ref(&container));
+    assert_eq!(cluster.docker().running(&cluster.ids()), std::slice::from_ref(&container));
     cluster.nodes[leader].signal(Signal::TERM);
     assert_eq!(cluster.nodes[leader].ended().await, 0);
-    assert_eq!(containers::running(&cluster.ids()), std::slice::from_ref(&container), "it was left");
+    assert_eq!(cluster.docker().running(&cluster.ids()), std::slice::from_ref(&container), "it was left");
     // The next start takes it up, and takes jobs again.
     cluster.nodes[leader].start();
     cluster.settled().await;
     assert_eq!(cluster.finished(other, &late).await["outcome"], "succeeded");
-    assert_eq!(containers::running(&cluster.ids()), std::slice::from_ref(&container), "it was taken up");
+    assert_eq!(cluster.docker().running(&cluster.ids()), std::slice::from_ref(&container), "it was taken up");
     cluster.nodes[leader].signal(Signal::TERM);
     until_leaving(&cluster, other, leader).await;
     end(&container);
     assert_eq!(cluster.nodes[leader].ended().await, 0);
     let seen = cluster.finished(other, &run).await;
     assert_eq!((&seen["outcome"], &seen["jobs"][0]["attempts"]), (&json!("succeeded"), &json!(1)));
-    assert!(containers::running(&cluster.ids()).is_empty());
+    assert!(cluster.docker().running(&cluster.ids()).is_empty());
 }

@@ -5,7 +5,6 @@
 use std::process::Command;
 
 use chaos::cluster::{Cluster, Plan};
-use chaos::containers;
 use chaos::faulty::{self, inject};
 use chaos::node::Node;
 use chaos::until;
@@ -29,7 +28,7 @@ async fn attempts(node: &Node, run: &str) -> Vec<Value> {
 /// The container that runs, once it is the only one.
 async fn the_container(cluster: &Cluster) -> String {
     until("one container runs", async || {
-        let [container] = <[String; 1]>::try_from(containers::running(&cluster.ids())).ok()?;
+        let [container] = <[String; 1]>::try_from(cluster.docker().running(&cluster.ids())).ok()?;
         Some(container)
     })
     .await
@@ -38,7 +37,7 @@ async fn the_container(cluster: &Cluster) -> String {
 /// Ends the job of a run, whichever container it is in by now, and waits for its end.
 async fn end(cluster: &Cluster, ask: usize, run: &str) -> Value {
     until(format!("run {run} ends"), async || {
-        for container in containers::running(&cluster.ids()) {
+        for container in cluster.docker().running(&cluster.ids()) {
             // One that is gone by now does not matter.
             drop(Command::new("docker").args(["exec", &container, "touch", "/tmp/over"]).output().unwrap());
         }
@@ -74,10 +73,10 @@ async fn cut_off(cluster: &Cluster, bug: &str) -> bool {
     }
     cluster.cut(&[(node, leader), (leader, node), (node, other), (other, node)]);
     until(format!("the job runs elsewhere with {bug:?}"), async || {
-        containers::running(&cluster.ids()).into_iter().find(|container| *container != first)
+        cluster.docker().running(&cluster.ids()).into_iter().find(|container| *container != first)
     })
     .await;
-    let both = containers::running(&cluster.ids()).contains(&first);
+    let both = cluster.docker().running(&cluster.ids()).contains(&first);
     cluster.heal();
     assert_eq!(end(cluster, leader, &run).await["outcome"], "succeeded");
     both
@@ -156,7 +155,7 @@ async fn what_an_earlier_attempt_left_is_taken_for_the_present_ones_with_this_bu
         .await;
         // It has a container of its own, or that of the first.
         until(format!("the container of {bug:?}"), async || {
-            let [container] = <[String; 1]>::try_from(containers::running(&cluster.ids())).ok()?;
+            let [container] = <[String; 1]>::try_from(cluster.docker().running(&cluster.ids())).ok()?;
             ((container == first) != bug.is_empty()).then_some(())
         })
         .await;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use chaos::cluster::{Cluster, Plan};
-use chaos::containers;
+
 use chaos::faulty::{self, dies, inject};
 use chaos::node::Node;
 use chaos::until;
@@ -69,7 +69,7 @@ async fn writes(node: &Node, run: &str) {
 /// The container of a node that runs, once it is the only one.
 async fn the_container(cluster: &Cluster) -> String {
     until("one container runs", async || {
-        let [container] = <[String; 1]>::try_from(containers::running(&cluster.ids())).ok()?;
+        let [container] = <[String; 1]>::try_from(cluster.docker().running(&cluster.ids())).ok()?;
         Some(container)
     })
     .await
@@ -130,7 +130,7 @@ async fn a_panic_of_any_actor_costs_nothing_that_anybody_sees() {
                 .then_some(())
         })
         .await;
-        assert!(containers::running(&cluster.ids()).contains(&container), "{actor}");
+        assert!(cluster.docker().running(&cluster.ids()).contains(&container), "{actor}");
     }
     let ended = Command::new("docker").args(["exec", &container, "touch", "/tmp/over"]).status().unwrap();
     assert!(ended.success());
