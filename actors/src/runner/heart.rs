@@ -113,10 +113,11 @@ fn extend(runners: &Runners, sent: Instant, lease: Duration) {
     let margin = runners.shared.margin.of(lease, Instant::now());
     let left = lease.saturating_sub(margin);
     if left.is_zero() {
-        tracing::error!(
+        // Hardly any was left to grant, by a leader that is not sure to lead, or too much is taken off.
+        tracing::warn!(
             ?lease,
             ?margin,
-            "a lease is of no use: this machine stands still for too long, or its clock lags"
+            "a lease is of no use: too short, or this machine stood still, or its clock lags"
         );
         return;
     }
