@@ -55,6 +55,20 @@ async fn restarts(node: &Node, actor: &str) -> Option<f64> {
     node.metric(&format!("troupe_actor_restarts_total{{actor=\"{actor}\"}}")).await
 }
 
+/// How many sockets a node's process listens on: what an actor that failed left behind would be one more.
+fn listeners(node: &Node) -> usize {
+    let process = Path::new("/proc").join(node.process().unwrap().to_string());
+    let table = fs::read_to_string(process.join("net/tcp")).unwrap();
+    let listening = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let inodes: Vec<_> = listening
+        .filter(|fields| fields.get(3) == Some(&"0A"))
+        .map(|fields| format!("socket:[{}]", fields[9]))
+        .collect();
+    let files = fs::read_dir(process.join("fd")).unwrap();
+    let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    links.filter(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str())).count()
+}
+
 /// Waits until a job of a run does something: one line of its log, or more.
 async fn writes(node: &Node, run: &str) {
     until(format!("{run} writes"), async || {
@@ -110,6 +124,8 @@ async fn a_panic_of_any_actor_costs_nothing_that_anybody_sees() {
     let run = answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
     writes(leader, &run).await;
     let container = the_container(&cluster).await;
+    let listens = listeners(leader);
+    assert!(listens >= 3, "HTTP, cluster, metrics: {listens}");
     for actor in ACTORS {
         let before = restarts(leader, actor).await.unwrap_or_default();
         inject(leader, &format!("panic:{actor}:1"));
@@ -125,9 +141,10 @@ async fn a_panic_of_any_actor_costs_nothing_that_anybody_sees() {
             (&json!("succeeded"), &json!(1)),
             "{actor}"
         );
-        until(format!("all are well after a panic of {actor}"), async || {
-            (ready(leader).await.0 == StatusCode::OK && leader.metric("troupe_actors_down").await? < 0.5)
-                .then_some(())
+        until(format!("all are well after a panic of {actor}, and nothing is left behind"), async || {
+            let well =
+                ready(leader).await.0 == StatusCode::OK && leader.metric("troupe_actors_down").await? < 0.5;
+            (well && listeners(leader) == listens).then_some(())
         })
         .await;
         assert!(cluster.docker().running(&cluster.ids()).contains(&container), "{actor}");
