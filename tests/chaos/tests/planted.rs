@@ -135,39 +135,6 @@ async fn what_an_earlier_attempt_says_ends_the_present_one_with_these_bugs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_earlier_attempt_left_is_taken_for_the_present_ones_with_this_bug() {
-    let tools = tempfile::tempdir().unwrap();
-    for (bug, outcome) in [("", "succeeded"), ("bug:adopt-by-name", "lost")] {
-        let mut cluster = cluster(&tools, 3).await;
-        let leader = cluster.leader().await;
-        let (at, _) = cluster.others(leader);
-        inject(&cluster.nodes[at], bug);
-        let label = cluster.nodes[at].name.clone();
-        let run = submit(&cluster.nodes[leader], &label).await;
-        let first = the_container(&cluster).await;
-        cluster.nodes[at].kill();
-        until("the attempt is lost", async || {
-            (attempts(&cluster.nodes[leader], &run).await.first()?["outcome"] == "lost").then_some(())
-        })
-        .await;
-        cluster.nodes[at].start();
-        until("there is another attempt", async || {
-            (attempts(&cluster.nodes[leader], &run).await.len() > 1).then_some(())
-        })
-        .await;
-        // It has a container of its own; or takes that of the first, which has ended with its node's lease, again and again.
-        if bug.is_empty() {
-            until("it has a container of its own", async || {
-                let [container] = <[String; 1]>::try_from(cluster.docker().running(&cluster.ids())).ok()?;
-                (container != first).then_some(())
-            })
-            .await;
-        }
-        assert_eq!(end(&cluster, leader, &run).await["outcome"], outcome);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_reaper_removes_what_runs_with_this_bug() {
     let tools = tempfile::tempdir().unwrap();
     let mut cluster = cluster(&tools, 1).await;
