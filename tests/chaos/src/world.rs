@@ -1,6 +1,7 @@
 //! What a run's parts share: the cluster, its clients, and the record of what happened.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::engine::Engine;
 use crate::history::{Claim, Fault, Gap, History, Operation, Sighting};
+use crate::node::Node;
 use crate::now_nanos;
 
 /// Between two looks at the same thing.
@@ -124,7 +126,7 @@ impl World {
         }
     }
 
-    /// Looks for processes that ended by themselves, until it is dropped.
+    /// Looks for processes that ended by themselves, and for panics, until it is dropped.
     pub async fn watch_processes(&self) {
         loop {
             let mut cluster = self.cluster.lock().await;
@@ -138,10 +140,21 @@ impl World {
                     self.history().gaps.push(Gap { node: number, began: now_nanos(), ended: u64::MAX });
                 }
             }
+            let said = cluster.nodes.iter().find_map(panic_of);
             drop(cluster);
-            tokio::time::sleep(LOOK).await;
+            if let Some(words) = said.filter(|_| !self.broken.load(Ordering::Relaxed)) {
+                self.died(words);
+            }
+            tokio::time::sleep(LOOK * 5).await;
         }
     }
+}
+
+/// A panic within a node need not end its process; it is in its log.
+fn panic_of(node: &Node) -> Option<String> {
+    let log = fs::read_to_string(node.log_file()).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().skip_while(|line| !line.contains("panicked at")).take(6).collect();
+    (!lines.is_empty()).then(|| format!("{} says in its log: {}", node.name, lines.join("\n")))
 }
 
 /// Asks again and again until there is an answer, or the time is over.
