@@ -42,3 +42,25 @@ async fn a_clock_that_was_ahead_for_a_moment_holds_nothing_up() {
     let delivery = Webhook::push(&git.head().unwrap(), "d-1").accepted(&cluster.nodes[leader]).await;
     run_of(&cluster.nodes[leader], &delivery).await;
 }
+
+/// A node comes back with its clock an hour ahead, and adopts a job that may take a minute: it still may.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "how long an adopted job has run is taken from the wall clock: see `patience` in actors/src/attempt/follow.rs"]
+async fn a_clock_that_is_ahead_ends_no_job_that_is_adopted() {
+    let mut cluster = Cluster::planned(&Plan { shim: true, ..Plan::docker(1) }).await;
+    let body = json!({ "script": "echo begun; sleep 12; echo done", "timeout_seconds": 60 });
+    let answer = cluster.nodes[0].request(Method::POST, "/v1/runs").json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let run = answer.json::<serde_json::Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+    let log = format!("/v1/attempts/{run}.0/1/log");
+    until("the job has begun", async || {
+        let answer = cluster.nodes[0].request(Method::GET, &log).send().await.ok()?;
+        answer.text().await.ok()?.contains("begun").then_some(())
+    })
+    .await;
+    cluster.nodes[0].kill();
+    cluster.nodes[0].shim.as_ref().expect("planned with a shim").clock_is_ahead(HOUR_MS);
+    cluster.nodes[0].start();
+    let seen = cluster.finished(0, &run).await;
+    assert_eq!(seen["outcome"], "succeeded", "{}", seen["jobs"][0]["reason"]);
+}
