@@ -39,7 +39,7 @@ struct Args {
     #[arg(long)]
     pauses: bool,
     /// Where report, pictures and, of what does not hold, histories and logs go.
-    #[arg(long, default_value = "chaos-report")]
+    #[arg(long, default_value = "target/chaos")]
     out: PathBuf,
 }
 

@@ -118,8 +118,8 @@ impl Person<'_> {
         while self.may_go_on() {
             let answer =
                 self.post(Action::Resume { run: run.clone() }, &format!("/v1/runs/{run}/resume"), None).await;
-            // Finished meanwhile, or resumed.
-            if matches!(&answer, Answer::Done(_)) || answer == Answer::Refused("conflict".to_owned()) {
+            // Resumed, or finished meanwhile.
+            if !is_passing(&answer) {
                 break;
             }
             self.hesitate().await;
@@ -240,10 +240,7 @@ impl Person<'_> {
                 .post(Action::Cancel { run: run.to_owned() }, &format!("/v1/runs/{run}/cancel"), None)
                 .await;
             // One that has ended in the meantime cannot be cancelled.
-            if matches!(&answer, Answer::Done(_)) || answer == Answer::Refused("conflict".to_owned()) {
-                return;
-            }
-            if !self.insists(&answer) {
+            if !is_passing(&answer) || !self.insists(&answer) {
                 return;
             }
             self.hesitate().await;
@@ -273,5 +270,14 @@ impl Person<'_> {
             last = Some(seen);
             self.hesitate().await;
         }
+    }
+}
+
+/// Whether another try may be answered otherwise.
+fn is_passing(answer: &Answer) -> bool {
+    match answer {
+        Answer::Done(_) => false,
+        Answer::Perhaps(_) => true,
+        Answer::Refused(code) => !matches!(code.as_str(), "conflict" | "not_found" | "no_route"),
     }
 }
