@@ -94,7 +94,10 @@ impl<'a> Facts<'a> {
     pub fn made(&self, operation: &Operation) -> Option<&Run> {
         let Answer::Done(id) = &operation.answer else { return None };
         match operation.action {
-            Action::Push { .. } => self.runs.values().find(|run| run.delivery.as_ref() == Some(id)),
+            // A rerun names the delivery of the run that it repeats.
+            Action::Push { .. } => {
+                self.runs.values().find(|run| run.delivery.as_ref() == Some(id) && run.rerun_of.is_none())
+            }
             _ => self.runs.get(id),
         }
     }

@@ -131,6 +131,14 @@ impl Sample {
         id
     }
 
+    /// Makes a run one that repeats another, by its delivery as well.
+    pub fn repeats(&mut self, run: &str, of: &str) {
+        let delivery = self.runs[of].delivery.clone();
+        let repeated = self.runs.get_mut(run).expect("a run");
+        (repeated.rerun_of, repeated.delivery) = (Some(of.to_owned()), delivery);
+        self.operation(Action::Rerun { run: of.to_owned() }, Answer::Done(run.to_owned()));
+    }
+
     pub fn saw(&mut self, run: &str, there: bool) {
         let seen = there.then(|| self.runs[run].clone());
         self.history.sightings.push(Sighting { node: 1, asked: self.now, run: run.to_owned(), seen });

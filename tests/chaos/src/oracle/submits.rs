@@ -144,6 +144,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rerun_that_sorts_before_what_it_repeats_is_fine() {
+        let mut sample = Sample::new();
+        let first = sample.run("k", Kind::Chain);
+        let run = sample.accepted("k", Kind::Chain);
+        assert!(first < run);
+        sample.repeats(&first, &run);
+        assert_eq!(found(&sample), []);
+    }
+
+    #[test]
     fn a_lost_submit_is_found() {
         let mut sample = Sample::new();
         let run = sample.accepted("k", Kind::Short);
