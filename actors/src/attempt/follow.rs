@@ -121,12 +121,10 @@ impl Life {
         }
     }
 
-    /// Until when init may take, by the job's own limit; it keeps that itself, so this is for an init that hangs.
+    /// Until when init may take, by the job's own limit; it keeps that itself, so this is for an init that hangs. Counted anew by
+    /// each life of the node: how long the job has run already only the wall clocks of two moments could tell.
     fn patience(&self) -> Instant {
-        let longest = plan::longest(&self.given.spec, self.parts.options.grace);
-        let began = self.tap.course.told.started_at;
-        let passed = began.map_or(0, |at| clock::now().millis_since(at));
-        Instant::now() + (longest + self.permits.paused()).saturating_sub(Duration::from_millis(passed))
+        Instant::now() + plan::longest(&self.given.spec, self.parts.options.grace)
     }
 
     /// Asks init to end; until when it may take.

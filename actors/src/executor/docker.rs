@@ -5,6 +5,7 @@ mod images;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bollard::errors::Error as Bollard;
@@ -46,9 +47,9 @@ impl Default for DockerOptions {
     }
 }
 
-/// Runs attempts on the Docker engine of this machine.
+/// The engine, once its socket was there.
 #[derive(Debug)]
-pub struct DockerExecutor {
+struct Engine {
     docker: Docker,
     node: NodeId,
     init: PathBuf,
@@ -56,30 +57,18 @@ pub struct DockerExecutor {
     answer: Duration,
 }
 
-impl DockerExecutor {
-    /// Uses the engine that `DOCKER_HOST` or the default socket leads to; `init` is the installed init.
-    ///
-    /// # Errors
-    /// [`Error::Unreachable`] when the address makes no sense. The engine is first asked later.
-    pub fn connect(node: NodeId, init: PathBuf) -> Result<Self, Error> {
-        Self::connect_with(node, init, DockerOptions::default())
-    }
-
-    /// As [`DockerExecutor::connect`], with options.
-    ///
-    /// # Errors
-    /// As [`DockerExecutor::connect`].
-    pub fn connect_with(node: NodeId, init: PathBuf, options: DockerOptions) -> Result<Self, Error> {
+impl Engine {
+    fn connect(node: NodeId, init: PathBuf, options: &DockerOptions) -> Result<Self, Bollard> {
         let DockerOptions { socket, answer, pull_stall } = options;
-        let docker = match &socket {
+        let docker = match socket {
             Some(path) => {
                 Docker::connect_with_unix(&path.to_string_lossy(), answer.as_secs(), API_DEFAULT_VERSION)
             }
             None => Docker::connect_with_defaults(),
         };
-        let docker = docker.map_err(|e| Error::Unreachable(e.to_string()))?.with_timeout(answer);
-        let images = Images::new(docker.clone(), pull_stall);
-        Ok(Self { docker, node, init, images, answer })
+        let docker = docker?.with_timeout(*answer);
+        let images = Images::new(docker.clone(), *pull_stall);
+        Ok(Self { docker, node, init, images, answer: *answer })
     }
 
     async fn network(&self, slot: u16) -> Result<String, Error> {
@@ -191,6 +180,65 @@ impl DockerExecutor {
     }
 }
 
+impl Engine {
+    async fn stop(&self, id: &str, grace: Duration) -> Result<(), Error> {
+        // Whole seconds for the engine: none of the grace is taken away.
+        let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
+        let options = query::StopContainerOptions { t: Some(seconds), ..Default::default() };
+        // The answer comes when it has ended.
+        let docker = self.docker.clone().with_timeout(self.answer.saturating_add(grace));
+        gone_is_fine(docker.stop_container(id, Some(options)).await, "stop the container")
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), Error> {
+        let options = query::RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        gone_is_fine(self.docker.remove_container(id, Some(options)).await, "remove the container")
+    }
+}
+
+/// Runs attempts on the Docker engine of this machine.
+#[derive(Debug)]
+pub struct DockerExecutor {
+    node: NodeId,
+    init: PathBuf,
+    options: DockerOptions,
+    engine: OnceLock<Engine>,
+}
+
+impl DockerExecutor {
+    /// Uses the engine that `DOCKER_HOST` or the default socket leads to; `init` is the installed init. The engine need not run.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when the address makes no sense.
+    pub fn connect(node: NodeId, init: PathBuf) -> Result<Self, Error> {
+        Self::connect_with(node, init, DockerOptions::default())
+    }
+
+    /// As [`DockerExecutor::connect`], with options.
+    ///
+    /// # Errors
+    /// As [`DockerExecutor::connect`].
+    pub fn connect_with(node: NodeId, init: PathBuf, options: DockerOptions) -> Result<Self, Error> {
+        let executor = Self { node, init, options, engine: OnceLock::new() };
+        match Engine::connect(node, executor.init.clone(), &executor.options) {
+            Ok(engine) => drop(executor.engine.set(engine)),
+            // It has not started yet, as after a reboot: looked for again whenever it is needed.
+            Err(Bollard::SocketNotFoundError(_)) => {}
+            Err(error) => return Err(Error::Unreachable(error.to_string())),
+        }
+        Ok(executor)
+    }
+
+    fn engine(&self) -> Result<&Engine, Error> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = Engine::connect(self.node, self.init.clone(), &self.options);
+        let engine = engine.map_err(|error| Error::Unreachable(error.to_string()))?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+}
+
 impl Executor for DockerExecutor {
     fn seen(&self, _: &Path, inside: &str) -> PathBuf {
         PathBuf::from(inside)
@@ -198,47 +246,42 @@ impl Executor for DockerExecutor {
 
     fn ensure_image(&self, image: &str) -> BoxFuture<'_, Result<(), Error>> {
         let image = image.to_owned();
-        async move { self.images.ensure(&image).await }.boxed()
+        async move { self.engine()?.images.ensure(&image).await }.boxed()
     }
 
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<ContainerId, Error>> {
-        self.create(spec).boxed()
+        async move { self.engine()?.create(spec).await }.boxed()
     }
 
     fn wait(&self, id: &ContainerId) -> BoxFuture<'_, Result<Exit, Error>> {
-        self.end(id.0.clone()).boxed()
+        let id = id.0.clone();
+        async move { self.engine()?.end(id).await }.boxed()
     }
 
     fn pause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
         let id = id.0.clone();
-        async move { so_is_fine(self.docker.pause_container(&id).await, "pause the container") }.boxed()
+        async move { so_is_fine(self.engine()?.docker.pause_container(&id).await, "pause the container") }
+            .boxed()
     }
 
     fn unpause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
         let id = id.0.clone();
-        async move { so_is_fine(self.docker.unpause_container(&id).await, "unpause the container") }.boxed()
+        async move { so_is_fine(self.engine()?.docker.unpause_container(&id).await, "unpause the container") }
+            .boxed()
     }
 
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>> {
         let id = id.0.clone();
-        // Whole seconds for the engine: none of the grace is taken away.
-        let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
-        let options = query::StopContainerOptions { t: Some(seconds), ..Default::default() };
-        // The answer comes when it has ended.
-        let docker = self.docker.clone().with_timeout(self.answer.saturating_add(grace));
-        async move { gone_is_fine(docker.stop_container(&id, Some(options)).await, "stop the container") }
-            .boxed()
+        async move { self.engine()?.stop(&id, grace).await }.boxed()
     }
 
     fn remove(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
         let id = id.0.clone();
-        let options = query::RemoveContainerOptions { force: true, v: true, ..Default::default() };
-        async move { gone_is_fine(self.docker.remove_container(&id, Some(options)).await, "remove the container") }
-            .boxed()
+        async move { self.engine()?.remove(&id).await }.boxed()
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, Error>> {
-        self.all().boxed()
+        async move { self.engine()?.all().await }.boxed()
     }
 }
 

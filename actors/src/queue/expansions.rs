@@ -84,7 +84,8 @@ enum Todo {
 }
 
 fn look(state: &ClusterState, live: &[NodeId], shared: &Shared) -> Vec<Todo> {
-    let now = clock::now();
+    // What is compared with it is of the cluster's time, which a clock that was wrong for a moment may have put ahead.
+    let now = clock::now().max(state.now);
     let mut todo = Vec::new();
     for (id, ()) in state.pending_deliveries.iter().take(EXAMINE) {
         let Some(delivery) = state.deliveries.get(id) else { continue };

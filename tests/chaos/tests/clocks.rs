@@ -22,7 +22,6 @@ const HOUR_MS: i64 = 3_600_000;
 /// The leader's clock was an hour ahead for a moment, and so is the cluster's time for an hour; what is pushed meanwhile is
 /// expanded all the same.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the dispatcher of deliveries compares replicated times with its own clock: see actors/src/queue/expansions.rs"]
 async fn a_clock_that_was_ahead_for_a_moment_holds_nothing_up() {
     let cluster = Cluster::planned(&Plan { shim: true, ..Plan::fake(3) }).await;
     let git = GitServer::start(WORKFLOW).unwrap();
@@ -45,7 +44,6 @@ async fn a_clock_that_was_ahead_for_a_moment_holds_nothing_up() {
 
 /// A node comes back with its clock an hour ahead, and adopts a job that may take a minute: it still may.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "how long an adopted job has run is taken from the wall clock: see `patience` in actors/src/attempt/follow.rs"]
 async fn a_clock_that_is_ahead_ends_no_job_that_is_adopted() {
     let mut cluster = Cluster::planned(&Plan { shim: true, ..Plan::docker(1) }).await;
     let body = json!({ "script": "echo begun; sleep 12; echo done", "timeout_seconds": 60 });

@@ -9,7 +9,6 @@ use chaos::containers::Docker;
 use chaos::until;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a node ends with code 6 when the engine's socket is not there: bollard asks for it when it is made"]
 async fn a_node_starts_without_its_engine_and_serves_when_that_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("docker.sock");
