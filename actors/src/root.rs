@@ -3,6 +3,7 @@
 //! Must not know configuration files or HTTP: everything it needs comes in as [`Parts`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{BootId, Command, NodeId, Refusal, Reply};
 use futures::future::BoxFuture;
@@ -15,6 +16,9 @@ use crate::queue::{self, Desk};
 use crate::replica::{ProposeError, SharedReplica};
 use crate::runner::{self, Runners, Sources, work::Work};
 use crate::supervisor::{Child, Message, Policy, Supervisor};
+
+/// Between two tries to tell the cluster that this node leaves.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// What a node's tree is made of.
 pub struct Parts {
@@ -160,10 +164,17 @@ impl Handle {
         async move {
             // By the cluster's time: it is over wherever that is known.
             let until = requeue.then(|| replica.state().now);
-            match replica.propose(Command::SetDrain { node, drain: true, until, life }).await? {
-                Reply::Refused(refusal) => return Err(refusal.into()),
-                _ => runners.empty().await,
+            let drain = Command::SetDrain { node, drain: true, until, life };
+            loop {
+                match replica.propose(drain.clone()).await {
+                    Ok(Reply::Refused(refusal)) => return Err(refusal.into()),
+                    Ok(_) => break,
+                    // A leader that stops has just handed over: who leads now is found out. The same again does no harm.
+                    Err(ProposeError::Unavailable | ProposeError::Unknown) => tokio::time::sleep(AGAIN).await,
+                    Err(error) => return Err(error.into()),
+                }
             }
+            runners.empty().await;
             Ok(())
         }
     }

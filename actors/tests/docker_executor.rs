@@ -259,3 +259,22 @@ async fn what_may_not_begin_any_more_is_not_started_though_it_was_made() -> Resu
     assert_eq!(bench.executor.wait(&id).await?.code, 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn what_stands_still_or_runs_already_is_no_error() -> Result {
+    let Some(bench) = Bench::new(11, DockerOptions::default())? else { return Ok(()) };
+    bench.plan(&["sleep 600"], 100)?;
+    let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
+    bench.executor.unpause(&id).await?;
+    for _ in 0..2 {
+        bench.executor.pause(&id).await?;
+    }
+    let states: Vec<_> = bench.executor.list().await?.into_iter().map(|found| found.state).collect();
+    assert_eq!(states, [FoundState::Paused]);
+    for _ in 0..2 {
+        bench.executor.unpause(&id).await?;
+    }
+    bench.executor.remove(&id).await?;
+    bench.executor.pause(&id).await?;
+    Ok(())
+}

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,25 +21,28 @@ const TRIES: usize = 100;
 
 /// The permit's file, which the node writes and init reads.
 #[derive(Debug)]
-pub struct Lease(File);
+pub struct Lease(File, Mutex<Option<Permit>>);
 
 impl Lease {
     /// Opens it in the control directory; none where the node keeps none.
     pub fn open(control: &Path) -> io::Result<Option<Self>> {
         match File::open(control.join(permit::FILE)) {
-            Ok(file) => Ok(Some(Self(file))),
+            Ok(file) => Ok(Some(Self(file, Mutex::default()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// What it says now; none when that makes no sense, again and again.
+    /// What it says now, or said before it made no sense.
     pub fn read(&self) -> Option<Permit> {
-        (0..TRIES).find_map(|_| {
+        let now = (0..TRIES).find_map(|_| {
             let mut bytes = [0; permit::BYTES];
             self.0.read_exact_at(&mut bytes, 0).ok()?;
             Permit::decode(&bytes)
-        })
+        });
+        let mut last = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = now.or(*last);
+        *last
     }
 }
 

@@ -77,7 +77,9 @@ impl Life {
                 // Looked at above.
                 Ok(()) = self.task.paused.changed() => {}
                 Some(answer) = watch.pausing.answered() => {
-                    watch.patience += self.paused_or_resumed(&mut watch.pausing, answer).await;
+                    let stood = self.paused_or_resumed(&mut watch.pausing, answer).await;
+                    // One that is to end has its own time for that.
+                    watch.patience += if watch.cause.is_none() { stood } else { Duration::ZERO };
                 }
                 () = tokio::time::sleep_until(watch.patience),
                     if watch.stops.is_empty() && (watch.cause.is_some() || !watch.pausing.is_still()) => {

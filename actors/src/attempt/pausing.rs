@@ -14,6 +14,12 @@ use crate::executor::{ContainerId, Error};
 pub(super) struct Pausing {
     /// Since when it stands still, in the machine's time; none while it runs.
     since: Option<Duration>,
+    /// For how long it was paused before that, in all.
+    before: Duration,
+    /// The executor's last answer was none: it may have done what it was asked for or not.
+    unsure: bool,
+    /// When this life of the node began with it.
+    begun: Duration,
     calls: JoinSet<(bool, Result<(), Error>)>,
     /// Not asked again before.
     not_before: Instant,
@@ -23,7 +29,14 @@ impl Pausing {
     /// Of a container that was found so.
     pub(super) fn of(still: bool, note: Note) -> Self {
         let since = still.then(|| if note.since.is_zero() { clock::since_boot() } else { note.since });
-        Self { since, calls: JoinSet::new(), not_before: Instant::now() }
+        Self {
+            since,
+            before: note.total,
+            unsure: false,
+            begun: clock::since_boot(),
+            calls: JoinSet::new(),
+            not_before: Instant::now(),
+        }
     }
 
     /// True while it stands still.
@@ -50,12 +63,13 @@ impl Life {
     /// Asks the executor for what is wanted and not so: a paused run's container stands still unless it is to end.
     pub(super) async fn pause_or_resume(&mut self, id: &ContainerId, pausing: &mut Pausing, ends: bool) {
         let wanted = *self.task.paused.borrow_and_update() && !ends;
-        if wanted == pausing.is_still() || !pausing.calls.is_empty() || Instant::now() < pausing.not_before {
+        let so = wanted == pausing.is_still() && !pausing.unsure;
+        if so || !pausing.calls.is_empty() || Instant::now() < pausing.not_before {
             return;
         }
         if let Some(since) = pausing.since.filter(|_| !wanted) {
             // Before it wakes: its init must find out at once for how long it slept.
-            let total = self.permits.paused() + clock::since_boot().saturating_sub(since);
+            let total = pausing.before + clock::since_boot().saturating_sub(since);
             self.note(Note { since: Duration::ZERO, total }).await;
             self.permits.stood_still(total).await;
         }
@@ -74,15 +88,23 @@ impl Life {
     ) -> Duration {
         if let Err(error) = done {
             tracing::warn!(attempt = %self.task.attempt, paused, %error, "an attempt cannot be paused or resumed yet");
-            pausing.not_before = Instant::now() + RETRY;
+            (pausing.unsure, pausing.not_before) = (true, Instant::now() + RETRY);
             return Duration::ZERO;
         }
         tracing::info!(attempt = %self.task.attempt, paused, "an attempt stands still, or goes on");
         let now = clock::since_boot();
-        let stood = pausing.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        pausing.since = paused.then_some(now);
-        if paused {
-            self.note(Note { since: now, total: self.permits.paused() }).await;
+        let stood = pausing
+            .since
+            .filter(|_| !paused)
+            .map_or(Duration::ZERO, |since| now.saturating_sub(since.max(pausing.begun)));
+        pausing.unsure = false;
+        match (paused, pausing.since) {
+            (true, None) => {
+                (pausing.since, pausing.before) = (Some(now), self.permits.paused());
+                self.note(Note { since: now, total: pausing.before }).await;
+            }
+            (true, Some(_)) => {}
+            (false, _) => (pausing.since, pausing.before) = (None, self.permits.paused()),
         }
         self.tap.stands_still(paused.then(clock::now));
         stood

@@ -43,7 +43,7 @@ impl Permits {
         let (mut renewals, of_renewals) = (JoinSet::new(), Arc::clone(&shared));
         renewals.spawn(async move {
             loop {
-                let shared = Arc::clone(&of_renewals);
+                let (shared, killed) = (Arc::clone(&of_renewals), of_renewals.kill.is_cancelled());
                 let written = tokio::task::spawn_blocking(move || shared.write()).await;
                 match written {
                     Ok(Ok(())) => {}
@@ -54,7 +54,6 @@ impl Permits {
                     }
                 }
                 // What may not run any more may not begin either, should it be about to.
-                let killed = of_renewals.kill.is_cancelled();
                 tokio::select! {
                     changed = renewed.changed() => if changed.is_err() { return },
                     () = of_renewals.kill.cancelled(), if !killed => {}

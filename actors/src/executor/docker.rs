@@ -19,7 +19,7 @@ use domain::{AttemptId, Fence, NodeId};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 
-use self::blame::{of_question, of_start, status};
+use self::blame::{of_question, of_start, status, words};
 use self::images::Images;
 use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState};
 use crate::faults::{self, Point};
@@ -350,8 +350,10 @@ fn parse_attempt(text: &str) -> Option<AttemptId> {
 
 /// It is so already, or it has ended.
 fn so_is_fine(done: Result<(), Bollard>, action: &'static str) -> Result<(), Error> {
+    // Not every version has a status of its own for it.
+    let so = |e: &Bollard| ["is not paused", "is already paused"].iter().any(|so| words(e).contains(so));
     match done {
-        Err(e) if !matches!(status(&e), Some(404 | 409)) => Err(of_question(action, &e)),
+        Err(e) if !matches!(status(&e), Some(404 | 409)) && !so(&e) => Err(of_question(action, &e)),
         _ => Ok(()),
     }
 }

@@ -43,7 +43,8 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
                     tell(&shared, &mut calls, &mut under, node, attempt, Request::CancelAttempt { attempt, fence });
                 }
                 Ok((_, effect)) => notice(&shared, &mut intents, &effect),
-                Err(RecvError::Lagged(_)) => {}
+                // Their ends may be among what was missed.
+                Err(RecvError::Lagged(_)) => intents = Intents::default(),
                 Err(RecvError::Closed) => return Err("the store is closed".into()),
             },
             _ = tick.tick() => reconcile(&shared, &mut calls, &mut under),

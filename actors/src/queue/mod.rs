@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::{BootId, Holding, NodeId};
+use domain::{BootId, ClusterState, Holding, NodeId};
 use futures::future::BoxFuture;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
@@ -101,15 +101,17 @@ impl Desk {
         holdings: Vec<Holding>,
     ) -> Outcome {
         let leases = self.present().ok_or(Rejection::NotLeader)?;
-        let state = replica.state();
-        let known = state.nodes.get(&node).is_some_and(|n| n.boot == boot && !n.lost);
-        if !known {
+        if !is_known(&replica.state(), node, boot) {
             return Err(Rejection::NotRegistered);
         }
         let granted = leases.renew(node, boot, holdings).map_err(|why| match why {
             NotRenewed::RunOut => Rejection::NotRegistered,
             NotRenewed::NotLeader => Rejection::NotLeader,
         })?;
+        // Lost in the meantime: what was granted is forgotten with the next look at leases.
+        if !is_known(&replica.state(), node, boot) {
+            return Err(Rejection::NotRegistered);
+        }
         Ok(Answer::Lease {
             granted_millis: granted.as_millis() as u64,
             term: leases.term,
@@ -122,6 +124,11 @@ impl Desk {
     pub fn live(&self) -> BTreeSet<NodeId> {
         self.present().map(|leases| leases.live()).unwrap_or_default()
     }
+}
+
+/// Whether this life of a node is registered and not lost.
+fn is_known(state: &ClusterState, node: NodeId, boot: BootId) -> bool {
+    state.nodes.get(&node).is_some_and(|n| n.boot == boot && !n.lost)
 }
 
 /// What the parts of the queue share.

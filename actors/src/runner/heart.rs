@@ -90,6 +90,7 @@ async fn register(runners: &Runners, open: &mut Option<Instant>) -> bool {
         }
         Ok(_) => {
             *open = None;
+            runners.shared.margin.begin_anew();
             // The leader grants a lease to a life that it has not seen before, so only the first registration counts;
             // adopted attempts live on this one at first.
             if !*runners.shared.registered.borrow() {

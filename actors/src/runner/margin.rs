@@ -99,6 +99,12 @@ impl Margin {
         }
     }
 
+    /// This node begins anew: what lies between the readings before and after is a break, and no rate of a clock.
+    pub(super) fn begin_anew(&self) {
+        let mut seen = self.lock();
+        (seen.first, seen.lag) = (None, 0.0);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,8 +178,12 @@ mod tests {
         margin.read(reading(1, 100, 205.0));
         let found = margin.of(LEASE, begin).as_secs_f64();
         assert!((29.9..30.0).contains(&found), "{found}");
-        // Another leader, another clock.
+        // Another leader, another clock; another life in the cluster, another beginning.
         margin.read(reading(2, 200, 0.0));
+        assert_eq!(margin.of(LEASE, begin), CONFIGURED);
+        margin.read(reading(2, 300, 500.0));
+        assert_ne!(margin.of(LEASE, begin), CONFIGURED);
+        margin.begin_anew();
         assert_eq!(margin.of(LEASE, begin), CONFIGURED);
     }
 }
