@@ -17,7 +17,8 @@ use crate::replica::{ProposeError, SharedReplica};
 use crate::runner::{self, Runners, Sources, work::Work};
 use crate::supervisor::{Child, Message, Policy, Supervisor};
 
-/// Between two tries to tell the cluster that this node leaves.
+/// Tries to tell the cluster that this node leaves, and the pause between two.
+const TRIES: u32 = 3;
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// What a node's tree is made of.
@@ -165,12 +166,14 @@ impl Handle {
             // By the cluster's time: it is over wherever that is known.
             let until = requeue.then(|| replica.state().now);
             let drain = Command::SetDrain { node, drain: true, until, life };
-            loop {
+            for left in (0..TRIES).rev() {
                 match replica.propose(drain.clone()).await {
                     Ok(Reply::Refused(refusal)) => return Err(refusal.into()),
                     Ok(_) => break,
                     // A leader that stops has just handed over: who leads now is found out. The same again does no harm.
-                    Err(ProposeError::Unavailable | ProposeError::Unknown) => tokio::time::sleep(AGAIN).await,
+                    Err(ProposeError::Unavailable | ProposeError::Unknown) if left > 0 => {
+                        tokio::time::sleep(AGAIN).await;
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
