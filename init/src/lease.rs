@@ -48,12 +48,12 @@ impl Lease {
 
 /// Ends the job when its permit has run out; at once when it had before it began.
 pub fn watch(shared: Arc<Shared>) {
-    if let Some(left) = left_or_end(&shared) {
+    if let Some(left) = left_or_end(&shared, permit::TOO_LATE) {
         thread::spawn(move || {
             let mut left = left;
             loop {
                 thread::park_timeout(left.min(LOOK));
-                match left_or_end(&shared) {
+                match left_or_end(&shared, permit::RAN_OUT) {
                     Some(still) => left = still,
                     None => return,
                 }
@@ -63,10 +63,10 @@ pub fn watch(shared: Arc<Shared>) {
 }
 
 /// How long the job may go on; none when there is no permit or no clock, for then nobody can tell.
-fn left_or_end(shared: &Shared) -> Option<Duration> {
+fn left_or_end(shared: &Shared, code: i32) -> Option<Duration> {
     let left = Duration::from_millis(shared.permit()?.until_ms.saturating_sub(sys::since_boot_ms()?));
     if left.is_zero() {
-        shared::end(shared, permit::RAN_OUT);
+        shared::end(shared, code);
     }
     Some(left)
 }

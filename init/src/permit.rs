@@ -10,6 +10,8 @@ pub const FILE: &str = "permit";
 pub const BYTES: usize = 24;
 /// Init's exit code when the permit has run out: its node is away, or has no lease any more.
 pub const RAN_OUT: i32 = 75;
+/// Init's exit code when the permit had run out before the first step: nothing of the job has run.
+pub const TOO_LATE: i32 = 76;
 
 const CHECK: u64 = 0x7472_6f75_7065_0001;
 

@@ -232,7 +232,7 @@ fn a_job_whose_permit_runs_out_ends_by_itself_and_not_before() {
 fn a_job_without_a_permit_left_does_not_begin() {
     let (bench, mut child) =
         Bench::start_permitted(vec![sh("sleep 1000")], 0, Permit { until_ms: 1, paused_ms: 0 });
-    assert_eq!(child.wait().unwrap().code(), Some(permit::RAN_OUT));
+    assert_eq!(child.wait().unwrap().code(), Some(permit::TOO_LATE));
     assert!(outcomes(&bench.frames()).is_empty());
 }
 

@@ -35,6 +35,9 @@ impl Cause {
 /// machine, which the engine tells as 255.
 const FROM_OUTSIDE: [i64; 3] = [128 + 9, 128 + 15, 255];
 
+/// Exit codes of an init that heard nothing of its node.
+const NO_PERMIT: [i64; 2] = [permit::RAN_OUT as i64, permit::TOO_LATE as i64];
+
 /// Outcome and reason. What init said counts first, for it saw the steps; but a cancel that nobody `asked` for is the end
 /// of its node or of its container, and the job has not had its say.
 pub(super) fn conclude(
@@ -72,7 +75,7 @@ pub(super) fn conclude(
             (Outcome::Cancelled, "cancelled; it did not end by itself and was killed".to_owned())
         }
         (None, None, Ok(_)) if starved => (Outcome::Failed, memory),
-        (None, None, Ok(Exit { code, .. })) if *code == i64::from(permit::RAN_OUT) => (
+        (None, None, Ok(Exit { code, .. })) if NO_PERMIT.contains(code) => (
             Outcome::Lost,
             "its node said nothing more to it until its lease had run out, so it ended by itself".to_owned(),
         ),
@@ -152,7 +155,7 @@ mod tests {
         // Self-fenced while or before it heard of a cancel: its job goes on by what the state says of it.
         assert_eq!(outcome(Some(Cause::Killed), said(Cancelled), &exit(1, false), true), Lost);
         assert_eq!(outcome(Some(Cause::Overdue), said(Cancelled), &exit(1, false), false), TimedOut);
-        for code in FROM_OUTSIDE.into_iter().chain([i64::from(permit::RAN_OUT)]) {
+        for code in FROM_OUTSIDE.into_iter().chain(NO_PERMIT) {
             assert_eq!(outcome(None, None, &exit(code, false), false), Lost, "{code}");
         }
         assert_eq!(outcome(None, None, &exit(137, true), false), Failed, "by the kernel, for want of memory");

@@ -75,6 +75,6 @@ pub(super) async fn drain(api: &Api, request: &mut Request) -> Answer {
 
 /// The cluster.
 pub(super) fn cluster(api: &Api) -> Answer {
-    let id = api.store.state().cluster.map(|id| id.to_string());
-    json(StatusCode::OK, &ClusterView::of(id, &api.store.status()))
+    let now = api.store.view().current();
+    json(StatusCode::OK, &ClusterView::of((now.index, &now.state), &api.store.status()))
 }

@@ -114,10 +114,22 @@ fn containers(events: &[Event], engine: &[Gap]) -> Vec<Container> {
             started: None,
             ended: None,
             cut_off: false,
+            exit: None,
+            still: Vec::new(),
         });
         match event.action.as_str() {
             "start" => container.started = container.started.or(Some(event.at)),
-            "die" => container.ended = container.ended.or(Some(event.at)),
+            "die" if container.ended.is_none() => {
+                container.ended = Some(event.at);
+                container.exit = label("exitCode").and_then(|code| code.parse().ok());
+            }
+            "pause" => container.still.push((event.at, Nanos::MAX)),
+            "unpause" => {
+                let last = container.still.last_mut().filter(|(_, on)| *on == Nanos::MAX);
+                if let Some((_, on)) = last {
+                    *on = event.at;
+                }
+            }
             _ => {}
         }
     }
@@ -137,6 +149,7 @@ fn containers(events: &[Event], engine: &[Gap]) -> Vec<Container> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::TOO_LATE;
 
     fn event(action: &str, id: &str, at: Nanos) -> Event {
         let text = format!(
@@ -144,6 +157,28 @@ mod tests {
                "troupe.fence":"7"}}}},"time":0,"timeNano":{at}}}"#
         );
         serde_json::from_str(&text).expect("as Docker writes it")
+    }
+
+    #[test]
+    fn what_stands_still_does_not_run() {
+        let events = [("start", 2), ("pause", 4), ("unpause", 7), ("pause", 9), ("die", 12)];
+        let events = events.map(|(action, at)| event(action, "a", at));
+        let ran = |events: &[Event]| containers(events, &[])[0].ran(20);
+        assert_eq!(ran(&events[..1]), [(2, 20)]);
+        assert_eq!(ran(&events[..2]), [(2, 4)]);
+        assert_eq!(ran(&events[..3]), [(2, 4), (7, 20)]);
+        assert_eq!(ran(&events), [(2, 4), (7, 9)]);
+    }
+
+    #[test]
+    fn what_came_too_late_never_ran() {
+        let mut died = event("die", "a", 4);
+        let ran = |died: &Event| containers(&[event("start", "a", 2), died.clone()], &[])[0].ran(20);
+        assert_eq!(ran(&died), [(2, 4)]);
+        died.actor.attributes.insert("exitCode".to_owned(), "75".to_owned());
+        assert_eq!(ran(&died), [(2, 4)]);
+        died.actor.attributes.insert("exitCode".to_owned(), TOO_LATE.to_string());
+        assert_eq!(ran(&died), []);
     }
 
     fn lives(events: &[Event], engine: &[Gap]) -> Vec<(Option<Nanos>, Option<Nanos>, bool)> {

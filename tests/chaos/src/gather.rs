@@ -207,7 +207,9 @@ async fn ids(client: &Client, filter: &str) -> Option<Vec<String>> {
 }
 
 async fn view(client: &Client) -> Option<View> {
-    let mut view = View::default();
+    let cluster = client.found("/v1/cluster").await?;
+    let state = (cluster["applied"].as_u64()?, cluster["state_hash"].as_str()?.to_owned());
+    let mut view = View { state, ..View::default() };
     for id in ids(client, "").await? {
         let run = client.found(&format!("/v1/runs/{id}")).await?;
         for job in run["jobs"].as_array().into_iter().flatten() {

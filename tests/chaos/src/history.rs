@@ -12,6 +12,8 @@ use crate::work::Kind;
 /// Nanoseconds since 1970, by the machine's clock, which no fault touches.
 pub type Nanos = u64;
 
+/// Exit code of a container whose init found that it came too late, and ran nothing (`init::permit::TOO_LATE`).
+pub const TOO_LATE: i64 = 76;
 /// Nanoseconds of a millisecond.
 pub const MILLI: Nanos = 1_000_000;
 
@@ -178,6 +180,26 @@ pub struct Container {
     pub ended: Option<Nanos>,
     /// The engine went away while it ran: it ended at that time or somewhat later.
     pub cut_off: bool,
+    /// Its exit code, where that was told.
+    pub exit: Option<i64>,
+    /// From when to when it stood still; to the end where it never went on.
+    pub still: Vec<(Nanos, Nanos)>,
+}
+
+impl Container {
+    /// When it ran, until at most `ended`: its life but for when it stood still. Never, where its init found that it came too late.
+    #[must_use]
+    pub fn ran(&self, ended: Nanos) -> Vec<(Nanos, Nanos)> {
+        let Some(mut from) = self.started.filter(|_| self.exit != Some(TOO_LATE)) else { return Vec::new() };
+        let mut ran = Vec::new();
+        for (still, on) in &self.still {
+            ran.push((from, *still));
+            from = *on;
+        }
+        ran.push((from, self.ended.unwrap_or(ended)));
+        ran.retain(|(from, to)| from < to);
+        ran
+    }
 }
 
 /// A node of the run.
@@ -268,6 +290,8 @@ pub struct View {
     pub runs: BTreeMap<String, Value>,
     /// By job, each as it was answered.
     pub attempts: BTreeMap<String, Value>,
+    /// The last entry that it has applied, and the hash of what came of all of them.
+    pub state: (u64, String),
 }
 
 /// What an attempt left, as it was read at the end.

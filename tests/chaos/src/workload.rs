@@ -114,7 +114,9 @@ impl Person<'_> {
     async fn pause(&mut self) {
         let Some(run) = self.submit(Kind::Long).await else { return };
         self.post(Action::Pause { run: run.clone() }, &format!("/v1/runs/{run}/pause"), None).await;
-        self.world.rest(Duration::from_millis(self.rng.random_range(0..4_000))).await;
+        // Some pauses are over before every node has heard of them, and some outlive leases.
+        let longest = if self.rng.random_ratio(1, 3) { 20_000 } else { 4_000 };
+        self.world.rest(Duration::from_millis(self.rng.random_range(0..longest))).await;
         while self.may_go_on() {
             let answer =
                 self.post(Action::Resume { run: run.clone() }, &format!("/v1/runs/{run}/resume"), None).await;

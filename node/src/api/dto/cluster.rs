@@ -1,6 +1,6 @@
 //! Nodes, the cluster, tokens.
 
-use domain::{JoinToken, Node, NodeId, Right, Token, TokenId};
+use domain::{ClusterState, JoinToken, Node, NodeId, Right, Token, TokenId};
 use raft_store::Status;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,6 +104,10 @@ pub struct ClusterView {
     pub last_log: u64,
     /// Last applied entry.
     pub applied: u64,
+    /// Hash of all that is replicated, after that entry: the same on every node that has applied as much.
+    #[serde(default)]
+    #[schemars(extend("pattern" = "^[0-9a-f]{16}$"))]
+    pub state_hash: String,
     /// Entry of the last snapshot.
     pub snapshot: u64,
     /// Who votes.
@@ -117,17 +121,18 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// From the store's status.
+    /// From the store's status, and the state with its index.
     #[must_use]
-    pub fn of(id: Option<String>, status: &Status) -> Self {
+    pub fn of((index, state): (u64, &ClusterState), status: &Status) -> Self {
         let names = |ids: &[NodeId]| ids.iter().map(ToString::to_string).collect();
         Self {
-            id,
+            id: state.cluster.map(|id| id.to_string()),
             leader: status.leadership.leader.as_ref().map(|(id, _)| NodeId(*id).to_string()),
             is_me: status.leadership.is_me,
             term: status.leadership.term,
             last_log: status.last_log,
-            applied: status.applied,
+            applied: index,
+            state_hash: format!("{:016x}", state.hash()),
             snapshot: status.snapshot,
             voters: names(&status.voters),
             learners: names(&status.learners),

@@ -22,6 +22,9 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
     for (number, other) in (2..).zip(others) {
         same(&first.runs, &other.runs, number, verdict);
         same(&first.attempts, &other.attempts, number, verdict);
+        verdict.check(Invariant::NodesAgree, first.state == other.state, || {
+            format!("node 1 is at {:?}, and node {number} at {:?}", first.state, other.state)
+        });
     }
     metrics(facts, verdict);
 }
@@ -89,6 +92,9 @@ mod tests {
         assert_eq!(judged(&history), [Invariant::NodesAgree]);
         let mut history = sample.history();
         history.views[1].runs.insert("more".to_owned(), Value::Null);
+        assert_eq!(judged(&history), [Invariant::NodesAgree]);
+        let mut history = sample.history();
+        history.views[1].state.1 = "other".to_owned();
         assert_eq!(judged(&history), [Invariant::NodesAgree]);
     }
 

@@ -1,18 +1,17 @@
 //! Containers, as Docker told of them, against what the cluster says that it did.
 
-use crate::history::{Container, MILLI, Nanos};
+use crate::history::{Container, MILLI};
 
 use super::facts::Facts;
 use super::{Invariant, Verdict};
 
-/// What the leader and Docker may take, beside the lease, from a node's silence to the start of a container elsewhere.
-const SLACK: Nanos = 1_500 * MILLI;
-
 pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
     for (job, containers) in &facts.containers {
         let started: Vec<_> = facts.started(job).collect();
-        for two in started.windows(2) {
-            overlap(facts, two[0], two[1], verdict);
+        for (at, later) in started.iter().enumerate() {
+            for earlier in &started[..at] {
+                overlap(facts, earlier, later, verdict);
+            }
         }
         if !facts.history.views.is_empty() {
             one_each(facts, job, containers, verdict);
@@ -38,27 +37,19 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
 }
 
 fn overlap(facts: &Facts<'_>, earlier: &Container, later: &Container, verdict: &mut Verdict) {
-    let (Some(start), end) = (later.started, earlier.ended.unwrap_or(facts.history.ended)) else { return };
-    if end <= start {
-        verdict.check(Invariant::NoOverlap, true, String::new);
-        return;
-    }
-    let words = format!(
-        "{} on {} ran on for {} ms after {} had started on {}",
-        earlier.attempt,
-        name(facts, earlier),
-        (end - start) / MILLI,
-        later.attempt,
-        name(facts, later)
-    );
-    let from = start.saturating_sub(facts.history.lease_ms * MILLI + SLACK);
-    let node = facts.history.nodes.iter().position(|node| node.id == earlier.node);
-    let away = |gap: &crate::history::Gap| Some(gap.node) == node && gap.began <= start && gap.ended >= from;
-    let excused = facts.history.gaps.iter().any(away);
-    if excused {
-        verdict.excused_overlaps.push(words.clone());
-    }
-    verdict.check(Invariant::NoOverlap, excused, || words);
+    let [one, other] = [earlier, later].map(|container| container.ran(facts.history.ended));
+    let both = one.iter().flat_map(|a| other.iter().map(|b| a.1.min(b.1).saturating_sub(a.0.max(b.0))));
+    let both = both.max().unwrap_or_default();
+    verdict.check(Invariant::NoOverlap, both == 0, || {
+        format!(
+            "{} on {} and {} on {} ran beside each other for {} ms",
+            earlier.attempt,
+            name(facts, earlier),
+            later.attempt,
+            name(facts, later),
+            both / MILLI
+        )
+    });
 }
 
 fn name(facts: &Facts<'_>, container: &Container) -> String {
@@ -117,10 +108,9 @@ fn slots(facts: &Facts<'_>, verdict: &mut Verdict) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judge;
     use super::super::sample::{SECOND, Sample, found};
     use super::*;
-    use crate::history::Gap;
+    use crate::history::TOO_LATE;
     use crate::work::Kind;
 
     fn overlapping() -> (Sample, String) {
@@ -138,21 +128,18 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_is_excused_when_its_node_was_away() {
+    fn what_ran_nothing_or_stood_still_overlaps_nothing() {
+        for number in [1, 2] {
+            let (mut sample, run) = overlapping();
+            sample.container(&run, 0, number).exit = Some(TOO_LATE);
+            assert_eq!(found(&sample), []);
+        }
         let (mut sample, run) = overlapping();
         let start = sample.container(&run, 0, 2).started.expect("it started");
-        let node = sample.container(&run, 0, 1).node.clone();
-        let number = sample.history.nodes.iter().position(|other| other.id == node).expect("a node");
-        sample.history.gaps = vec![Gap { node: number, began: start - SECOND, ended: start + SECOND }];
+        sample.container(&run, 0, 1).still = vec![(start, start + SECOND)];
         assert_eq!(found(&sample), []);
-        assert_eq!(judge(&sample.history()).excused_overlaps.len(), 1);
-        // Another's absence excuses nothing, nor does one of long before or after.
-        for (node, began) in
-            [((number + 1) % 3, start), (number, start + SECOND), (number, start - 100 * SECOND)]
-        {
-            sample.history.gaps = vec![Gap { node, began, ended: began + SECOND }];
-            assert_eq!(found(&sample), [Invariant::NoOverlap]);
-        }
+        sample.container(&run, 0, 1).still = vec![(start + SECOND / 4, start + SECOND)];
+        assert_eq!(found(&sample), [Invariant::NoOverlap]);
     }
 
     #[test]
@@ -198,6 +185,8 @@ mod tests {
             started: Some(SECOND),
             ended: Some(2 * SECOND),
             cut_off: false,
+            exit: None,
+            still: Vec::new(),
         });
         assert!(found(&sample).contains(&Invariant::CancelledNeverStarts));
     }

@@ -7,6 +7,7 @@ mod facts;
 mod graphs;
 mod outcomes;
 mod outputs;
+mod pauses;
 mod promises;
 #[cfg(test)]
 mod sample;
@@ -43,6 +44,8 @@ pub enum Invariant {
     ParentsFirst,
     /// What was cancelled before it was placed never starts.
     CancelledNeverStarts,
+    /// Nothing of a run goes on while that is paused.
+    PausedStandsStill,
     /// Output is exact: every byte, once.
     OutputExact,
     /// Artifacts are what was written, and match their digests.
@@ -87,8 +90,6 @@ pub struct Verdict {
     pub checked: BTreeMap<Invariant, u64>,
     /// What does not hold.
     pub violations: Vec<Violation>,
-    /// Overlaps of attempts whose node could not end the earlier one: its process was dead or stopped.
-    pub excused_overlaps: Vec<String>,
 }
 
 impl Verdict {
@@ -115,6 +116,7 @@ pub fn judge(history: &History) -> Verdict {
     submits::judge(&facts, &mut verdict);
     outcomes::judge(&facts, &mut verdict);
     attempts::judge(&facts, &mut verdict);
+    pauses::judge(&facts, &mut verdict);
     graphs::judge(&facts, &mut verdict);
     outputs::judge(&facts, &mut verdict);
     agreement::judge(&facts, &mut verdict);

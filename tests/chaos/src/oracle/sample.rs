@@ -56,7 +56,7 @@ impl Sample {
         let runs = self.runs.iter().map(|(id, run)| (id.clone(), json!(run))).collect();
         let attempts =
             self.attempts.iter().map(|(job, all)| (job.clone(), json!({ "items": all }))).collect();
-        let view = View { runs, attempts };
+        let view = View { runs, attempts, state: (9, "hash".to_owned()) };
         History { views: vec![view.clone(), view.clone(), view], ended: self.now, ..self.history.clone() }
     }
 
@@ -250,6 +250,8 @@ impl Sample {
             started,
             ended,
             cut_off: false,
+            exit: Some(0),
+            still: Vec::new(),
         });
     }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::faults::Class;
-use crate::history::{Attempt, History, MILLI};
+use crate::history::{Attempt, History, MILLI, TOO_LATE};
 use crate::oracle::{Invariant, Verdict};
 use crate::round::Ended;
 
@@ -86,7 +86,7 @@ impl Round {
         // One that broke off before it began has no beginning.
         let began = if history.began == 0 { history.ended } else { history.began };
         let seconds = (history.ended - began) / (1000 * MILLI);
-        Self { seed, seconds, faults, operations, figures: figures(history, &verdict), verdict }
+        Self { seed, seconds, faults, operations, figures: figures(history), verdict }
     }
 
     /// In a line.
@@ -108,7 +108,7 @@ impl Round {
     }
 }
 
-fn figures(history: &History, verdict: &Verdict) -> BTreeMap<&'static str, u64> {
+fn figures(history: &History) -> BTreeMap<&'static str, u64> {
     let view = history.views.first();
     let attempts: Vec<Attempt> = view
         .into_iter()
@@ -120,6 +120,7 @@ fn figures(history: &History, verdict: &Verdict) -> BTreeMap<&'static str, u64> 
     let mut terms: Vec<u64> = history.claims.iter().map(|claim| claim.term).collect();
     terms.sort_unstable();
     terms.dedup();
+    let too_late = history.containers.iter().filter(|container| container.exit == Some(TOO_LATE)).count();
     let started = history.containers.iter().filter(|container| container.started.is_some()).count();
     [
         ("runs", view.map_or(0, |view| view.runs.len())),
@@ -128,7 +129,7 @@ fn figures(history: &History, verdict: &Verdict) -> BTreeMap<&'static str, u64> 
         ("attempts lost", lost),
         ("containers started", started),
         ("terms with a leader", terms.len()),
-        ("excused overlaps", verdict.excused_overlaps.len()),
+        ("containers that came too late", too_late),
         ("sightings", history.sightings.len()),
     ]
     .map(|(name, count)| (name, count as u64))
@@ -193,15 +194,6 @@ impl Report {
             for violation in &round.verdict.violations {
                 let (name, found) = (violation.invariant.name(), &violation.found);
                 let _ = writeln!(text, "\n**{name}** (seed {}): {found}", round.seed);
-            }
-        }
-        for round in &self.rounds {
-            for words in &round.verdict.excused_overlaps {
-                let _ = writeln!(
-                    text,
-                    "\nOverlap, excused: the earlier one's process was away (seed {}): {words}",
-                    round.seed
-                );
             }
         }
     }

@@ -173,6 +173,8 @@ mod tests {
                 started: Some(second),
                 ended: None,
                 cut_off: false,
+                exit: None,
+                still: Vec::new(),
             }],
             ..History::default()
         };
