@@ -9,9 +9,11 @@
 //! - `stall:POINT:MILLIS`: whoever comes there stands still for so long.
 //! - `bug:NAME`: a bug that the chaos suite must find.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::AttemptReport;
+use domain::{AttemptId, AttemptReport, ClusterState, JobState};
 
 use crate::replica::SharedReplica;
 
@@ -61,7 +63,7 @@ pub(crate) enum Bug {
     NoFenceCheck,
     /// The node takes its lease for longer than it is.
     LeaseTooLong,
-    /// What an earlier attempt of a job left is taken for its present one's.
+    /// What an earlier attempt of a job left is taken for its present one's, wherever that is.
     AdoptByName,
     /// An end that was refused is reported anew, for the job's present attempt.
     DoubleReport,
@@ -74,14 +76,31 @@ async fn refenced(replica: &SharedReplica, mut report: AttemptReport) -> Attempt
     // As far as it can be known: a node that was away is behind.
     drop(replica.current().await);
     if let Some(job) = replica.state().jobs.get(&report.attempt.job) {
-        (report.attempt.number, report.fence) = (job.attempts, job.fence);
+        (report.attempt.number, report.fence, report.node) = (job.attempts, job.fence, job.node);
     }
     report
 }
 
 /// The report, unless a bug is planted that changes it.
 pub(crate) async fn of_report(replica: &SharedReplica, report: AttemptReport) -> AttemptReport {
-    if is(Bug::NoFenceCheck) { refenced(replica, report).await } else { report }
+    let adopted = is(Bug::AdoptByName) && by_name().contains(&report.attempt);
+    if adopted || is(Bug::NoFenceCheck) { refenced(replica, report).await } else { report }
+}
+
+/// Whether what is left of this attempt is adopted for the sake of its job: never, unless a bug is planted.
+pub(crate) fn adopts(state: &ClusterState, attempt: AttemptId) -> bool {
+    let job = state.jobs.get(&attempt.job);
+    let open = job.is_some_and(|job| matches!(job.state, JobState::Placed | JobState::Running));
+    let adopts = open && is(Bug::AdoptByName);
+    if adopts {
+        by_name().insert(attempt);
+    }
+    adopts
+}
+
+fn by_name() -> MutexGuard<'static, BTreeSet<AttemptId>> {
+    static ADOPTED: Mutex<BTreeSet<AttemptId>> = Mutex::new(BTreeSet::new());
+    ADOPTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is reported after a refusal: nothing, unless a bug is planted.

@@ -127,8 +127,8 @@ fn handler(replica: SharedReplica, desk: Desk, runners: Runners) -> Handler {
                 Request::StartAttempt { attempt, fence } => runners.start(attempt, fence).await,
                 Request::CancelAttempt { attempt, fence } => runners.cancel(attempt, fence).await,
                 Request::StartExpansion { delivery, fence } => runners.expand(delivery, fence).await,
-                Request::Heartbeat { node, boot, holdings, slots: _ } => {
-                    desk.heartbeat(&replica, node, boot, holdings)
+                Request::Heartbeat { node, boot, holdings, slots } => {
+                    desk.heartbeat(&replica, node, boot, (holdings, slots))
                 }
             }
         })

@@ -72,6 +72,9 @@ impl Executor for Lacking {
     fn remove(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
         self.0.remove(id)
     }
+    fn forget_slots(&self, _: u16) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, Error>> {
         self.0.list()
     }

@@ -67,6 +67,10 @@ impl Work for Slots {
     fn clean(&self, _: AttemptId, _: Fence) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
+
+    fn tidy(&self, _: u16) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 fn first(job: JobId) -> AttemptId {

@@ -95,6 +95,9 @@ impl Executor for Slow {
     fn remove(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.remove(id)
     }
+    fn forget_slots(&self, from: u16) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.forget_slots(from)
+    }
     fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, Error>> {
         let listed = self.inner.list();
         listed.map(|answer| self.answer(self.silent.borrow().list, answer)).boxed()

@@ -120,6 +120,33 @@ async fn a_container_has_the_safe_defaults_and_no_way_to_the_engine() -> Result 
 }
 
 #[tokio::test]
+async fn networks_of_slots_that_are_no_more_are_removed_and_those_in_use_stay() -> Result {
+    let Some(bench) = Bench::new(12, DockerOptions::default())? else { return Ok(()) };
+    let networks = || -> Result<Vec<String>> {
+        let label = format!("label=troupe.node={}", bench.node);
+        let out = Command::new("docker")
+            .args(["network", "ls", "--format", "{{.Name}}", "--filter", &label])
+            .output()?;
+        let mut names: Vec<_> = String::from_utf8(out.stdout)?.lines().map(str::to_owned).collect();
+        names.sort_unstable();
+        Ok(names)
+    };
+    let name = |slot| format!("troupe-{}-slot-{slot}", bench.node);
+    bench.plan(&["until test -e over; do sleep 0.1; done"], 60_000)?;
+    let id = bench.executor.start(ContainerSpec { slot: 3, ..bench.spec(IMAGE, 0) }).await?;
+    bench.executor.forget_slots(2).await?;
+    assert_eq!(networks()?, [name(3)], "a container runs in it");
+    fs::write(bench.dir.path().join("workspace/over"), "")?;
+    bench.executor.wait(&id).await?;
+    bench.executor.remove(&id).await?;
+    bench.executor.forget_slots(4).await?;
+    assert_eq!(networks()?, [name(3)], "it is still one of the slots");
+    bench.executor.forget_slots(3).await?;
+    assert!(networks()?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_step_that_ignores_the_request_to_end_is_killed() -> Result {
     let Some(bench) = Bench::new(3, DockerOptions::default())? else { return Ok(()) };
     bench.plan(&["trap '' TERM; echo ready > ready; while true; do sleep 1; done"], 500)?;

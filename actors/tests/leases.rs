@@ -76,6 +76,10 @@ impl Work for MuteWork {
     fn clean(&self, _: AttemptId, _: Fence) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
+
+    fn tidy(&self, _: u16) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 fn parts(replica: Arc<dyn Replica>, mute: &Arc<Mute>, dir: &Path) -> Parts {
@@ -115,7 +119,7 @@ fn is(job: JobId, wanted: JobState) -> impl Fn(&ClusterState) -> bool {
 async fn heard(handle: &Handle, copy: &Arc<OneCopy>, node: NodeId) {
     let replica: Arc<dyn Replica> = Arc::clone(copy) as _;
     let granted = async {
-        while handle.desk().heartbeat(&replica, node, BootId(1), Vec::new()).is_err() {
+        while handle.desk().heartbeat(&replica, node, BootId(1), (Vec::new(), 2)).is_err() {
             tokio::task::yield_now().await;
         }
     };
@@ -205,12 +209,12 @@ async fn a_leader_grants_and_places_nothing_before_a_quorum_has_confirmed_it() {
     let asked = asked.wait_for(|asked| *asked >= 3);
     drop(tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap());
     let replica: Arc<dyn Replica> = Arc::clone(&doubtful) as _;
-    let refused = handle.desk().heartbeat(&replica, TALKS, BootId(1), Vec::new());
+    let refused = handle.desk().heartbeat(&replica, TALKS, BootId(1), (Vec::new(), 2));
     assert_eq!(refused, Err(Rejection::NotLeader));
     assert!(is(job, JobState::Queued)(&copy.state()));
     doubtful.sure.send_replace(true);
     heard(&handle, &copy, TALKS).await;
-    let granted = handle.desk().heartbeat(&replica, TALKS, BootId(1), Vec::new());
+    let granted = handle.desk().heartbeat(&replica, TALKS, BootId(1), (Vec::new(), 2));
     assert!(matches!(granted, Ok(Answer::Lease { granted_millis: 1.., .. })), "{granted:?}");
     copy.until("runs", is(job, JobState::Running)).await;
     handle.shutdown().await;

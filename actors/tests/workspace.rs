@@ -62,6 +62,24 @@ async fn a_commit_is_fetched_incrementally_and_its_workflows_read() -> Result {
 }
 
 #[tokio::test]
+async fn mirrors_of_repositories_that_are_gone_are_removed() -> Result {
+    let server = GitServer::start("on: push\n")?;
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    assert_eq!(mirrors.forget(|_| false).await?, [], "there are none yet");
+    let other = Source { repo: RepoId(8), ..source(&server, "main", "")? };
+    mirrors.ensure(&source(&server, "main", "")?).await?;
+    mirrors.ensure(&other).await?;
+    fs::create_dir(dir.path().join("mirrors/lost+found"))?;
+    assert_eq!(mirrors.forget(|repo| repo == RepoId(7)).await?, [RepoId(8)]);
+    assert!(mirrors.dir(RepoId(7)).join("HEAD").exists() && !mirrors.dir(RepoId(8)).exists());
+    // It comes back when it is wanted.
+    mirrors.ensure(&other).await?;
+    assert!(mirrors.dir(RepoId(8)).join("HEAD").exists());
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_said() -> Result {
     let server = GitServer::start("on: push\n")?;
     let dir = tempfile::tempdir()?;

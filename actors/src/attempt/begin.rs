@@ -10,7 +10,7 @@ use super::host::OBJECTS;
 use super::life::{Life, RETRY};
 use super::plan;
 use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState, Lease};
-use crate::faults::{self, Bug, Point};
+use crate::faults::{self, Point};
 
 /// Tries of a start, when the executor does not answer; then the attempt is lost and may be placed elsewhere.
 const TRIES: u32 = 30;
@@ -26,7 +26,7 @@ pub(super) enum NoStart {
 impl Life {
     /// The container, begun now or by an earlier life of this node, and whether it stands still.
     pub(super) async fn begin(&mut self, workspace: String) -> Result<(ContainerId, bool), NoStart> {
-        if self.task.adopted || faults::is(Bug::AdoptByName) {
+        if self.task.adopted {
             match self.left().await {
                 Some(found) if found.state == FoundState::Created => {
                     self.parts.end_container(self.task.attempt, self.task.fence).await;

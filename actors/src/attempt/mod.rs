@@ -23,13 +23,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{AttemptId, Fence, Labels, NodeId, NodeName};
+use domain::{AttemptId, Fence, Labels, NodeId, NodeName, RepoId, Run};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::artifacts::{Blobs, Limits};
 use crate::executor::{self, Executor, Found, FoundState};
-use crate::faults::{self, Bug};
 use crate::logs::LogStore;
 use crate::replica::SharedReplica;
 use crate::runner::work::{Finished, Survivor, SurvivorsError, Task, Work};
@@ -109,6 +108,10 @@ impl Work for Containers {
     fn clean(&self, attempt: AttemptId, fence: Fence) -> BoxFuture<'_, ()> {
         self.0.clean(attempt, fence).boxed()
     }
+
+    fn tidy(&self, slots: u16) -> BoxFuture<'_, ()> {
+        self.0.tidy(slots).boxed()
+    }
 }
 
 impl Parts {
@@ -132,8 +135,7 @@ impl Parts {
     async fn container(&self, attempt: AttemptId, fence: Fence) -> Result<Option<Found>, executor::Error> {
         let all = self.executor.list().await?;
         let same = |found: &Found| found.attempt == attempt && found.fence == fence;
-        let by_name = |found: &Found| faults::is(Bug::AdoptByName) && found.attempt.job == attempt.job;
-        Ok(all.into_iter().find(|found| same(found) || by_name(found)))
+        Ok(all.into_iter().find(same))
     }
 
     /// Sees that no container of an attempt runs, however long the executor takes to answer.
@@ -164,6 +166,23 @@ impl Parts {
         let removed = tokio::task::spawn_blocking(move || control::clear(&directory, fence)).await;
         if !matches!(removed, Ok(Ok(()))) {
             tracing::warn!(%attempt, ?removed, "the directories of an attempt cannot be removed");
+        }
+    }
+
+    async fn tidy(&self, slots: u16) {
+        if let Err(error) = self.executor.forget_slots(slots).await {
+            tracing::warn!(%error, "what slots that are no more had cannot be removed");
+        }
+        let used = |repo: RepoId| {
+            // Newer than the mirror, which whoever made it had a state for. A run outlives its repository.
+            let state = self.replica.state();
+            let of_it = |run: &Run| run.repo == Some(repo) && run.outcome.is_none();
+            state.repos.contains(&repo) || state.runs.iter().any(|(_, run)| of_it(run))
+        };
+        match self.mirrors.forget(used).await {
+            Ok(repos) if repos.is_empty() => {}
+            Ok(repos) => tracing::info!(?repos, "mirrors of repositories that are gone were removed"),
+            Err(error) => tracing::warn!(%error, "mirrors of repositories that are gone cannot be removed"),
         }
     }
 

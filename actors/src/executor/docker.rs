@@ -71,8 +71,13 @@ impl Engine {
         Ok(Self { docker, node, init, images, answer: *answer })
     }
 
+    /// What the names of this node's networks begin with; the number of a slot follows.
+    fn network_prefix(&self) -> String {
+        format!("troupe-{}-slot-", self.node)
+    }
+
     async fn network(&self, slot: u16) -> Result<String, Error> {
-        let name = format!("troupe-{}-slot-{slot}", self.node);
+        let name = format!("{}{slot}", self.network_prefix());
         match self.docker.inspect_network(&name, None).await {
             Ok(_) => return Ok(name),
             Err(e) if status(&e) == Some(404) => {}
@@ -87,6 +92,28 @@ impl Engine {
         let made = self.docker.create_network(request).await;
         made.map_err(|e| of_start("create the network", &e))?;
         Ok(name)
+    }
+
+    async fn forget_networks(&self, from: u16) -> Result<(), Error> {
+        let filters = HashMap::from([("label".to_owned(), vec![format!("{NODE}={}", self.node)])]);
+        let options = query::ListNetworksOptions { filters: Some(filters) };
+        let all = self.docker.list_networks(Some(options)).await;
+        let prefix = self.network_prefix();
+        let slot = |name: &str| name.strip_prefix(&prefix)?.parse::<u16>().ok();
+        for name in all.map_err(|e| of_question("list networks", &e))?.into_iter().filter_map(|n| n.name) {
+            if slot(&name).is_none_or(|slot| slot < from) {
+                continue;
+            }
+            match self.docker.remove_network(&name).await {
+                Ok(()) => tracing::info!(name, "the network of a slot that is no more was removed"),
+                // Something runs in it still; the engine has had several codes for that.
+                Err(e) if matches!(status(&e), Some(403 | 404 | 409)) => {
+                    tracing::debug!(name, error = %e, "a network stays for now");
+                }
+                Err(e) => return Err(of_question("remove the network", &e)),
+            }
+        }
+        Ok(())
     }
 
     async fn create(&self, spec: ContainerSpec) -> Result<ContainerId, Error> {
@@ -282,6 +309,10 @@ impl Executor for DockerExecutor {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, Error>> {
         async move { self.engine()?.all().await }.boxed()
+    }
+
+    fn forget_slots(&self, from: u16) -> BoxFuture<'_, Result<(), Error>> {
+        async move { self.engine()?.forget_networks(from).await }.boxed()
     }
 }
 

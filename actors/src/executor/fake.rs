@@ -193,4 +193,8 @@ impl Executor for FakeExecutor {
         let found = found.collect();
         futures::future::ready(Ok(found)).boxed()
     }
+
+    fn forget_slots(&self, _: u16) -> BoxFuture<'_, Result<(), Error>> {
+        futures::future::ready(Ok(())).boxed()
+    }
 }

@@ -165,4 +165,6 @@ pub trait Executor: Send + Sync + 'static {
     fn remove(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>>;
     /// All containers of this node.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, Error>>;
+    /// Removes what slots from this number on had, where nothing uses it any more.
+    fn forget_slots(&self, from: u16) -> BoxFuture<'_, Result<(), Error>>;
 }

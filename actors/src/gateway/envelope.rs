@@ -41,7 +41,7 @@ pub enum Request {
         boot: BootId,
         /// Attempts with a runner there.
         holdings: Vec<Holding>,
-        /// Slots that are free.
+        /// Attempts that it could begin beside those; none while it has no lease that is of use.
         slots: u16,
     },
     /// Are you there? And this is what you show here.

@@ -23,8 +23,9 @@ use crate::metrics::NODES_LOST;
 struct Lease {
     boot: BootId,
     expires: Instant,
-    /// When the node was last heard and what it said it holds; none before its first heartbeat in this term.
-    said: Option<(Instant, Vec<Holding>)>,
+    /// When the node was last heard, what it said it holds, and how much more it can begin; none before its first heartbeat in
+    /// this term.
+    said: Option<(Instant, Vec<Holding>, u16)>,
 }
 
 /// Why a lease is not renewed.
@@ -70,6 +71,7 @@ impl Leases {
         node: NodeId,
         boot: BootId,
         holdings: Vec<Holding>,
+        slots: u16,
     ) -> Result<Duration, NotRenewed> {
         let mut inner = self.lock();
         let now = Instant::now();
@@ -79,7 +81,7 @@ impl Leases {
         let granted = self.lease.checked_sub(now.duration_since(inner.confirmed));
         let granted = granted.filter(|left| !left.is_zero()).ok_or(NotRenewed::NotLeader)?;
         // On this side the lease lasts the full time from now: never shorter than on the node's.
-        let lease = Lease { boot, expires: now + self.lease, said: Some((now, holdings)) };
+        let lease = Lease { boot, expires: now + self.lease, said: Some((now, holdings, slots)) };
         inner.nodes.insert(node, lease);
         drop(inner);
         self.changed.notify_waiters();
@@ -96,8 +98,8 @@ impl Leases {
     /// What each node heard of said last.
     pub(super) fn said(&self) -> Vec<Said> {
         let said = |(node, lease): (&NodeId, &Lease)| {
-            let (heard, holdings) = lease.said.clone()?;
-            Some(Said { node: *node, boot: lease.boot, heard, holdings })
+            let (heard, holdings, slots) = lease.said.clone()?;
+            Some(Said { node: *node, boot: lease.boot, heard, holdings, slots })
         };
         self.lock().nodes.iter().filter_map(said).collect()
     }
@@ -207,22 +209,22 @@ mod tests {
     #[test]
     fn a_lease_that_ran_out_is_renewed_only_when_the_loss_is_in_the_state() {
         let leases = Leases::new(1, LEASE, Instant::now());
-        assert!(leases.renew(NODE, BOOT, Vec::new()).is_ok());
+        assert!(leases.renew(NODE, BOOT, Vec::new(), 1).is_ok());
         assert_eq!(leases.live(), BTreeSet::from([NODE]));
         assert_eq!(leases.expire(&[(NODE, BOOT)]), []);
         run_out(&leases);
         // A node that stood still comes back, with the loss on its way into the log.
-        assert_eq!(leases.renew(NODE, BOOT, Vec::new()), Err(NotRenewed::RunOut));
+        assert_eq!(leases.renew(NODE, BOOT, Vec::new(), 1), Err(NotRenewed::RunOut));
         assert_eq!(leases.expire(&[(NODE, BOOT)]), [(NODE, BOOT)]);
-        assert_eq!(leases.renew(NODE, BOOT, Vec::new()), Err(NotRenewed::RunOut));
+        assert_eq!(leases.renew(NODE, BOOT, Vec::new(), 1), Err(NotRenewed::RunOut));
         assert!(leases.live().is_empty());
         leases.forget(NODE, BootId(4));
-        assert_eq!(leases.renew(NODE, BOOT, Vec::new()), Err(NotRenewed::RunOut));
+        assert_eq!(leases.renew(NODE, BOOT, Vec::new(), 1), Err(NotRenewed::RunOut));
         leases.forget(NODE, BOOT);
-        assert!(leases.renew(NODE, BOOT, Vec::new()).is_ok());
+        assert!(leases.renew(NODE, BOOT, Vec::new(), 1).is_ok());
         // Another life is another matter.
         run_out(&leases);
-        assert!(leases.renew(NODE, BootId(6), Vec::new()).is_ok());
+        assert!(leases.renew(NODE, BootId(6), Vec::new(), 1).is_ok());
     }
 
     #[test]
@@ -242,10 +244,10 @@ mod tests {
         let confirmed = Instant::now().checked_sub(ago).ok_or("this machine has only just started")?;
         // It has led for longer than a lease, and nobody has confirmed it since.
         let leases = Leases::new(1, ago, confirmed);
-        assert_eq!(leases.renew(NODE, BOOT, Vec::new()), Err(NotRenewed::NotLeader));
+        assert_eq!(leases.renew(NODE, BOOT, Vec::new(), 1), Err(NotRenewed::NotLeader));
         leases.confirm(Instant::now() + LEASE);
-        assert!(leases.renew(NODE, BOOT, Vec::new()).is_ok());
-        let granted = Leases::new(1, LEASE, confirmed).renew(NODE, BOOT, Vec::new());
+        assert!(leases.renew(NODE, BOOT, Vec::new(), 1).is_ok());
+        let granted = Leases::new(1, LEASE, confirmed).renew(NODE, BOOT, Vec::new(), 1);
         assert!(granted.is_ok_and(|granted| granted <= LEASE - ago), "{granted:?}");
         Ok(())
     }

@@ -5,6 +5,7 @@
 //!
 //! Telling forges is not here yet: the outbox stays as it is in the state until an actor drains it.
 
+mod candidates;
 mod dispatcher;
 mod expansions;
 mod intents;
@@ -98,13 +99,13 @@ impl Desk {
         replica: &SharedReplica,
         node: NodeId,
         boot: BootId,
-        holdings: Vec<Holding>,
+        (holdings, slots): (Vec<Holding>, u16),
     ) -> Outcome {
         let leases = self.present().ok_or(Rejection::NotLeader)?;
         if !is_known(&replica.state(), node, boot) {
             return Err(Rejection::NotRegistered);
         }
-        let granted = leases.renew(node, boot, holdings).map_err(|why| match why {
+        let granted = leases.renew(node, boot, holdings, slots).map_err(|why| match why {
             NotRenewed::RunOut => Rejection::NotRegistered,
             NotRenewed::NotLeader => Rejection::NotLeader,
         })?;

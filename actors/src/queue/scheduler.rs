@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::candidates::candidates;
 use crate::faults::{self, Point};
 use crate::metrics::{PLACEMENTS, QUEUE_DEPTH};
 
@@ -57,7 +58,9 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
 async fn drain(shared: &Shared) -> Duration {
     loop {
         let snapshot = shared.replica.state();
-        let live = &shared.leases.live() - &shared.resting();
+        let (leases, lease) = (&shared.leases, shared.options.lease);
+        let heard = candidates(Instant::now(), lease, &snapshot, &leases.live(), &leases.said());
+        let live = &heard - &shared.resting();
         let examine = shared.options.examine;
         let since = Instant::now();
         let Plan { placements, unplaced } = plan(&Snapshot { state: &snapshot, live: &live, examine });

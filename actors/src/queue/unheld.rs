@@ -17,6 +17,8 @@ pub(super) struct Said {
     /// When it was received.
     pub(super) heard: Instant,
     pub(super) holdings: Vec<Holding>,
+    /// Attempts that it could begin beside those.
+    pub(super) slots: u16,
 }
 
 /// Placements that their nodes, in these lives, were found not to hold, and since when.
@@ -34,7 +36,7 @@ impl Unheld {
         said: &[Said],
     ) -> Vec<(AttemptId, Fence)> {
         let (mut still, mut late) = (BTreeMap::new(), Vec::new());
-        for Said { node, boot, heard, holdings } in said {
+        for Said { node, boot, heard, holdings, .. } in said {
             for (holding, _) in state.holdings(*node) {
                 let placed = state.jobs.get(&holding.job).is_some_and(|job| job.state == JobState::Placed);
                 if !placed || holdings.contains(&holding) {
@@ -55,7 +57,7 @@ impl Unheld {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use domain::{
@@ -65,12 +67,13 @@ mod tests {
 
     use super::*;
 
-    const NODE: NodeId = NodeId(1);
-    const BOOT: BootId = BootId(5);
+    pub(crate) const NODE: NodeId = NodeId(1);
+    pub(crate) const BOOT: BootId = BootId(5);
     const ACKNOWLEDGE: Duration = Duration::from_secs(10);
     const JOB: JobId = JobId { run: RunId(1), index: 0 };
 
-    fn placed() -> Result<ClusterState, domain::Refusal> {
+    /// One node, and one job that is placed there.
+    pub(crate) fn placed() -> Result<ClusterState, domain::Refusal> {
         let name = "n1".parse().map_err(|_| domain::Refusal::AlreadyDone { what: "name".to_owned() })?;
         let facts = NodeFacts {
             node: NODE,
@@ -113,7 +116,7 @@ mod tests {
     }
 
     fn said(heard: Instant, boot: BootId, holdings: Vec<Holding>) -> [Said; 1] {
-        [Said { node: NODE, boot, heard, holdings }]
+        [Said { node: NODE, boot, heard, holdings, slots: 1 }]
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::faults::{self, Point};
 use crate::gateway::{Answer, CallError, Gateway, Rejection, Request};
 use crate::replica::{Leadership, ProposeError};
 
-/// A heartbeat that brought no lease is sent again after so small a part of the usual pause.
+/// A heartbeat that brought no lease, or one after none, is sent again after so small a part of the usual pause.
 const SOONER: u32 = 8;
 
 /// What became of a heartbeat.
@@ -24,7 +24,7 @@ const SOONER: u32 = 8;
 enum Beat {
     /// A lease, or nobody to ask.
     Done,
-    /// No lease from this leader, or no longer from this leader.
+    /// No lease from this leader, or no longer from this leader, or the first one after a time without.
     Again,
     /// This node has to register anew.
     Unknown,
@@ -134,8 +134,12 @@ async fn beat(runners: &Runners, gateway: &Gateway) -> Beat {
     let leader = now(&leadership.borrow_and_update());
     let Some(leader) = leader else { return Beat::Done };
     let (facts, holdings) = (&shared.options.facts, runners.holdings());
-    let slots = usize::from(facts.capacity.slots).saturating_sub(holdings.len()) as u16;
     let sent = Instant::now();
+    let has_lease = || shared.deadline.borrow().is_some_and(|until| until > sent);
+    // What it cannot begin it does not offer.
+    let offers = has_lease();
+    let free = usize::from(facts.capacity.slots).saturating_sub(holdings.len()) as u16;
+    let slots = if offers { free } else { 0 };
     let request = Request::Heartbeat { node: facts.node, boot: facts.boot, holdings, slots };
     let answer = tokio::select! {
         answer = gateway.call(leader, request) => answer,
@@ -146,7 +150,8 @@ async fn beat(runners: &Runners, gateway: &Gateway) -> Beat {
             let leader = Duration::from_micros(clock_micros);
             shared.margin.read(Reading { term, leader, sent, received: Instant::now() });
             extend(runners, sent, Duration::from_millis(granted_millis));
-            Beat::Done
+            // The leader hears at once that there is a lease again.
+            if offers || !has_lease() { Beat::Done } else { Beat::Again }
         }
         Ok(answer) => {
             tracing::warn!(?answer, "a heartbeat had a strange answer");

@@ -13,7 +13,7 @@ pub mod reaper;
 mod report;
 pub mod work;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::faults::{self, Bug, Point};
+use crate::faults::{self, Point};
 use crate::gateway::{Answer, Gateway, Outcome as Reply, Rejection};
 use crate::metrics::{SELF_FENCED, SLOTS};
 use crate::replica::SharedReplica;
@@ -231,6 +231,8 @@ struct Keeper {
     lives: JoinSet<AttemptId>,
     expansions: JoinSet<DeliveryId>,
     expanding: BTreeSet<DeliveryId>,
+    /// Attempts that came before the one whose slot they get was cleared away.
+    waiting: BTreeMap<AttemptId, Fence>,
 }
 
 impl Keeper {
@@ -241,6 +243,7 @@ impl Keeper {
             lives: JoinSet::new(),
             expansions: JoinSet::new(),
             expanding: BTreeSet::new(),
+            waiting: BTreeMap::new(),
         }
     }
 
@@ -272,6 +275,9 @@ impl Keeper {
                 Some(over) = self.lives.join_next() => {
                     // A life catches panics of its work; one of its own is a bug, and the supervisor restarts us.
                     lock(&self.runners.shared).remove(&over?);
+                    for (attempt, fence) in std::mem::take(&mut self.waiting) {
+                        self.start(attempt, fence);
+                    }
                 }
                 Some(over) = self.expansions.join_next() => {
                     self.expanding.remove(&over?);
@@ -305,10 +311,11 @@ impl Keeper {
             if lock(&shared).contains_key(&attempt) {
                 continue;
             }
-            if present(&state, shared.options.facts.node, attempt, fence).is_some() {
+            let mine = present(&state, shared.options.facts.node, attempt, fence).is_some();
+            if mine || faults::adopts(&state, attempt) {
                 tracing::info!(%attempt, ?slot, "an attempt of an earlier life is adopted");
                 self.spawn(attempt, fence, Origin::Earlier(slot));
-            } else if !faults::is(Bug::AdoptByName) {
+            } else {
                 tracing::info!(%attempt, %fence, "what is left of an attempt that is over is removed");
                 self.clean(attempt, fence, slot);
             }
@@ -340,7 +347,8 @@ impl Keeper {
     fn spawn(&mut self, attempt: AttemptId, fence: Fence, origin: Origin) {
         let shared = self.runners.shared.clone();
         let Some((held, slot)) = self.hold(attempt, fence, origin) else {
-            tracing::warn!(%attempt, "not started: all slots are busy");
+            tracing::debug!(%attempt, "waits for a slot that is just cleared");
+            self.waiting.insert(attempt, fence);
             return;
         };
         let adopted = origin != Origin::Now;

@@ -1,5 +1,6 @@
 //! The reaper: removes what no attempt owns any more. Containers and directories of attempts that are over and could not be
-//! removed at their end; logs of attempts that the state has forgotten; blobs that no attempt names.
+//! removed at their end; logs of attempts that the state has forgotten; blobs that no attempt names; networks of slots and mirrors
+//! of repositories that are no more.
 //!
 //! First it looks at what is here, then it makes sure that the state here is at least as new as that look: what such a state
 //! does not know was forgotten, and is not merely still to come. Must not know containers.
@@ -93,6 +94,7 @@ async fn sweep(runners: &Runners) -> Result<(), Error> {
     shared.replica.current().await?;
     let state = shared.replica.state();
     clean(runners, &state, &left).await;
+    shared.work.tidy(shared.options.facts.capacity.slots).await;
     let keep: BTreeSet<AttemptId> =
         lock(shared).keys().copied().chain(left.iter().map(|left| left.attempt)).collect();
     found.logs.retain(|attempt| !keep.contains(attempt) && !state.attempts.contains(attempt));

@@ -90,4 +90,7 @@ pub trait Work: Send + Sync + 'static {
     fn survivors(&self) -> BoxFuture<'_, Result<Vec<Survivor>, SurvivorsError>>;
     /// Removes what an attempt used; its log stays.
     fn clean(&self, attempt: AttemptId, fence: Fence) -> BoxFuture<'_, ()>;
+    /// Removes what belongs to no attempt and is of no use any more: what slots beyond `slots` had, sources of repositories that
+    /// are gone. The state here is recent. What cannot be removed is said in this node's log.
+    fn tidy(&self, slots: u16) -> BoxFuture<'_, ()>;
 }

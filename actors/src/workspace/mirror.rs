@@ -1,6 +1,7 @@
 //! One bare mirror per repository on each node, fetched incrementally; the source of all its workspaces.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -76,10 +77,7 @@ impl Mirrors {
         if !source.commit.is_empty() && !is_commit_id(&source.commit) {
             return Err(Error::BadRef { found: source.commit.clone() });
         }
-        let lock = {
-            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(busy.entry(source.repo).or_default())
-        };
+        let lock = self.lock(source.repo);
         let _one_at_a_time = lock.lock().await;
         let dir = self.init(source.repo).await?;
         if !source.commit.is_empty() && self.has(&dir, &source.commit).await {
@@ -140,6 +138,35 @@ impl Mirrors {
             }
         }
         Ok(Vec::new())
+    }
+
+    /// Removes mirrors of repositories that are not in use, and are not just fetched; answers whose.
+    ///
+    /// # Errors
+    /// That the mirrors cannot be listed, or one of them cannot be removed.
+    pub async fn forget(&self, used: impl Fn(RepoId) -> bool) -> io::Result<Vec<RepoId>> {
+        let mut entries = match tokio::fs::read_dir(&self.root).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut forgotten = Vec::new();
+        while let Some(entry) = entries.next_entry().await? {
+            let Some(repo) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            if used(repo) {
+                continue;
+            }
+            let Ok(_nobody_fetches) = self.lock(repo).try_lock_owned() else { continue };
+            let dir = entry.path();
+            let removed = tokio::task::spawn_blocking(move || crate::tree::remove_tree(&dir)).await;
+            removed.unwrap_or_else(|join| Err(io::Error::other(join)))?;
+            forgotten.push(repo);
+        }
+        Ok(forgotten)
+    }
+
+    fn lock(&self, repo: RepoId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(busy.entry(repo).or_default())
     }
 
     async fn init(&self, repo: RepoId) -> Result<PathBuf, Error> {

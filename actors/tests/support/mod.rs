@@ -207,4 +207,8 @@ impl Work for BenchWork {
         self.0.cleaned.lock().unwrap().push(attempt);
         Box::pin(std::future::ready(()))
     }
+
+    fn tidy(&self, _: u16) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
