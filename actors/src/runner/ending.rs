@@ -78,15 +78,16 @@ impl Runners {
         lock(&self.shared).clear();
     }
 
-    /// Ends all attempts at once, as when this node's lease has run out; returns when nothing of them runs. There is nobody
-    /// to whom their ends could be reported.
+    /// Ends all attempts at once, as when this node's lease has run out, and removes the networks of its slots: it is no member
+    /// any more. Returns when nothing of that is left. There is nobody to whom their ends could be reported.
     pub async fn end_all(&self) {
         self.shared.deadline.send_replace(Some(Instant::now()));
         while !lock(&self.shared).is_empty() {
             match self.shared.work.survivors().await {
-                Ok(survivors) if survivors.is_empty() => return,
+                Ok(survivors) if survivors.is_empty() => break,
                 _ => tokio::time::sleep(LOOK).await,
             }
         }
+        self.shared.work.tidy(0).await;
     }
 }

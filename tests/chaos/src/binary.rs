@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::SystemTime;
 
 /// The crates that the binary is made from.
@@ -29,6 +30,24 @@ pub fn troupe() -> PathBuf {
         panic!("{} is newer than {}; to do: cargo build -p node", source.display(), binary.display());
     }
     binary
+}
+
+/// Runs a script that builds another binary, with the libraries that were built for this test.
+pub(crate) fn script(name: &str) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts").join(name);
+    let mut command = Command::new(script);
+    // A test is in TARGET/PROFILE/deps.
+    let test = std::env::current_exe().unwrap();
+    command.env("CARGO_TARGET_DIR", test.ancestors().nth(3).expect("a test is in target/PROFILE/deps"));
+    // What nextest and cargo say to tests is not meant for another build.
+    for (name, _) in std::env::vars() {
+        if (name.starts_with("CARGO_") && name != "CARGO_HOME" && name != "CARGO_TARGET_DIR")
+            || name.starts_with("NEXTEST")
+        {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null()).output().unwrap()
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

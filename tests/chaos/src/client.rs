@@ -53,6 +53,19 @@ impl Client {
         self.get(path).await.filter(|(status, _)| *status == StatusCode::OK).map(|(_, value)| value)
     }
 
+    /// All items of a list, page by page; none when a page is not answered with 200. `filter` is `&name=value`, or nothing.
+    pub async fn all(&self, path: &str, filter: &str) -> Option<Vec<Value>> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.found(&format!("{path}?limit=500{filter}{cursor}")).await?;
+            items.extend(page["items"].as_array()?.iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Some(items),
+            }
+        }
+    }
+
     /// The bytes of a path; none when it is not answered with 200, or broken off.
     pub async fn bytes(&self, path: &str) -> Option<Vec<u8>> {
         let answer = self.request(Method::GET, path).send().await.ok()?;

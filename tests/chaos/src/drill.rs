@@ -17,12 +17,8 @@ use crate::evidence::Evidence;
 use crate::history::{Container, MILLI, Nanos};
 use crate::{now_nanos, until};
 
-/// Between two submits: a little more work than the slots of three nodes can take, so that something always waits.
-const PAUSE: Duration = Duration::from_millis(330);
 /// How long a killed leader's process is away.
 const AWAY: Duration = Duration::from_secs(1);
-/// Builds that run at a kill, at least.
-const BUSY: usize = 4;
 
 /// What is done again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -34,6 +30,19 @@ pub enum What {
     Nodes,
     /// A node stands still (SIGSTOP) until its jobs run elsewhere.
     Stills,
+}
+
+impl What {
+    /// Between two submits of jobs that take 2.5 s on average. For leaders a little more work than the slots of three nodes can
+    /// take, so that something always waits; else no more than what the slots of two can.
+    fn pause(self) -> Duration {
+        Duration::from_millis(if self == Self::Leaders { 330 } else { 800 })
+    }
+
+    /// Builds that run when it is done, at least.
+    fn busy(self) -> usize {
+        if self == Self::Leaders { 4 } else { 3 }
+    }
 }
 
 /// One time.
@@ -114,10 +123,10 @@ pub async fn run(what: What, trials: usize, lease_ms: u64) -> Drill {
     let more = format!("leases = {{ leader_ms = {lease_ms}, node_ms = {} }}\n", lease_ms * 2 / 3);
     let mut cluster = Cluster::planned(&Plan { more, ..Plan::docker(3) }).await;
     let evidence = Evidence::start(cluster.docker());
-    let load = Load::start(&cluster);
+    let load = Load::start(&cluster, what.pause());
     let mut hits = Vec::new();
     for number in 0..trials {
-        let builds = busy(&evidence).await;
+        let builds = busy(&evidence, what.busy()).await;
         let leader = cluster.leader().await;
         let hit = if what == What::Leaders { leader } else { number % cluster.nodes.len() };
         let (node, at) = (cluster.nodes[hit].id().unwrap(), now_nanos());
@@ -150,11 +159,11 @@ pub async fn run(what: What, trials: usize, lease_ms: u64) -> Drill {
 }
 
 /// How many containers run, once they are enough.
-async fn busy(evidence: &Evidence) -> usize {
-    until(format!("{BUSY} builds run"), async || {
+async fn busy(evidence: &Evidence, wanted: usize) -> usize {
+    until(format!("{wanted} builds run"), async || {
         let running = |c: &&Container| c.started.is_some() && c.ended.is_none();
         let count = evidence.containers(&[]).iter().filter(running).count();
-        (count >= BUSY).then_some(count)
+        (count >= wanted).then_some(count)
     })
     .await
 }
@@ -176,11 +185,16 @@ async fn conclude(
     evidence: &Evidence,
     hits: Vec<Hit>,
 ) -> Drill {
-    let jobs = until("every run has ended", async || {
-        let open = cluster.nodes[0].try_get("/v1/runs?outcome=open&limit=1").await?;
-        if open["items"].as_array()?.is_empty() { all(cluster, "/v1/jobs").await } else { None }
-    })
-    .await;
+    let client = Client::of(&cluster.nodes[0]);
+    let mut open = usize::MAX;
+    while open > 0 {
+        open = until("one more run has ended", async || {
+            let still = client.all("/v1/runs", "&outcome=open").await?.len();
+            (still < open).then_some(still)
+        })
+        .await;
+    }
+    let jobs = until("there are jobs", async || client.all("/v1/jobs", "").await).await;
     let mut attempts = BTreeMap::new();
     for job in &jobs {
         let id = job["id"].as_str().unwrap().to_owned();
@@ -213,14 +227,6 @@ async fn conclude(
     for node in &cluster.nodes {
         refused_reports += node.metric("troupe_reports_refused_total").await.unwrap_or_default();
     }
-    // A container that ran nothing before it ended did nothing twice: its init had found that it came too late.
-    let mut overlaps = overlaps(&containers);
-    for number in (0..overlaps.len()).rev() {
-        let path = format!("/v1/attempts/{}/log", overlaps[number].0);
-        if Client::of(&cluster.nodes[0]).bytes(&path).await.is_some_and(|log| log.is_empty()) {
-            overlaps.remove(number);
-        }
-    }
     let not_succeeded = jobs.iter().filter(|job| job["outcome"] != "succeeded");
     Drill {
         what,
@@ -229,7 +235,7 @@ async fn conclude(
         jobs: jobs.len(),
         attempts_again: attempts.values().map(|of_job| of_job.len() - 1).sum(),
         wrong_attempts: attempts.iter().filter_map(wrong).collect(),
-        overlaps,
+        overlaps: overlaps(&containers),
         not_succeeded: not_succeeded.map(|job| format!("{}: {}", job["id"], job["reason"])).collect(),
         refused_reports,
     }
@@ -252,10 +258,9 @@ fn overlaps(containers: &[Container]) -> Vec<(String, u64)> {
     let mut by_job = BTreeMap::<_, Vec<(Nanos, Nanos, String)>>::new();
     for container in containers {
         let job = container.attempt.split('/').next().unwrap_or_default();
-        if let Some(started) = container.started {
-            let life = (started, container.ended.unwrap_or(Nanos::MAX), container.attempt.clone());
-            by_job.entry(job).or_default().push(life);
-        }
+        let lives =
+            container.ran(Nanos::MAX).into_iter().map(|(from, to)| (from, to, container.attempt.clone()));
+        by_job.entry(job).or_default().extend(lives);
     }
     let mut found = Vec::new();
     for mut lives in by_job.into_values() {
@@ -266,19 +271,6 @@ fn overlaps(containers: &[Container]) -> Vec<(String, u64)> {
     found
 }
 
-/// All pages of a list.
-async fn all(cluster: &Cluster, path: &str) -> Option<Vec<Value>> {
-    let (mut items, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = cluster.nodes[0].try_get(&format!("{path}?limit=500{cursor}")).await?;
-        items.extend(page["items"].as_array()?.iter().cloned());
-        match page["next"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Some(items),
-        }
-    }
-}
-
 /// Submits that go on until they are ended; each is made once, at whichever node answers.
 struct Load {
     stop: Arc<AtomicBool>,
@@ -286,7 +278,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(cluster: &Cluster) -> Self {
+    fn start(cluster: &Cluster, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (clients, over) = (cluster.nodes.iter().map(Client::of).collect::<Vec<_>>(), Arc::clone(&stop));
         let mut submits = JoinSet::new();
@@ -305,7 +297,7 @@ impl Load {
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(pause).await;
             }
         });
         Self { stop, submits }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use crate::binary::script;
 use crate::node::Node;
 use crate::until;
 
@@ -32,20 +32,7 @@ pub fn binary(dir: &Path) -> PathBuf {
 }
 
 fn build() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/faulty-binary.sh");
-    let mut command = Command::new(script);
-    // A test is in TARGET/PROFILE/deps.
-    let test = std::env::current_exe().unwrap();
-    command.env("CARGO_TARGET_DIR", test.ancestors().nth(3).expect("a test is in target/PROFILE/deps"));
-    // What nextest and cargo say to tests is not meant for another build.
-    for (name, _) in std::env::vars() {
-        if (name.starts_with("CARGO_") && name != "CARGO_HOME" && name != "CARGO_TARGET_DIR")
-            || name.starts_with("NEXTEST")
-        {
-            command.env_remove(name);
-        }
-    }
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let output = script("faulty-binary.sh");
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "scripts/faulty-binary.sh ended with {}: {words}", output.status);
     let text = String::from_utf8(output.stdout).unwrap();

@@ -195,15 +195,8 @@ fn left_on(
 
 /// All ids of runs, newest first.
 async fn ids(client: &Client, filter: &str) -> Option<Vec<String>> {
-    let (mut found, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = client.found(&format!("/v1/runs?limit=500{filter}{cursor}")).await?;
-        found.extend(page["items"].as_array()?.iter().filter_map(|run| Some(run["id"].as_str()?.to_owned())));
-        match page["next"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Some(found),
-        }
-    }
+    let runs = client.all("/v1/runs", filter).await?;
+    Some(runs.iter().filter_map(|run| Some(run["id"].as_str()?.to_owned())).collect())
 }
 
 async fn view(client: &Client) -> Option<View> {

@@ -1,7 +1,8 @@
 //! The binary of an earlier commit that must work together with this one.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+
+use crate::binary::script;
 
 /// One that was built.
 #[derive(Debug)]
@@ -20,20 +21,7 @@ pub struct Previous {
 /// # Panics
 /// When it cannot be built.
 pub fn binary() -> Result<Previous, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/previous-binary.sh");
-    let mut command = Command::new(script);
-    // A test is in TARGET/PROFILE/deps.
-    let test = std::env::current_exe().unwrap();
-    command.env("CARGO_TARGET_DIR", test.ancestors().nth(3).expect("a test is in target/PROFILE/deps"));
-    // What nextest and cargo say to tests is not meant for another build.
-    for (name, _) in std::env::vars() {
-        if (name.starts_with("CARGO_") && name != "CARGO_HOME" && name != "CARGO_TARGET_DIR")
-            || name.starts_with("NEXTEST")
-        {
-            command.env_remove(name);
-        }
-    }
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let output = script("previous-binary.sh");
     let words = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
         Some(0) => {}

@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::client::Client;
 use crate::node::Node;
 use crate::until;
 
@@ -114,13 +115,6 @@ async fn submit(request: reqwest::RequestBuilder) -> Result<String, String> {
 
 /// The ids of all runs that a node knows.
 async fn runs(node: &Node) -> Option<HashSet<String>> {
-    let (mut found, mut cursor) = (HashSet::new(), String::new());
-    loop {
-        let page = node.try_get(&format!("/v1/runs?limit=500{cursor}")).await?;
-        found.extend(page["items"].as_array()?.iter().filter_map(|run| Some(run["id"].as_str()?.to_owned())));
-        match page["next"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Some(found),
-        }
-    }
+    let runs = Client::of(node).all("/v1/runs", "").await?;
+    Some(runs.iter().filter_map(|run| Some(run["id"].as_str()?.to_owned())).collect())
 }

@@ -260,6 +260,18 @@ async fn a_removed_node_ends_by_itself_and_joins_again_only_as_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_leaves_nothing_with_its_engine() {
+    let mut cluster = Cluster::planned(&Plan::docker(3)).await;
+    let (gone, other) = two(&cluster).await;
+    runs_a_job(&cluster, other, gone).await;
+    let id = cluster.nodes[gone].id().unwrap();
+    assert_eq!(cluster.docker().networks(&id).len(), 1);
+    drop(cluster.nodes[other].cli(&["cluster", "remove", &id]).well());
+    assert_eq!(cluster.nodes[gone].ended().await, 7);
+    assert!(cluster.docker().networks(&id).is_empty() && cluster.docker().containers(&id).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_a_job_is_removed_when_it_is_lost_and_not_before() {
     let leases = "leases = { leader_ms = 3000, node_ms = 2000 }\n".to_owned();
     let mut cluster = Cluster::planned(&Plan { more: leases, ..Plan::fake(3) }).await;
