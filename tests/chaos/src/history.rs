@@ -266,6 +266,9 @@ pub struct Attempt {
     pub outcome: Option<String>,
     /// Why.
     pub reason: String,
+    /// When its end came into the state, in milliseconds of the cluster's time; 0 before.
+    #[serde(default)]
+    pub finished_at: u64,
     /// Bytes of output.
     pub log_bytes: u64,
     /// What it kept.

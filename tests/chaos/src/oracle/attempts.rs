@@ -1,9 +1,13 @@
 //! Containers, as Docker told of them, against what the cluster says that it did.
 
-use crate::history::{Container, MILLI};
+use crate::faults::Class;
+use crate::history::{Attempt, Container, MILLI, Nanos};
 
 use super::facts::Facts;
 use super::{Invariant, Verdict};
+
+/// What the cluster's time and Docker's may differ by.
+const SLACK: Nanos = 100 * MILLI;
 
 pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
     for (job, containers) in &facts.containers {
@@ -17,6 +21,8 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
             one_each(facts, job, containers, verdict);
         }
     }
+    // The cluster's time is somebody's clock.
+    let clocks_are_right = facts.history.faults.iter().all(|fault| fault.class != Class::Clock);
     for job in facts.runs.values().flat_map(|run| &run.jobs) {
         if job.outcome.as_deref() == Some("cancelled") && job.attempts == 0 {
             let started = facts.started(&job.id).count();
@@ -25,6 +31,9 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
             });
         }
         for attempt in facts.attempts_of(&job.id) {
+            if clocks_are_right {
+                over(facts, attempt, verdict);
+            }
             if matches!(attempt.outcome.as_deref(), Some("succeeded" | "failed")) {
                 let started = facts.started(&job.id).any(|container| container.attempt == attempt.id);
                 verdict.check(Invariant::OneContainer, started, || {
@@ -50,6 +59,20 @@ fn overlap(facts: &Facts<'_>, earlier: &Container, later: &Container, verdict: &
             both / MILLI
         )
     });
+}
+
+/// However it came to its end: a report that is another attempt's ends one whose container runs.
+fn over(facts: &Facts<'_>, attempt: &Attempt, verdict: &mut Verdict) {
+    let over = attempt.finished_at * MILLI + SLACK;
+    let containers = facts.history.containers.iter().filter(|container| container.attempt == attempt.id);
+    let last = containers.flat_map(|container| container.ran(facts.history.ended)).map(|(_, to)| to).max();
+    if let Some(last) = last.filter(|_| attempt.outcome.is_some()) {
+        verdict.check(Invariant::OverIsOver, last <= over, || {
+            let (id, outcome, reason) = (&attempt.id, &attempt.outcome, &attempt.reason);
+            let late = (last - over) / MILLI;
+            format!("{id} ran on for {late} ms after it was {outcome:?} ({reason})")
+        });
+    }
 }
 
 fn name(facts: &Facts<'_>, container: &Container) -> String {
@@ -110,7 +133,7 @@ fn slots(facts: &Facts<'_>, verdict: &mut Verdict) {
 mod tests {
     use super::super::sample::{SECOND, Sample, found};
     use super::*;
-    use crate::history::TOO_LATE;
+    use crate::history::{Fault, TOO_LATE};
     use crate::work::Kind;
 
     fn overlapping() -> (Sample, String) {
@@ -140,6 +163,25 @@ mod tests {
         assert_eq!(found(&sample), []);
         sample.container(&run, 0, 1).still = vec![(start + SECOND / 4, start + SECOND)];
         assert_eq!(found(&sample), [Invariant::NoOverlap]);
+    }
+
+    #[test]
+    fn what_runs_on_after_its_end_is_found() {
+        let mut sample = Sample::new();
+        let run = sample.accepted("k", Kind::Short);
+        let ended = sample.container(&run, 0, 1).ended.expect("it ended");
+        sample.attempt(&run, 0, 1).finished_at = ended / MILLI - 300;
+        assert_eq!(found(&sample), [Invariant::OverIsOver]);
+        let fault = Fault {
+            class: Class::Clock,
+            nodes: vec![0],
+            words: String::new(),
+            effect: 1,
+            began: 1,
+            ended: 2,
+        };
+        sample.history.faults.push(fault);
+        assert_eq!(found(&sample), []);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Invariant {
     ExpectedOutcome,
     /// Attempts of one job do not overlap in time.
     NoOverlap,
+    /// When an attempt is over, its container has ended.
+    OverIsOver,
     /// Each container belongs to an attempt under its fence on its node, and each attempt to one container at most.
     OneContainer,
     /// No job starts before those that it needs have ended.
