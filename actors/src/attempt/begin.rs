@@ -7,9 +7,9 @@ use domain::Outcome;
 
 use super::accept::accept;
 use super::host::OBJECTS;
-use super::life::{Life, RETRY};
+use super::life::{Life, RETRY, lease_of};
 use super::plan;
-use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState, Lease};
+use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState};
 use crate::faults::{self, Point};
 
 /// Tries of a start, when the executor does not answer; then the attempt is lost and may be placed elsewhere.
@@ -123,7 +123,7 @@ impl Life {
             resources: self.given.resources,
             pids: self.parts.options.pids,
             slot: self.task.slot,
-            lease: Lease { until: self.task.lease.clone(), kill: self.task.kill.clone() },
+            lease: lease_of(&self.task),
         }
     }
 

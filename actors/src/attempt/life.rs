@@ -14,7 +14,7 @@ use super::pausing::Note;
 use super::permit::Permits;
 use super::tap::Tap;
 use crate::artifacts;
-use crate::executor::Error;
+use crate::executor::{Error, Lease};
 use crate::faults::{self, Point};
 use crate::runner::environment::WORKSPACE;
 use crate::runner::work::{Finished, Task};
@@ -34,6 +34,11 @@ pub(super) struct Life {
     pub(super) note: Note,
     /// The executor was asked to start a container of it, so that there may be one whatever it answered.
     pub(super) exposed: bool,
+}
+
+/// Until when it may run.
+pub(super) fn lease_of(task: &Task) -> Lease {
+    Lease { until: task.lease.clone(), kill: task.kill.clone() }
 }
 
 /// Runs it. When it answers, nothing of the attempt runs any more: it may be given to another node.
@@ -69,8 +74,7 @@ impl Life {
             .map_err(|error| Finished::bare(Outcome::Lost, error.to_string()))?;
         let of_note = directories.clone();
         let note = tokio::task::spawn_blocking(move || of_note.noted_pause()).await.unwrap_or_default();
-        let permits =
-            Permits::begin(attempt, directories.clone(), (task.lease.clone(), task.kill.clone()), note.total);
+        let permits = Permits::begin(attempt, directories.clone(), lease_of(&task), note.total);
         Ok((Self { parts, task, given, directories, tap, permits, note, exposed: false }, workspace))
     }
 

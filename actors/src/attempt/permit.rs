@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use domain::AttemptId;
 use init::permit::Permit;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::control::Directories;
 use crate::clock;
+use crate::executor::Lease;
 
 /// Writes an attempt's permit at each renewal of the lease, as long as it lives.
 pub(super) struct Permits {
@@ -23,9 +22,8 @@ pub(super) struct Permits {
 
 struct Shared {
     directories: Directories,
-    lease: watch::Receiver<Option<Instant>>,
-    /// Set before this node takes a lease anew that others have given up: no lease is this attempt's any more.
-    kill: CancellationToken,
+    /// Given up before this node takes a lease anew that others have given up.
+    lease: Lease,
     /// For how long the attempt was paused, in all.
     paused: Mutex<Duration>,
 }
@@ -35,15 +33,15 @@ impl Permits {
     pub(super) fn begin(
         attempt: AttemptId,
         directories: Directories,
-        (lease, kill): (watch::Receiver<Option<Instant>>, CancellationToken),
+        lease: Lease,
         paused: Duration,
     ) -> Self {
-        let mut renewed = lease.clone();
-        let shared = Arc::new(Shared { directories, lease, kill, paused: Mutex::new(paused) });
+        let (mut renewed, kill) = (lease.until.clone(), lease.kill.clone());
+        let shared = Arc::new(Shared { directories, lease, paused: Mutex::new(paused) });
         let (mut renewals, of_renewals) = (JoinSet::new(), Arc::clone(&shared));
         renewals.spawn(async move {
             loop {
-                let (shared, killed) = (Arc::clone(&of_renewals), of_renewals.kill.is_cancelled());
+                let (shared, killed) = (Arc::clone(&of_renewals), kill.is_cancelled());
                 let written = tokio::task::spawn_blocking(move || shared.write()).await;
                 match written {
                     Ok(Ok(())) => {}
@@ -56,7 +54,7 @@ impl Permits {
                 // What may not run any more may not begin either, should it be about to.
                 tokio::select! {
                     changed = renewed.changed() => if changed.is_err() { return },
-                    () = of_renewals.kill.cancelled(), if !killed => {}
+                    () = kill.cancelled(), if !killed => {}
                 }
             }
         });
@@ -90,19 +88,13 @@ impl Permits {
 impl Shared {
     fn now(&self) -> Permit {
         let paused = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        of(self.lease(), paused)
-    }
-
-    fn lease(&self) -> Option<Instant> {
-        // The lease first: whoever takes a new one has said before that this attempt is to end.
-        let lease = *self.lease.borrow();
-        lease.filter(|_| !self.kill.is_cancelled())
+        of(self.lease.end(), paused)
     }
 
     /// Blocking. One write after the other, each of what is so by then.
     fn write(&self) -> std::io::Result<()> {
         let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        self.directories.permit(of(self.lease(), *paused))
+        self.directories.permit(of(self.lease.end(), *paused))
     }
 }
 

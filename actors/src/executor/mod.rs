@@ -59,10 +59,18 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Whether it is so now.
+    /// Until when the attempt may run, as far as is known now; none when it may not.
+    #[must_use]
+    pub fn end(&self) -> Option<Instant> {
+        // The lease first: whoever takes a new one has said before that this attempt is to end.
+        let until = *self.until.borrow();
+        until.filter(|_| !self.kill.is_cancelled())
+    }
+
+    /// Whether it may begin now.
     #[must_use]
     pub fn holds(&self) -> bool {
-        !self.kill.is_cancelled() && self.until.borrow().is_some_and(|until| until > Instant::now())
+        self.end().is_some_and(|until| until > Instant::now())
     }
 }
 
