@@ -26,7 +26,7 @@ readonly FAULTS=kill,kill_leader,freeze,restart,split,cut_leader,one_way
 hunt() {
     local bug=$1 minutes=$2 out=$OUT/${1:-none} began=$SECONDS code=0
     mkdir -p "$out"
-    TROUPE_BIN=$BINARY TROUPE_TEST_FAULT=${bug:+bug:$bug} scripts/chaos.sh --minutes "$minutes" --seed 1 --seconds 60 --pauses \
+    TROUPE_BIN=$BINARY TROUPE_TEST_FAULT=${bug:+bug:$bug} scripts/chaos.sh --minutes "$minutes" --seed 1 --seconds 60 \
         --faults "$FAULTS" --out "$out" >"$out/log" 2>&1 || code=$?
     local found
     found=$(grep -o '^\*\*[a-z-]*\*\*' "$out/report.md" 2>/dev/null | sort | uniq -c | tr -s ' \n' ' ' || true)

@@ -35,9 +35,6 @@ struct Args {
     /// Only these faults; without it, all.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Class>,
-    /// People pause and resume runs, too.
-    #[arg(long)]
-    pauses: bool,
     /// Where report, pictures and, of what does not hold, histories and logs go.
     #[arg(long, default_value = "target/chaos")]
     out: PathBuf,
@@ -80,7 +77,6 @@ async fn all(args: &Args) -> std::io::Result<Conclusion> {
             length,
             classes: classes.clone(),
             people: args.people,
-            pauses: args.pauses,
             keep: Some(out.clone()),
         };
         let ended = run(&settings).await;
@@ -110,9 +106,6 @@ fn again(args: &Args, seed: u64) -> String {
     if !args.faults.is_empty() {
         let names: Vec<_> = args.faults.iter().map(|class| class.name()).collect();
         words += &format!(" --faults {}", names.join(","));
-    }
-    if args.pauses {
-        words += " --pauses";
     }
     words
 }

@@ -47,8 +47,6 @@ pub struct Settings {
     pub classes: Vec<Class>,
     /// People at work.
     pub people: u64,
-    /// They pause runs, too.
-    pub pauses: bool,
     /// Where the nodes' logs go when something does not hold.
     pub keep: Option<PathBuf>,
 }
@@ -132,7 +130,7 @@ async fn whole(settings: &Settings, shared: &Mutex<Option<Arc<World>>>) {
     };
     let world = Arc::new(World::new(cluster, engine, history));
     *shared.lock().unwrap() = Some(Arc::clone(&world));
-    let work = Workload::new(settings.seed, git.head().expect("a commit"), settings.pauses);
+    let work = Workload::new(settings.seed, git.head().expect("a commit"));
     phases(settings, &world, &work, &evidence).await;
 }
 

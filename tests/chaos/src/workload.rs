@@ -28,8 +28,6 @@ pub struct Workload {
     seed: u64,
     /// The commit that is pushed.
     commit: String,
-    /// Whether runs are paused and resumed as well.
-    pauses: bool,
     keys: AtomicU64,
     /// Runs that ended, to be repeated.
     ended: Mutex<Vec<String>>,
@@ -46,8 +44,8 @@ struct Person<'a> {
 impl Workload {
     /// Nothing was asked for yet.
     #[must_use]
-    pub fn new(seed: u64, commit: String, pauses: bool) -> Self {
-        Self { seed, commit, pauses, keys: AtomicU64::new(0), ended: Mutex::default() }
+    pub fn new(seed: u64, commit: String) -> Self {
+        Self { seed, commit, keys: AtomicU64::new(0), ended: Mutex::default() }
     }
 
     /// Goes on until the world is stopped.
@@ -95,7 +93,7 @@ impl Person<'_> {
                     self.follow(&run).await;
                 }
             }
-            80..90 if self.work.pauses => self.pause().await,
+            80..90 => self.pause().await,
             _ => {
                 let ended = self.work.ended.lock().unwrap().clone();
                 if !ended.is_empty() {

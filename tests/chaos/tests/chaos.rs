@@ -22,7 +22,6 @@ async fn holds(seed: u64, classes: &[Class]) {
         length: LENGTH,
         classes: classes.to_vec(),
         people: 8,
-        pauses: false,
         keep: Some(out.clone()),
     };
     let ended = run(&settings).await;
