@@ -9,13 +9,7 @@
 //! - `stall:POINT:MILLIS`: whoever comes there stands still for so long.
 //! - `bug:NAME`: a bug that the chaos suite must find.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use domain::{AttemptId, AttemptReport, ClusterState, JobState};
-
-use crate::replica::SharedReplica;
 
 /// A place in the code.
 #[cfg_attr(not(feature = "test-faults"), allow(dead_code))]
@@ -59,53 +53,22 @@ pub(crate) enum Point {
 #[cfg_attr(not(feature = "test-faults"), allow(dead_code))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// Whatever an attempt reports is taken for the job's present attempt.
+    /// The state takes whatever an attempt reports for the job's present attempt.
     NoFenceCheck,
     /// The node takes its lease for longer than it is.
     LeaseTooLong,
-    /// What an earlier attempt of a job left is taken for its present one's, wherever that is.
+    /// A container has the name of its job, and one that has it already is taken for the attempt's own.
     AdoptByName,
-    /// An end that was refused is reported anew, for the job's present attempt.
+    /// An end is reported twice, and the state takes it twice.
     DoubleReport,
     /// The reaper removes what runs, too, and is in a hurry.
     ReapTheLiving,
 }
 
-/// The report as it would be for the job's present attempt.
-async fn refenced(replica: &SharedReplica, mut report: AttemptReport) -> AttemptReport {
-    // As far as it can be known: a node that was away is behind.
-    drop(replica.current().await);
-    if let Some(job) = replica.state().jobs.get(&report.attempt.job) {
-        (report.attempt.number, report.fence, report.node) = (job.attempts, job.fence, job.node);
-    }
-    report
-}
-
-/// The report, unless a bug is planted that changes it.
-pub(crate) async fn of_report(replica: &SharedReplica, report: AttemptReport) -> AttemptReport {
-    let adopted = is(Bug::AdoptByName) && by_name().contains(&report.attempt);
-    if adopted || is(Bug::NoFenceCheck) { refenced(replica, report).await } else { report }
-}
-
-/// Whether what is left of this attempt is adopted for the sake of its job: never, unless a bug is planted.
-pub(crate) fn adopts(state: &ClusterState, attempt: AttemptId) -> bool {
-    let job = state.jobs.get(&attempt.job);
-    let open = job.is_some_and(|job| matches!(job.state, JobState::Placed | JobState::Running));
-    let adopts = open && is(Bug::AdoptByName);
-    if adopts {
-        by_name().insert(attempt);
-    }
-    adopts
-}
-
-fn by_name() -> MutexGuard<'static, BTreeSet<AttemptId>> {
-    static ADOPTED: Mutex<BTreeSet<AttemptId>> = Mutex::new(BTreeSet::new());
-    ADOPTED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What is reported after a refusal: nothing, unless a bug is planted.
-pub(crate) async fn anew(replica: &SharedReplica, refused: &AttemptReport) -> Option<AttemptReport> {
-    if is(Bug::DoubleReport) { Some(refenced(replica, refused.clone()).await) } else { None }
+/// Plants what is to be planted into the state machine; before that applies anything. Nothing, without the feature `test-faults`.
+pub fn plant() {
+    #[cfg(feature = "test-faults")]
+    domain::planted::plant(is(Bug::NoFenceCheck), is(Bug::DoubleReport));
 }
 
 /// A lease as the node takes it.

@@ -21,3 +21,5 @@ pub mod shelf;
 pub mod supervisor;
 mod tree;
 pub mod workspace;
+
+pub use faults::plant as plant_faults;

@@ -12,6 +12,7 @@ pub mod invariants;
 pub mod limits;
 mod member;
 mod plan;
+pub mod planted;
 mod query;
 mod record;
 mod release;

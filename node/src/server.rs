@@ -155,6 +155,8 @@ impl Server {
             return Err(Error::WrongCertificate { certificate, name: name.to_string() });
         }
         let lock = lock(&config.node.data_dir)?;
+        // Before the store applies anything.
+        actors::plant_faults();
         let node = raft_store::identity::load_or_create(&LocalDisk, &config.node.data_dir)?;
         // Bound before the store is opened: a busy port is found while nothing has begun.
         let http = bind("http.listen", &config.http.listen).await?;

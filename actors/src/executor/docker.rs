@@ -22,7 +22,7 @@ use futures::{FutureExt, StreamExt};
 use self::blame::{of_question, of_start, status, words};
 use self::images::Images;
 use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState};
-use crate::faults::{self, Point};
+use crate::faults::{self, Bug, Point};
 
 const NODE: &str = "troupe.node";
 const ATTEMPT: &str = "troupe.attempt";
@@ -118,12 +118,15 @@ impl Engine {
 
     async fn create(&self, spec: ContainerSpec) -> Result<ContainerId, Error> {
         let network = self.network(spec.slot).await?;
-        let name = format!("troupe-{}", spec.attempt).replace('/', "-");
+        let by_name = faults::is(Bug::AdoptByName);
+        let name = if by_name { spec.attempt.job.to_string() } else { spec.attempt.to_string() };
+        let name = format!("troupe-{name}").replace('/', "-");
         let options = query::CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
         let (attempt, fence, lease) = (spec.attempt, spec.fence, spec.lease.clone());
         let body = body(spec, &self.init, network)?;
         let id = match self.docker.create_container(Some(options), body).await {
             Ok(made) => ContainerId(made.id),
+            Err(e) if by_name && status(&e) == Some(409) => return Ok(ContainerId(name)),
             Err(e) if status(&e) == Some(409) => {
                 let found = self.all().await?;
                 let same = found.into_iter().find(|f| f.attempt == attempt && f.fence == fence);

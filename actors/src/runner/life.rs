@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::report::{Reported, forget, keep, report};
 use super::work::{Finished, Task, Told};
 use super::{Shared, present};
-use crate::faults::{self, Point};
+use crate::faults::{self, Bug, Point};
 use crate::metrics::ATTEMPTS;
 
 /// Runs and reports; answers when nothing of the attempt is left to do.
@@ -74,10 +74,8 @@ pub(super) async fn send(shared: Shared, end: AttemptReport) {
         tracing::error!(%attempt, why, "the end of an attempt cannot be taken as it is: it is reported as a failure");
         reported = report(&shared.replica, in_place_of(end.clone(), &why)).await;
     }
-    if let Reported::Refused(_) = reported
-        && let Some(again) = faults::anew(&shared.replica, &end).await
-    {
-        reported = report(&shared.replica, again).await;
+    if faults::is(Bug::DoubleReport) {
+        reported = report(&shared.replica, end).await;
     }
     match reported {
         Reported::Applied => {}

@@ -311,8 +311,7 @@ impl Keeper {
             if lock(&shared).contains_key(&attempt) {
                 continue;
             }
-            let mine = present(&state, shared.options.facts.node, attempt, fence).is_some();
-            if mine || faults::adopts(&state, attempt) {
+            if present(&state, shared.options.facts.node, attempt, fence).is_some() {
                 tracing::info!(%attempt, ?slot, "an attempt of an earlier life is adopted");
                 self.spawn(attempt, fence, Origin::Earlier(slot));
             } else {

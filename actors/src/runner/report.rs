@@ -8,7 +8,6 @@ use domain::{AttemptId, AttemptReport, Command, Refusal, Reply};
 use metrics::counter;
 use raft_store::codec;
 
-use crate::faults;
 use crate::metrics::REPORTS_REFUSED;
 use crate::replica::{ProposeError, SharedReplica};
 
@@ -36,7 +35,6 @@ pub(crate) enum Reported {
 pub(crate) async fn report(replica: &SharedReplica, report: AttemptReport) -> Reported {
     let mut pause = PAUSE_MIN;
     loop {
-        let report = faults::of_report(replica, report.clone()).await;
         match replica.propose(Command::Report(report.clone())).await {
             Ok(Reply::Refused(refusal)) => {
                 counter!(REPORTS_REFUSED).increment(1);

@@ -91,9 +91,20 @@ async fn a_node_that_is_cut_off_runs_what_runs_elsewhere_with_this_bug() {
     }
 }
 
-/// A node loses its lease, and what it has to say of its attempt comes when the next attempt runs: how that one stands.
+/// A node that has had this bug from its start.
+async fn one_with(tools: &tempfile::TempDir, bug: &str) -> Cluster {
+    let mut cluster = cluster(tools, 1).await;
+    inject(&cluster.nodes[0], bug);
+    cluster.nodes[0].stop();
+    cluster.nodes[0].start();
+    cluster.settled().await;
+    cluster
+}
+
+/// A node loses its lease, and what it has to say of its attempt comes when the next attempt runs: the node's last words, if it ends
+/// by that.
 async fn late_report(tools: &tempfile::TempDir, bug: &str) -> Option<String> {
-    let cluster = cluster(tools, 1).await;
+    let mut cluster = one_with(tools, bug).await;
     let node = &cluster.nodes[0];
     let run = submit(node, "linux").await;
     the_container(&cluster).await;
@@ -110,39 +121,72 @@ async fn late_report(tools: &tempfile::TempDir, bug: &str) -> Option<String> {
     })
     .await;
     inject(node, bug);
-    let next = attempts(node, &run).await.len() - 1;
-    let stands = until(format!("the first attempt's end has come, with {bug:?}"), async || {
-        let next = attempts(node, &run).await.get(next)?.clone();
-        let refused = node.metric("troupe_reports_refused_total").await? > 0.0;
-        // One of the bugs says it once more after it was refused.
-        let over = if bug.is_empty() { refused } else { next["outcome"].is_string() };
-        over.then(|| next["outcome"].as_str().map(str::to_owned))
+    if !bug.is_empty() {
+        assert_ne!(cluster.nodes[0].ended().await, 0);
+        return Some(cluster.nodes[0].last_words());
+    }
+    until("the first attempt's end is refused", async || {
+        (node.metric("troupe_reports_refused_total").await? > 0.0).then_some(())
     })
     .await;
-    inject(node, "");
     assert_eq!(end(&cluster, 0, &run).await["outcome"], "succeeded");
-    stands
+    None
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_earlier_attempt_says_ends_the_present_one_with_these_bugs() {
-    let tools =
-        ["", "bug:no-fence-check", "bug:double-report"].map(|bug| (tempfile::tempdir().unwrap(), bug));
-    let [none, unchecked, doubled] = tools.each_ref().map(|(tools, bug)| late_report(tools, bug));
-    let seen = tokio::join!(none, unchecked, doubled);
-    let lost = || Some("lost".to_owned());
-    assert_eq!(seen, (None, lost(), lost()));
+async fn what_an_earlier_attempt_says_ends_the_present_one_with_this_bug() {
+    let tools = ["", "bug:no-fence-check"].map(|bug| (tempfile::tempdir().unwrap(), bug));
+    let [none, unchecked] = tools.each_ref().map(|(tools, bug)| late_report(tools, bug));
+    let (none, unchecked) = tokio::join!(none, unchecked);
+    assert_eq!(none, None);
+    let words = unchecked.unwrap();
+    // The state checks itself in a build such as this.
+    assert!(words.contains(r#"Violation { number: "J-2""#), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_comes_twice_changes_what_is_finished_with_this_bug() {
+    let tools = tempfile::tempdir().unwrap();
+    let mut cluster = one_with(&tools, "bug:double-report").await;
+    let job = json!({ "script": "true" });
+    let answer = cluster.nodes[0].request(Method::POST, "/v1/runs").json(&job).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    assert_ne!(cluster.nodes[0].ended().await, 0);
+    let words = cluster.nodes[0].last_words();
+    assert!(words.contains("a finished job never changes"), "{words}");
+}
+
+/// The node of a job dies: how the job ends where it is tried next.
+async fn tried_elsewhere(tools: &tempfile::TempDir, bug: &str) -> Value {
+    let mut cluster = cluster(tools, 3).await;
+    let leader = cluster.leader().await;
+    let (node, other) = cluster.others(leader);
+    for number in [leader, other] {
+        drop(cluster.nodes[leader].cli(&["drain", &cluster.nodes[number].name]).well());
+    }
+    for number in [node, other] {
+        inject(&cluster.nodes[number], bug);
+    }
+    let run = submit(&cluster.nodes[leader], "linux").await;
+    the_container(&cluster).await;
+    cluster.nodes[node].kill();
+    drop(cluster.nodes[leader].cli(&["drain", "--off", &cluster.nodes[other].name]).well());
+    end(&cluster, leader, &run).await["outcome"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_the_name_of_a_job_is_taken_for_its_attempt_with_this_bug() {
+    let tools = ["", "bug:adopt-by-name"].map(|bug| (tempfile::tempdir().unwrap(), bug));
+    for ((tools, bug), outcome) in tools.iter().zip(["succeeded", "failed"]) {
+        assert_eq!(tried_elsewhere(tools, bug).await, outcome, "{bug:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reaper_removes_what_runs_with_this_bug() {
     let tools = tempfile::tempdir().unwrap();
-    let mut cluster = cluster(&tools, 1).await;
     // It is in a hurry from its start.
-    inject(&cluster.nodes[0], "bug:reap-the-living");
-    cluster.nodes[0].stop();
-    cluster.nodes[0].start();
-    cluster.settled().await;
+    let cluster = one_with(&tools, "bug:reap-the-living").await;
     let run = submit(&cluster.nodes[0], "linux").await;
     let ended = until("an attempt has ended by itself", async || {
         let first = attempts(&cluster.nodes[0], &run).await.first()?.clone();
