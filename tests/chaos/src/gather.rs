@@ -26,7 +26,10 @@ const TIDY: Duration = Duration::from_secs(30);
 
 /// Waits, and then looks at everything.
 pub async fn gather(world: &World) {
-    settles(world).await;
+    if !settles(world).await && !world.history().deaths.is_empty() {
+        // No majority lives: there is nobody to ask.
+        return;
+    }
     all_expanded(world).await;
     all_ends(world).await;
     // Not before: they would wait behind all that is queued.
@@ -47,8 +50,9 @@ fn kept(world: &World, promise: &str) {
     *world.history().waits.entry(promise.to_owned()).or_default() += 1;
 }
 
-/// Every node knows a leader, and all nodes as not lost.
-async fn settles(world: &World) {
+/// Every node knows a leader, and all nodes as not lost; whether it came to that.
+async fn settles(world: &World) -> bool {
+    let mut all = true;
     for (number, client) in (1..).zip(&world.clients) {
         let settled = within(patience(world, SOON), async || {
             let led = client.found("/v1/cluster").await?["leader"].is_string();
@@ -62,9 +66,11 @@ async fn settles(world: &World) {
             None => {
                 let words = format!("node-{number} knows no leader or not all nodes {SOON:?} after healing");
                 world.history().unfinished.push(words);
+                all = false;
             }
         }
     }
+    all
 }
 
 /// A new job succeeds on each node.
