@@ -65,10 +65,10 @@ pub(crate) enum Bug {
     ReapTheLiving,
 }
 
-/// Plants what is to be planted into the state machine; before that applies anything. Nothing, without the feature `test-faults`.
+/// Plants what is to be planted into the state machine; before that applies anything.
+#[cfg(feature = "test-faults")]
 pub fn plant() {
-    #[cfg(feature = "test-faults")]
-    domain::planted::plant(is(Bug::NoFenceCheck), is(Bug::DoubleReport));
+    domain::plant_bugs(is(Bug::NoFenceCheck), is(Bug::DoubleReport));
 }
 
 /// A lease as the node takes it.

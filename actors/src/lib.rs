@@ -22,4 +22,5 @@ pub mod supervisor;
 mod tree;
 pub mod workspace;
 
+#[cfg(feature = "test-faults")]
 pub use faults::plant as plant_faults;

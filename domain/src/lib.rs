@@ -12,7 +12,7 @@ pub mod invariants;
 pub mod limits;
 mod member;
 mod plan;
-pub mod planted;
+mod planted;
 mod query;
 mod record;
 mod release;
@@ -31,6 +31,8 @@ pub use ids::{
 };
 pub use member::{Admission, JoinToken, JoinUse, RemovedNode};
 pub use plan::{Plan, Reason, Snapshot, Waits, plan};
+#[cfg(feature = "test-faults")]
+pub use planted::plant as plant_bugs;
 pub use query::JobCounts;
 pub use record::{
     Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobKind, JobState, KeyRecord, KeyTarget, Leave,

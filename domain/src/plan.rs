@@ -11,8 +11,8 @@ use crate::{ClusterState, Job, JobId, JobState, Labels, NodeId, Placement, Resou
 pub struct Snapshot<'a> {
     /// The replicated state.
     pub state: &'a ClusterState,
-    /// Nodes whose lease holds, as the leader sees it.
-    pub live: &'a BTreeSet<NodeId>,
+    /// Nodes that jobs may be given to now, as the leader sees it: their lease holds, and they say that they can begin some.
+    pub candidates: &'a BTreeSet<NodeId>,
     /// Queued jobs looked at, at most, so that a long queue does not make a plan slow.
     pub examine: usize,
 }
@@ -30,7 +30,7 @@ pub struct Plan {
 /// Why a job is not placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// No node's lease holds.
+    /// No node can be given jobs now.
     NoNode,
     /// No live node has all the labels.
     NoLabels {
@@ -51,7 +51,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoNode => f.write_str("no node is live"),
+            Self::NoNode => f.write_str("no node can be given jobs now"),
             Self::NoLabels { wanted } => {
                 write!(f, "no live node has the labels {}", wanted.iter().collect::<Vec<_>>().join(", "))
             }
@@ -114,7 +114,7 @@ fn fits(free: Resources, wanted: Resources) -> bool {
 ///
 /// Cost: O(p n + e log s) for p placements on n nodes, e jobs examined, s distinct requests that do not fit.
 pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
-    let mut candidates = candidates(snapshot.state, snapshot.live.iter().copied());
+    let mut candidates = candidates(snapshot.state, snapshot.candidates.iter().copied());
     let mut plan = Plan::default();
     let mut hopeless: BTreeMap<(&Labels, u32, u32), Reason> = BTreeMap::new();
     for (key, ()) in snapshot.state.queue.iter().take(snapshot.examine) {

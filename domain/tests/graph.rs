@@ -227,15 +227,15 @@ fn the_plan_says_why_not() {
         NewJob { priority: 5, ..job("usual", &[], Condition::Success) },
     ]);
     let live = BTreeSet::from([NODE]);
-    let made = plan(&Snapshot { state: &cluster.state, live: &live, examine: 100 });
+    let made = plan(&Snapshot { state: &cluster.state, candidates: &live, examine: 100 });
     assert_eq!(made.placements.iter().map(|p| p.job.index).collect::<Vec<_>>(), [2]);
     let reasons: Vec<_> = made.unplaced.iter().map(|(job, reason)| (job.index, reason.clone())).collect();
     let wanted = Labels::from_iter(["gpu"]);
     assert_eq!(reasons, [(0, Reason::NoLabels { wanted }), (1, Reason::TooLarge { wanted: large })]);
     cluster.done(Command::SetDrain { node: NODE, drain: true, until: None, life: None });
-    let made = plan(&Snapshot { state: &cluster.state, live: &live, examine: 100 });
+    let made = plan(&Snapshot { state: &cluster.state, candidates: &live, examine: 100 });
     assert!(made.placements.is_empty() && made.to_string().contains("drain"), "{made}");
-    let made = plan(&Snapshot { state: &cluster.state, live: &BTreeSet::new(), examine: 1 });
+    let made = plan(&Snapshot { state: &cluster.state, candidates: &BTreeSet::new(), examine: 1 });
     assert_eq!(made.unplaced.iter().map(|(_, reason)| reason.clone()).collect::<Vec<_>>(), [Reason::NoNode]);
 }
 

@@ -148,7 +148,7 @@ fn what_was_lost_on_a_node_goes_to_another_and_back_only_if_there_is_none() {
     assert_eq!(cluster.at(HOUR, Command::Report(report)), Reply::Done);
     // The first would be chosen: all else is equal, and ties go by id.
     for (live, wanted) in [(BTreeSet::from([NodeId(1), NodeId(2)]), 2), (BTreeSet::from([NodeId(1)]), 1)] {
-        let made = plan(&Snapshot { state: &cluster.state, live: &live, examine: 9 });
+        let made = plan(&Snapshot { state: &cluster.state, candidates: &live, examine: 9 });
         let placement = Placement { job: JOB, number: 2, node: NodeId(wanted) };
         assert_eq!(made.placements, [placement], "{made}");
     }

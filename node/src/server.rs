@@ -156,6 +156,7 @@ impl Server {
         }
         let lock = lock(&config.node.data_dir)?;
         // Before the store applies anything.
+        #[cfg(feature = "test-faults")]
         actors::plant_faults();
         let node = raft_store::identity::load_or_create(&LocalDisk, &config.node.data_dir)?;
         // Bound before the store is opened: a busy port is found while nothing has begun.

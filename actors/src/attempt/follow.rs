@@ -49,8 +49,11 @@ impl Life {
         self.tap.stands_still(still.then(clock::now));
         let exit = loop {
             self.look(&mut watch).await;
-            self.pause_or_resume(id, &mut watch.pausing, watch.cause.is_some()).await;
             let killed = matches!(watch.cause, Some(Cause::Killed));
+            // What is to be killed must not wake for that: its attempt may be over, and its next one under way.
+            if !killed {
+                self.pause_or_resume(id, &mut watch.pausing, watch.cause.is_some()).await;
+            }
             // In this order, and after every look: a job that writes without end is ended like any other.
             tokio::select! {
                 biased;
@@ -85,8 +88,13 @@ impl Life {
                     if watch.stops.is_empty() && (watch.cause.is_some() || !watch.pausing.is_still()) => {
                     watch.cause.get_or_insert(Cause::Overdue);
                     self.tell("kill");
-                    let (parts, id) = (Arc::clone(&parts), id.clone());
-                    watch.stops.spawn(async move { parts.executor.stop(&id, Duration::ZERO).await });
+                    let (parts, id, still) = (Arc::clone(&parts), id.clone(), watch.pausing.is_still());
+                    watch.stops.spawn(async move {
+                        if killed && still {
+                            return parts.executor.remove(&id).await;
+                        }
+                        parts.executor.stop(&id, Duration::ZERO).await
+                    });
                 }
                 () = rest(watch.pause) => {}
             }

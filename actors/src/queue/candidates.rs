@@ -11,6 +11,9 @@ use super::unheld::Said;
 
 /// A node that was not heard of for this part of a lease is silent: several heartbeats, and long before the lease is over.
 const SILENT: u32 = 5;
+/// Within these bounds: longer than heartbeats are apart, and not as long as a job should wait for a node that is gone.
+const SILENT_MIN: Duration = Duration::from_millis(250);
+const SILENT_MAX: Duration = Duration::from_secs(10);
 
 /// Of `live`, those that were heard of just now and offer all slots that they have.
 pub(super) fn candidates(
@@ -20,10 +23,11 @@ pub(super) fn candidates(
     live: &BTreeSet<NodeId>,
     said: &[Said],
 ) -> BTreeSet<NodeId> {
+    let silent = (lease / SILENT).clamp(SILENT_MIN, SILENT_MAX);
     let may = |said: &&Said| {
         let all = state.nodes.get(&said.node).map_or(0, |node| usize::from(node.capacity.slots));
         live.contains(&said.node)
-            && now.saturating_duration_since(said.heard) < lease / SILENT
+            && now.saturating_duration_since(said.heard) < silent
             && usize::from(said.slots) + said.holdings.len() >= all
     };
     said.iter().filter(may).map(|said| said.node).collect()

@@ -123,8 +123,7 @@ fn notice(shared: &Shared, intents: &mut Intents, effect: &Effect) {
             done(attempt.job, if *paused { Intent::Pause } else { Intent::Resume });
         }
         Effect::AttemptLost { node } => {
-            let rest = troubles().lost(*node, now);
-            tracing::info!(%node, ?rest, "a node that lost an attempt is given none for a while");
+            shared.trouble(*node);
         }
         _ => {}
     }

@@ -183,7 +183,13 @@ async fn take_back(shared: &Shared, unheld: &mut Unheld, stop: &CancellationToke
         let reason = format!("its node did not begin it within {acknowledge:?}");
         let command = Command::Unplace { attempt, fence, reason };
         match stop.run_until_cancelled(shared.replica.propose(command)).await {
-            Some(Ok(reply)) => tracing::warn!(%attempt, ?reply, "a placement was not acknowledged"),
+            Some(Ok(reply)) => {
+                tracing::warn!(%attempt, ?reply, "a placement was not acknowledged");
+                // Whatever keeps it from beginning that would keep it from beginning the next one, too.
+                if let Some(job) = state.jobs.get(&attempt.job) {
+                    shared.trouble(job.node);
+                }
+            }
             Some(Err(error)) => {
                 tracing::warn!(%attempt, %error, "cannot take a placement back; trying again")
             }

@@ -142,6 +142,14 @@ struct Shared {
     troubles: Arc<Mutex<Troubles>>,
 }
 
+impl Shared {
+    /// A node has not done what it was given, through its own fault.
+    fn trouble(&self, node: NodeId) {
+        let rest = self.troubles.lock().unwrap_or_else(PoisonError::into_inner).lost(node, Instant::now());
+        tracing::info!(%node, ?rest, "a node in trouble is given no jobs for a while");
+    }
+}
+
 type Work = BoxFuture<'static, Result<(), ActorProcessingErr>>;
 
 /// The child that keeps the queue while this node leads.

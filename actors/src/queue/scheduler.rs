@@ -63,7 +63,7 @@ async fn drain(shared: &Shared) -> Duration {
         let live = &heard - &shared.resting();
         let examine = shared.options.examine;
         let since = Instant::now();
-        let Plan { placements, unplaced } = plan(&Snapshot { state: &snapshot, live: &live, examine });
+        let Plan { placements, unplaced } = plan(&Snapshot { state: &snapshot, candidates: &live, examine });
         let took = since.elapsed();
         if let Some((job, reason)) = unplaced.first() {
             tracing::debug!(%job, %reason, more = unplaced.len() - 1, "stays queued");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{AttemptId, Outcome, Timestamp};
 use tokio::time::Instant;
 
-use super::work::Finished;
+use super::work::{Finished, Survivor};
 use super::{Runners, Shared, lock};
 use crate::clock;
 
@@ -79,13 +79,18 @@ impl Runners {
     }
 
     /// Ends all attempts at once, as when this node's lease has run out, and removes the networks of its slots: it is no member
-    /// any more. Returns when nothing of that is left. There is nobody to whom their ends could be reported.
+    /// any more. Returns when nothing of theirs runs. There is nobody to whom their ends could be reported.
     pub async fn end_all(&self) {
         self.shared.deadline.send_replace(Some(Instant::now()));
-        while !lock(&self.shared).is_empty() {
+        loop {
             match self.shared.work.survivors().await {
                 Ok(survivors) if survivors.is_empty() => break,
-                _ => tokio::time::sleep(LOOK).await,
+                Ok(survivors) => {
+                    for Survivor { attempt, fence, .. } in survivors {
+                        self.shared.work.clean(attempt, fence).await;
+                    }
+                }
+                Err(_) => tokio::time::sleep(LOOK).await,
             }
         }
         self.shared.work.tidy(0).await;

@@ -289,7 +289,7 @@ impl World {
     }
 
     fn plan(&mut self) -> Result<(), String> {
-        let made = plan(&Snapshot { state: &self.state, live: &self.live, examine: 1000 });
+        let made = plan(&Snapshot { state: &self.state, candidates: &self.live, examine: 1000 });
         let planned = made.placements.len() as u32;
         match self.place(made.placements)? {
             // Nothing came between plan and apply, so nothing may be refused.

@@ -16,6 +16,10 @@ use crate::now_nanos;
 
 /// Between two tries to reach an engine that does not answer.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Exit code of what was killed.
+const KILLED: i64 = 128 + 9;
+/// The longest that Docker may take to tell that something died which it woke for that.
+const WAKE: Nanos = 500_000_000;
 
 /// An event as `docker events` writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -122,8 +126,17 @@ fn containers(events: &[Event], engine: &[Gap]) -> Vec<Container> {
             "die" if container.ended.is_none() => {
                 container.ended = Some(event.at);
                 container.exit = label("exitCode").and_then(|code| code.parse().ok());
+                // Docker wakes what it has killed, so that it can die; it runs nothing.
+                if let Some((_, on)) = container.still.last_mut()
+                    && container.exit == Some(KILLED)
+                    && event.at < on.saturating_add(WAKE)
+                {
+                    *on = Nanos::MAX;
+                }
             }
-            "pause" => container.still.push((event.at, Nanos::MAX)),
+            "pause" if container.still.last().is_none_or(|(_, on)| *on < Nanos::MAX) => {
+                container.still.push((event.at, Nanos::MAX));
+            }
             "unpause" => {
                 let last = container.still.last_mut().filter(|(_, on)| *on == Nanos::MAX);
                 if let Some((_, on)) = last {
@@ -168,6 +181,22 @@ mod tests {
         assert_eq!(ran(&events[..2]), [(2, 4)]);
         assert_eq!(ran(&events[..3]), [(2, 4), (7, 20)]);
         assert_eq!(ran(&events), [(2, 4), (7, 9)]);
+        // A second word for the same pause changes nothing.
+        let twice = [&events[..2], &events[1..]].concat();
+        assert_eq!(ran(&twice), [(2, 4), (7, 9)]);
+    }
+
+    #[test]
+    fn what_is_killed_while_it_stands_still_does_not_run_again() {
+        let mut events: Vec<_> = [("start", 2), ("pause", 4), ("unpause", 7), ("die", 8)]
+            .map(|(action, at)| event(action, "a", at))
+            .into();
+        let ran = |events: &[Event]| containers(events, &[])[0].ran(20);
+        assert_eq!(ran(&events), [(2, 4), (7, 8)]);
+        events[3].actor.attributes.insert("exitCode".to_owned(), KILLED.to_string());
+        assert_eq!(ran(&events), [(2, 4)]);
+        events[3].at = 7 + WAKE;
+        assert_eq!(ran(&events), [(2, 4), (7, 7 + WAKE)]);
     }
 
     #[test]

@@ -142,6 +142,7 @@ async fn phases(settings: &Settings, world: &World, work: &Workload, evidence: &
         disturb(settings, world, work).await;
         faults::heal(world).await;
         world.history().healed = now_nanos();
+        work.resume_the_rest(world).await;
         work.leave_some(world).await;
         gather(world).await;
         // Those that were there to the end.

@@ -67,6 +67,21 @@ impl Workload {
             person.submit(Kind::Stuck).await;
         }
     }
+
+    /// Resumes what somebody may have paused without knowing: a request can be done long after nobody waits for it any more.
+    pub async fn resume_the_rest(&self, world: &World) {
+        let unsure = |operation: &Operation| match (&operation.action, &operation.answer) {
+            (Action::Pause { run }, Answer::Perhaps(_)) => Some(run.clone()),
+            _ => None,
+        };
+        let runs: Vec<String> = world.history().operations.iter().filter_map(unsure).collect();
+        let rng = SmallRng::seed_from_u64(self.seed);
+        let deadline = Some(Instant::now() + INSIST);
+        let mut person = Person { world, work: self, rng, deadline };
+        for run in runs {
+            person.resume(&run).await;
+        }
+    }
 }
 
 impl Person<'_> {
@@ -115,16 +130,21 @@ impl Person<'_> {
         // Some pauses are over before every node has heard of them, and some outlive leases.
         let longest = if self.rng.random_ratio(1, 3) { 20_000 } else { 4_000 };
         self.world.rest(Duration::from_millis(self.rng.random_range(0..longest))).await;
+        self.resume(&run).await;
+        self.follow(&run).await;
+    }
+
+    /// Until it is resumed, or finished meanwhile.
+    async fn resume(&mut self, run: &str) {
         while self.may_go_on() {
-            let answer =
-                self.post(Action::Resume { run: run.clone() }, &format!("/v1/runs/{run}/resume"), None).await;
-            // Resumed, or finished meanwhile.
+            let answer = self
+                .post(Action::Resume { run: run.to_owned() }, &format!("/v1/runs/{run}/resume"), None)
+                .await;
             if !is_passing(&answer) {
                 break;
             }
             self.hesitate().await;
         }
-        self.follow(&run).await;
     }
 
     fn key(&self) -> String {

@@ -1,6 +1,6 @@
 //! What attempts wrote, to the byte.
 
-use crate::history::{Attempt, MILLI, Nanos, Output, Run};
+use crate::history::{Attempt, MILLI, Nanos, Output, Run, TOO_LATE};
 use crate::work::{ARTIFACT, Job};
 
 use super::facts::Facts;
@@ -58,6 +58,9 @@ fn within(facts: &Facts<'_>, attempt: &Attempt, text: &str) -> Result<(), String
             Err(format!("{} has output, and no container of it started", attempt.id))
         };
     };
+    if container.exit == Some(TOO_LATE) && !Job::without_words(text).is_empty() {
+        return Err(format!("{} has output, and its init says that it came too late for any", attempt.id));
+    }
     let at = |seconds: f64| facts.history.booted + (seconds * 1e9) as Nanos;
     let known = container.ended.filter(|_| !container.cut_off);
     let (from, to) = (container.started.unwrap_or_default(), known.unwrap_or(Nanos::MAX - SLACK));
