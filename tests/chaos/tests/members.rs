@@ -261,12 +261,24 @@ async fn a_removed_node_ends_by_itself_and_joins_again_only_as_a_new_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_node_leaves_nothing_with_its_engine() {
-    let mut cluster = Cluster::planned(&Plan::docker(3)).await;
+    let leases = "leases = { leader_ms = 3000, node_ms = 2000 }\n".to_owned();
+    let mut cluster = Cluster::planned(&Plan { more: leases, wires: true, ..Plan::docker(3) }).await;
     let (gone, other) = two(&cluster).await;
-    runs_a_job(&cluster, other, gone).await;
-    let id = cluster.nodes[gone].id().unwrap();
+    let (leader, id) = (3 - gone - other, cluster.nodes[gone].id().unwrap());
+    let job = json!({ "script": "sleep 600", "labels": [cluster.nodes[gone].name] });
+    drop(cluster.nodes[other].request(Method::POST, "/v1/runs").json(&job).send().await.unwrap());
+    until("the job runs", async || {
+        (!cluster.docker().running(std::slice::from_ref(&id)).is_empty()).then_some(())
+    })
+    .await;
     assert_eq!(cluster.docker().networks(&id).len(), 1);
-    drop(cluster.nodes[other].cli(&["cluster", "remove", &id]).well());
+    // It ends the job when its lease is over, and has nobody to tell.
+    cluster.cut(&[(gone, leader), (leader, gone), (gone, other), (other, gone)]);
+    until("it is lost, and removed", async || {
+        (cluster.nodes[other].cli(&["cluster", "remove", &id]).code == 0).then_some(())
+    })
+    .await;
+    cluster.heal();
     assert_eq!(cluster.nodes[gone].ended().await, 7);
     assert!(cluster.docker().networks(&id).is_empty() && cluster.docker().containers(&id).is_empty());
 }
