@@ -5,6 +5,7 @@
 
 mod check;
 mod expand;
+pub mod expression;
 mod extension;
 mod filter;
 mod read;
