@@ -2,7 +2,7 @@
 
 use domain::{Event, EventKind, JobSpec, Labels, NewJob, NewRun, RunId, SpecBytes, limits};
 
-use crate::read::{Job, Trigger, Workflow, lint};
+use crate::runnable::{Job, Trigger, Workflow, lint};
 
 /// What expansion may not make itself.
 pub trait Mint {

@@ -1,36 +1,25 @@
-//! Workflow files to runs: a declared subset of the GitHub Actions language, read exactly; everything else is refused
-//! with file, line and column.
+//! Workflow files of the GitHub Actions language, read exactly; and to runs, as far as it is supported here.
+//!
+//! [`read`] gives the typed [`model`] of a file, or what GitHub would refuse. [`lint`] brings it down to what the cluster
+//! can run, and refuses the rest as unsupported. [`expand`] makes runs of files and an event. [`expression`], [`Filter`]
+//! and [`template`] are usable by themselves.
 //!
 //! Pure, and usable by itself. Must not know how files are fetched, how specifications are encoded, where jobs run.
 
-mod check;
+mod complaints;
+mod diagnostic;
 mod expand;
 pub mod expression;
-mod extension;
 mod filter;
+pub mod model;
 mod read;
+mod runnable;
+mod schema;
+pub mod template;
 mod yaml;
 
-use std::fmt;
-
+pub use diagnostic::{At, Diagnostic, Kind};
 pub use expand::{Mint, expand};
-pub use extension::check_artifacts;
 pub use filter::{Filter, InvalidPattern};
-pub use read::{Job, Trigger, Workflow, lint};
-
-/// Something in a file that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Diagnostic {
-    /// From 1.
-    pub line: usize,
-    /// In characters, from 1.
-    pub column: usize,
-    /// What was found, what is allowed.
-    pub message: String,
-}
-
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.line, self.column, self.message)
-    }
-}
+pub use read::read;
+pub use runnable::{Job, Trigger, Workflow, check_artifacts, lint};

@@ -5,8 +5,10 @@
 use domain::{Resources, limits};
 use globset::GlobBuilder;
 
-use crate::check::{Complaints, cut};
-use crate::yaml::{At, Node};
+use super::fields::{Fields, number, text, texts};
+use crate::complaints::Complaints;
+use crate::diagnostic::{At, cut};
+use crate::yaml::Node;
 
 /// Most patterns of a job.
 const MAX_PATTERNS: usize = 64;
@@ -40,12 +42,12 @@ impl Default for Extension {
 
 pub(crate) fn extension(node: &Node, c: &mut Complaints) -> Extension {
     let mut read = Extension::default();
-    let Some(mut fields) = c.fields(node, "x-troupe") else { return read };
+    let Some(mut fields) = Fields::of(node, "x-troupe", c) else { return read };
     if let Some(node) = fields.take("artifacts") {
         read.artifacts = artifacts(node, c);
     }
     if let Some(priority) =
-        fields.take("priority").and_then(|node| c.number(node, "x-troupe.priority", -100, 100))
+        fields.take("priority").and_then(|node| number(node, "x-troupe.priority", -100, 100, c))
     {
         read.priority = priority;
     }
@@ -53,11 +55,11 @@ pub(crate) fn extension(node: &Node, c: &mut Complaints) -> Extension {
         read.resources = resources(node, c, read.resources);
     }
     if let Some(attempts) =
-        fields.take("attempts").and_then(|node| c.number(node, "x-troupe.attempts", 1, limits::MAX_ATTEMPTS))
+        fields.take("attempts").and_then(|node| number(node, "x-troupe.attempts", 1, limits::MAX_ATTEMPTS, c))
     {
         read.attempts = attempts;
     }
-    c.rest(fields, &["artifacts", "priority", "resources", "attempts"]);
+    fields.rest(&["artifacts", "priority", "resources", "attempts"], c);
     read
 }
 
@@ -76,9 +78,9 @@ pub fn check_artifacts(patterns: &[String]) -> Result<(), String> {
 }
 
 fn artifacts(node: &Node, c: &mut Complaints) -> Vec<String> {
-    let patterns = c.texts(node, "x-troupe.artifacts");
+    let patterns = texts(node, "x-troupe.artifacts", c);
     if patterns.len() > MAX_PATTERNS {
-        c.add(
+        c.unsupported(
             node.at,
             format!("{} patterns in x-troupe.artifacts, the limit is {MAX_PATTERNS}", patterns.len()),
         );
@@ -89,7 +91,7 @@ fn artifacts(node: &Node, c: &mut Complaints) -> Vec<String> {
 
 fn artifact(pattern: String, at: At, c: &mut Complaints) -> Option<String> {
     let Some(why) = refused(&pattern) else { return Some(pattern) };
-    c.add(at, format!("x-troupe.artifacts has {:?}: {why}", cut(&pattern)));
+    c.unsupported(at, format!("x-troupe.artifacts has {:?}: {why}", cut(&pattern)));
     None
 }
 
@@ -118,7 +120,7 @@ fn refused(pattern: &str) -> Option<String> {
 
 fn resources(node: &Node, c: &mut Complaints, outer: Resources) -> Resources {
     let mut read = outer;
-    let Some(mut fields) = c.fields(node, "x-troupe.resources") else { return read };
+    let Some(mut fields) = Fields::of(node, "x-troupe.resources", c) else { return read };
     if let Some(node) = fields.take("cpus") {
         let expected = "a number from 0.1 to 256 with at most three decimals, as 2 or 0.5";
         let wanted = amount(node, "x-troupe.resources.cpus", expected, c, |text| {
@@ -133,7 +135,7 @@ fn resources(node: &Node, c: &mut Complaints, outer: Resources) -> Resources {
         });
         read.memory_mib = wanted.unwrap_or(read.memory_mib);
     }
-    c.rest(fields, &["cpus", "memory"]);
+    fields.rest(&["cpus", "memory"], c);
     read
 }
 
@@ -144,10 +146,10 @@ fn amount(
     c: &mut Complaints,
     parse: impl Fn(&str) -> Option<u32>,
 ) -> Option<u32> {
-    let text = c.text(node, of)?;
+    let text = text(node, of, c)?;
     let amount = parse(&text);
     if amount.is_none() {
-        c.add(node.at, format!("{of} is {:?}, expected {expected}", cut(&text)));
+        c.unsupported(node.at, format!("{of} is {:?}, expected {expected}", cut(&text)));
     }
     amount
 }

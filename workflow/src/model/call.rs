@@ -1,0 +1,120 @@
+//! Calls of other workflows: whether the called one takes what it is given. Rules: actions/languageservices
+//! `workflow-parser/src/model/converter/referencedWorkflow.ts`, `job/inputs.ts` and `job/secrets.ts`.
+//!
+//! Must not know: where the called files come from; [`Files`] does.
+
+use super::fields::{Dynamic, entries};
+use super::job::{Call, Job, Secrets, Work};
+use super::permissions::{Level, Permissions};
+use super::workflow::Workflow;
+use crate::complaints::Complaints;
+use crate::diagnostic::{Diagnostic, cut};
+use crate::read;
+
+/// Where the files of called workflows come from.
+pub trait Files {
+    /// The file that a job's `uses` names; none when there is none.
+    fn file(&self, uses: &str) -> Option<Vec<u8>>;
+}
+
+/// What is wrong with the calls of a workflow: what is called is not there, is itself wrong, takes something else, or asks
+/// for more than the caller may do.
+///
+/// `permissions` are those of the repository, for callers that do not say. Calls within called workflows are not followed.
+#[must_use]
+pub fn check_calls(workflow: &Workflow, files: &dyn Files, permissions: &Permissions) -> Vec<Diagnostic> {
+    let mut c = Complaints::default();
+    for job in &workflow.jobs {
+        let Work::Call(call) = &job.work else { continue };
+        let at = call.workflow.at;
+        let Some(bytes) = files.file(&call.workflow.value) else {
+            c.invalid(at, "Unable to find reusable workflow");
+            continue;
+        };
+        let (called, found) = read(&bytes);
+        if let Some(first) = found.first() {
+            let name = cut(&call.workflow.value);
+            c.invalid(at, format!("Error from called workflow {name}:{first}"));
+        }
+        if let Some(called) = called.filter(|_| found.is_empty()) {
+            check(call, &called, &mut c);
+            let allowed = job.permissions.as_ref().or(workflow.permissions.as_ref()).unwrap_or(permissions);
+            check_permissions(job, call, &called, allowed, &mut c);
+        }
+    }
+    c.sorted()
+}
+
+fn check(call: &Call, called: &Workflow, c: &mut Complaints) {
+    let at = call.workflow.at;
+    let Some(takes) = called.on.iter().find(|trigger| trigger.event.value == "workflow_call") else {
+        c.invalid(at, "workflow_call key is not defined in the referenced workflow.");
+        return;
+    };
+    let inputs: Vec<_> = takes.inputs.iter().map(|one| (one.name.value.as_str(), one.required)).collect();
+    let given: Vec<_> = call.with.iter().flat_map(entries).collect();
+    compare(&inputs, &given, ("Input", "input"), call, c);
+    let secrets: Vec<_> = takes.secrets.iter().map(|one| (one.name.value.as_str(), one.required)).collect();
+    let given: Vec<_> = match &call.secrets {
+        // All of them are passed, whatever they are.
+        Secrets::Inherit => return,
+        Secrets::Nothing => Vec::new(),
+        Secrets::Given(given) => entries(given).collect(),
+    };
+    compare(&secrets, &given, ("Secret", "secret"), call, c);
+}
+
+/// What is called may do what its caller may, and no more.
+fn check_permissions(job: &Job, call: &Call, called: &Workflow, allowed: &Permissions, c: &mut Complaints) {
+    let workflow = cut(&call.workflow.value);
+    let mut complain = |who: String, asked: &Permissions| {
+        let beyond = asked.beyond(allowed);
+        if beyond.is_empty() {
+            return;
+        }
+        let list = |level: fn(&(&str, Level, Level)) -> Level| {
+            let shown = beyond.iter().map(|one| format!("{}: {}", one.0, level(one).as_str()));
+            shown.collect::<Vec<_>>().join(", ")
+        };
+        let (asked, allowed) = (list(|one| one.1), list(|one| one.2));
+        let message = format!("Error calling workflow '{workflow}'. The {who} is requesting '{asked}'");
+        c.invalid(job.id.at, format!("{message}, but is only allowed '{allowed}'."));
+    };
+    if let Some(asked) = &called.permissions {
+        complain(format!("workflow '{workflow}'"), asked);
+    }
+    for nested in &called.jobs {
+        if let Some(asked) = &nested.permissions {
+            let name = match nested.name.as_ref().map(|name| &name.value) {
+                Some(Dynamic::Is(name)) => name,
+                _ => &nested.id.value,
+            };
+            complain(format!("nested job '{}'", cut(name)), asked);
+        }
+    }
+}
+
+/// What must be given is, and what is given is taken.
+fn compare(
+    taken: &[(&str, bool)],
+    given: &[super::fields::Entry<'_>],
+    (capital, word): (&str, &str),
+    call: &Call,
+    c: &mut Complaints,
+) {
+    for (name, _) in taken.iter().filter(|(_, required)| *required) {
+        if !given.iter().any(|entry| entry.key.eq_ignore_ascii_case(name)) {
+            let message = format!("{capital} {} is required, but not provided while calling.", cut(name));
+            c.invalid(call.workflow.at, message);
+        }
+    }
+    for entry in given {
+        if !taken.iter().any(|(name, _)| name.eq_ignore_ascii_case(entry.key)) {
+            let name = cut(entry.key);
+            c.invalid(
+                entry.value.at,
+                format!("Invalid {word}, {name} is not defined in the referenced workflow."),
+            );
+        }
+    }
+}
