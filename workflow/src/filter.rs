@@ -1,4 +1,4 @@
-//! Branch filters with GitHub's pattern rules: `*` any characters but `/`, `**` any characters, `?` and `+` repeat the
+//! Filters of branches, tags and paths with GitHub's pattern rules ("Filter pattern cheat sheet"): `*` any characters but `/`, `**` any characters, `?` and `+` repeat the
 //! character before, `[]` one of a set, `\` the next character as it is; `!` in front takes out again what an earlier
 //! pattern let in, in order.
 
@@ -41,7 +41,7 @@ impl Filter {
 }
 
 fn translate(pattern: &str) -> Result<String, String> {
-    let mut regex = String::from("^(?:");
+    let mut regex = String::from("(?s)^(?:");
     let mut chars = pattern.chars().peekable();
     let mut repeatable = false;
     while let Some(c) = chars.next() {
@@ -60,8 +60,15 @@ fn translate(pattern: &str) -> Result<String, String> {
             '?' | '+' if repeatable => regex.push(c),
             '?' | '+' => return Err(format!("{c} must follow a character")),
             '[' => {
-                let set: String = chars.by_ref().take_while(|c| *c != ']').collect();
-                if set.is_empty() || !set.chars().all(|c| c.is_alphanumeric() || c == '-') {
+                let mut set = String::new();
+                loop {
+                    match chars.next() {
+                        Some(']') => break,
+                        Some(c) => set.push(c),
+                        None => return Err("[ is not closed".to_owned()),
+                    }
+                }
+                if set.is_empty() || !set.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
                     return Err("[] must hold letters, digits and ranges".to_owned());
                 }
                 regex.push('[');
@@ -87,7 +94,7 @@ mod tests {
     /// The examples of GitHub's filter pattern cheat sheet, and the order of `!`.
     #[test]
     fn patterns_match_as_github_documents() -> Result<(), InvalidPattern> {
-        let cases: [(&[&str], &[&str], &[&str]); 10] = [
+        let cases: [(&[&str], &[&str], &[&str]); 22] = [
             (
                 &["feature/*"],
                 &["feature/my-branch", "feature/your-branch"],
@@ -102,6 +109,22 @@ mod tests {
             (&["v[12].[0-9]+.[0-9]+"], &["v1.10.1", "v2.0.0"], &["v3.1.1", "v1.x.1"]),
             (&["releases/**", "!releases/**-alpha"], &["releases/10"], &["releases/beta/3-alpha", "main"]),
             (&["!main", "**"], &["main"], &[]),
+            (&["*.jsx?"], &["page.js", "page.jsx"], &["page.jsxx", "src/page.js"]),
+            (&["*.js"], &["app.js", "index.js"], &["js/index.js"]),
+            (&["**.js"], &["index.js", "js/index.js", "src/js/app.js"], &["index.jsx"]),
+            (&["docs/*"], &["docs/README.md", "docs/file.txt"], &["docs/a/b.md"]),
+            (&["docs/**"], &["docs/README.md", "docs/mona/octocat.txt"], &["src/docs/x"]),
+            (&["docs/**/*.md"], &["docs/README.md", "docs/a/markdown/file.md"], &["docs/x.txt"]),
+            (
+                &["**/docs/**"],
+                &["docs/hello.md", "dir/docs/my-file.txt", "space/docs/plan/space.doc"],
+                &["doc/x"],
+            ),
+            (&["**/README.md"], &["README.md", "js/README.md"], &["XREADME.md"]),
+            (&["**/*src/**"], &["a/src/app.js", "my-src/code/js/app.js"], &["src.js"]),
+            (&["**/migrate-*.sql"], &["migrate-10909.sql", "db/sept/migrate-v1.sql"], &["db/migrate.sql"]),
+            (&["*.md", "!README.md"], &["hello.md"], &["README.md", "docs/hello.md"]),
+            (&["*.md", "!README.md", "README*"], &["hello.md", "README.md", "README.doc"], &["x.doc"]),
         ];
         for (patterns, matching, other) in cases {
             let filter = Filter::new(patterns.iter().copied())?;
@@ -112,7 +135,7 @@ mod tests {
                 assert!(!filter.matches(name), "{patterns:?} must not match {name}");
             }
         }
-        for bad in ["+x", "a[", "a[$]", "x\\"] {
+        for bad in ["+x", "a[", "a[b", "a[$]", "a[]", "[é]", "x\\", "*?"] {
             assert!(Filter::new([bad]).is_err(), "{bad}");
         }
         Ok(())

@@ -1,21 +1,27 @@
 //! Workflow files of the GitHub Actions language, read exactly; and to runs, as far as it is supported here.
 //!
 //! [`read`] gives the typed [`model`] of a file, or what GitHub would refuse. [`lint`] brings it down to what the cluster
-//! can run, and refuses the rest as unsupported. [`expand`] makes runs of files and an event. [`expression`], [`Filter`]
-//! and [`template`] are usable by themselves.
+//! can run, and refuses the rest as unsupported. [`expand`] makes runs of files and an event.
+//!
+//! For what comes next, as pure functions over the model: [`events`] says whether something starts a workflow,
+//! [`variants`] and [`matrix`] what jobs a job becomes, [`graph`] whether a job or a step runs after those before it.
 //!
 //! Pure, and usable by itself. Must not know how files are fetched, how specifications are encoded, where jobs run.
 
 mod complaints;
 mod diagnostic;
+pub mod events;
 mod expand;
 pub mod expression;
 mod filter;
+pub mod graph;
+pub mod matrix;
 pub mod model;
 mod read;
 mod runnable;
 mod schema;
 pub mod template;
+mod variants;
 mod yaml;
 
 pub use diagnostic::{At, Diagnostic, Kind};
@@ -23,3 +29,4 @@ pub use expand::{Mint, expand};
 pub use filter::{Filter, InvalidPattern};
 pub use read::read;
 pub use runnable::{Job, Trigger, Workflow, check_artifacts, lint};
+pub use variants::{Variant, variants};
