@@ -390,7 +390,7 @@ fn main() -> Result {
         }
     });
     let start = Instant::now();
-    let mut longest = (Duration::ZERO, 0);
+    let mut longest = (Duration::ZERO, 0, String::new());
     for execution in 1..=executions {
         let kind = dice.roll(10);
         let bytes = dice.changed(match kind {
@@ -404,14 +404,16 @@ fn main() -> Result {
         }
         let began = Instant::now();
         execute(&world, kind, &bytes).map_err(|e| format!("execution {execution} of seed {seed}: {e}"))?;
-        longest = longest.max((began.elapsed(), execution));
+        let took = began.elapsed();
+        if took > longest.0 {
+            let head = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+            longest = (took, execution, head);
+        }
     }
     drop(done);
     watch.join().map_err(|_| "the watch panicked")?;
     let rate = executions as f64 / start.elapsed().as_secs_f64();
-    println!(
-        "{executions} executions of seed {seed}: no panic, no hang; {rate:.0} a second, the longest {:.2?} ({})",
-        longest.0, longest.1
-    );
+    println!("{executions} executions of seed {seed}: no panic, no hang; {rate:.0} a second");
+    println!("the longest, {}, took {:.2?}: {:?}", longest.1, longest.0, longest.2);
     Ok(())
 }
