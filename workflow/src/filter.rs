@@ -4,6 +4,9 @@
 
 use regex::Regex;
 
+/// Most bytes of a pattern: each becomes a regular expression.
+const MAX_BYTES: usize = 1024;
+
 /// Patterns in order.
 #[derive(Debug, Clone, Default)]
 pub struct Filter(Vec<(bool, Regex)>);
@@ -26,6 +29,9 @@ impl Filter {
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidPattern> {
         let read = |pattern: &str| {
             let invalid = |why: String| InvalidPattern { pattern: pattern.chars().take(80).collect(), why };
+            if pattern.len() > MAX_BYTES {
+                return Err(invalid(format!("it has {} bytes, the limit is {MAX_BYTES}", pattern.len())));
+            }
             let (lets_in, text) = pattern.strip_prefix('!').map_or((true, pattern), |rest| (false, rest));
             let regex = translate(text).map_err(invalid)?;
             Ok((lets_in, Regex::new(&regex).map_err(|e| invalid(e.to_string()))?))
@@ -49,11 +55,15 @@ fn translate(pattern: &str) -> Result<String, String> {
             '*' if chars.peek() == Some(&'*') => {
                 chars.next();
                 // `**/` also matches nothing, so that `**/x` matches `x`.
-                if chars.peek() == Some(&'/') {
+                let piece = if chars.peek() == Some(&'/') {
                     chars.next();
-                    regex.push_str("(?:.*/)?");
+                    "(?:.*/)?"
                 } else {
-                    regex.push_str(".*");
+                    ".*"
+                };
+                // Twice the same matches no more than once, and would cost.
+                if !regex.ends_with(piece) {
+                    regex.push_str(piece);
                 }
             }
             '*' => regex.push_str("[^/]*"),
@@ -94,7 +104,7 @@ mod tests {
     /// The examples of GitHub's filter pattern cheat sheet, and the order of `!`.
     #[test]
     fn patterns_match_as_github_documents() -> Result<(), InvalidPattern> {
-        let cases: [(&[&str], &[&str], &[&str]); 22] = [
+        let cases: [(&[&str], &[&str], &[&str]); 23] = [
             (
                 &["feature/*"],
                 &["feature/my-branch", "feature/your-branch"],
@@ -123,6 +133,7 @@ mod tests {
             (&["**/README.md"], &["README.md", "js/README.md"], &["XREADME.md"]),
             (&["**/*src/**"], &["a/src/app.js", "my-src/code/js/app.js"], &["src.js"]),
             (&["**/migrate-*.sql"], &["migrate-10909.sql", "db/sept/migrate-v1.sql"], &["db/migrate.sql"]),
+            (&["**/**/x", "a/**/**/**/b**"], &["x", "y/x", "a/b", "a/c/d/bc"], &["y", "a/c"]),
             (&["*.md", "!README.md"], &["hello.md"], &["README.md", "docs/hello.md"]),
             (&["*.md", "!README.md", "README*"], &["hello.md", "README.md", "README.doc"], &["x.doc"]),
         ];
@@ -135,7 +146,7 @@ mod tests {
                 assert!(!filter.matches(name), "{patterns:?} must not match {name}");
             }
         }
-        for bad in ["+x", "a[", "a[b", "a[$]", "a[]", "[é]", "x\\", "*?"] {
+        for bad in ["+x", "a[", "a[b", "a[$]", "a[]", "[é]", "x\\", "*?", &"x".repeat(1025)] {
             assert!(Filter::new([bad]).is_err(), "{bad}");
         }
         Ok(())

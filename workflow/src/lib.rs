@@ -6,6 +6,19 @@
 //! For what comes next, as pure functions over the model: [`events`] says whether something starts a workflow,
 //! [`variants`] and [`matrix`] what jobs a job becomes, [`graph`] whether a job or a step runs after those before it.
 //!
+//! ```
+//! use workflow::expression::Object;
+//!
+//! let file = "on: push\njobs: {a: {runs-on: '${{ matrix.os }}', strategy: {matrix: {os: [linux, mac]}}}}";
+//! let (workflow, refused) = workflow::read(file.as_bytes());
+//! assert!(refused.is_empty());
+//! for job in &workflow.ok_or("the file is no YAML")?.jobs {
+//!     let variants = workflow::variants(job, &Object::default())?;
+//!     assert_eq!(variants[1].name, "a (mac)");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Pure, and usable by itself. Must not know how files are fetched, how specifications are encoded, where jobs run.
 
 mod complaints;

@@ -277,3 +277,29 @@ fn a_call_fits_what_is_called() {
         assert!(found.iter().any(|one| one.starts_with(wanted)), "{call}\nfound {found:#?}\nwanted {wanted}");
     }
 }
+
+/// Files that are large but right in form, or ask for much work: what they cost does not grow beyond what they are.
+#[test]
+fn large_files_are_refused_for_what_they_are() {
+    let job = |run: &str| format!("on: push\njobs: {{a: {{runs-on: x, steps: [{{run: \"{run}\"}}]}}}}\n");
+    let needs = (0..4000)
+        .map(|i| format!("  j{i}: {{runs-on: x, needs: [j{}]}}\n", (i + 1) % 4000))
+        .collect::<String>();
+    for (text, wanted) in [
+        (job(&"${{ github.sha }}".repeat(50_000)), "Exceeded max expression length 21000"),
+        (job(&format!("${{{{ {} }}}}", "(".repeat(20_000))), "Exceeded max expression depth 50"),
+        (job(&"${{ x".repeat(100_000)), "The expression is not closed."),
+        (
+            format!("on: push\njobs:\n{needs}"),
+            "The workflow must contain at least one job with no dependencies.",
+        ),
+        (
+            format!("on: push\njobs:\n  a: {{runs-on: x}}\n{needs}"),
+            "which creates a cycle in the dependency graph",
+        ),
+    ] {
+        let found = refused(&text);
+        assert!(found.iter().any(|one| one.contains(wanted)), "{wanted}: {found:#?}");
+        assert!(found.len() <= 100 && found.iter().all(|one| one.len() < 1000), "{wanted}");
+    }
+}

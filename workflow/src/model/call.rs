@@ -3,6 +3,8 @@
 //!
 //! Must not know: where the called files come from; [`Files`] does.
 
+use std::collections::HashSet;
+
 use super::fields::{Dynamic, entries};
 use super::job::{Call, Job, Secrets, Work};
 use super::permissions::{Level, Permissions};
@@ -94,7 +96,7 @@ fn check_permissions(job: &Job, call: &Call, called: &Workflow, allowed: &Permis
     }
 }
 
-/// What must be given is, and what is given is taken.
+/// What must be given is, and what is given is taken. Names have no case.
 fn compare(
     taken: &[(&str, bool)],
     given: &[super::fields::Entry<'_>],
@@ -102,19 +104,17 @@ fn compare(
     call: &Call,
     c: &mut Complaints,
 ) {
+    let given_names: HashSet<_> = given.iter().map(|entry| entry.key.to_ascii_lowercase()).collect();
     for (name, _) in taken.iter().filter(|(_, required)| *required) {
-        if !given.iter().any(|entry| entry.key.eq_ignore_ascii_case(name)) {
+        if !given_names.contains(&name.to_ascii_lowercase()) {
             let message = format!("{capital} {} is required, but not provided while calling.", cut(name));
             c.invalid(call.workflow.at, message);
         }
     }
-    for entry in given {
-        if !taken.iter().any(|(name, _)| name.eq_ignore_ascii_case(entry.key)) {
-            let name = cut(entry.key);
-            c.invalid(
-                entry.value.at,
-                format!("Invalid {word}, {name} is not defined in the referenced workflow."),
-            );
-        }
+    let taken_names: HashSet<_> = taken.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    for entry in given.iter().filter(|entry| !taken_names.contains(&entry.key.to_ascii_lowercase())) {
+        let name = cut(entry.key);
+        let message = format!("Invalid {word}, {name} is not defined in the referenced workflow.");
+        c.invalid(entry.value.at, message);
     }
 }

@@ -4,7 +4,7 @@
 use super::{Definition, Form};
 use crate::complaints::Complaints;
 use crate::diagnostic::{At, nearest};
-use crate::expression::{Expression, Scope};
+use crate::expression::{Expression, MAX_LENGTH, Scope};
 use crate::template::{Content, Template};
 use crate::yaml::{Plain, Scalar, number_text};
 
@@ -38,6 +38,13 @@ pub(super) fn read_text(text: &str, at: At, scope: Scope, complaints: &mut Compl
         complaints.invalid(at, message);
         return as_it_is();
     };
+    // Put together they would be too long in any case: the many are not looked at one by one.
+    let inside =
+        parts.iter().map(|part| if let Part::Inside(inside) = part { inside.chars().count() } else { 0 });
+    if parts.len() > 1 && inside.sum::<usize>() > MAX_LENGTH {
+        complaints.invalid(at, format!("Exceeded max expression length {MAX_LENGTH}"));
+        return as_it_is();
+    }
     let (mut read, mut wrong) = (Vec::new(), false);
     for part in &parts {
         match part {
