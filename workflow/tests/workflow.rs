@@ -202,6 +202,13 @@ fn what_is_not_supported_is_refused_where_it_stands() {
 }
 
 #[test]
+fn an_empty_filter_lets_nothing_in() {
+    let text = with_step("run: x").replace("on: push", "on: {push: {branches: []}}");
+    let files = [("ci.yml".to_owned(), text.into_bytes())];
+    assert_eq!(expand(&files, &event(EventKind::Push, "refs/heads/main"), "", &mut Ids::default()), []);
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_at_once() {
     let text = "on: nope\njobs:\n  a:\n    steps:\n      - run: x\n        shell: fish\n";
     let lines: Vec<_> = lint(text.as_bytes()).err().unwrap_or_default().iter().map(|d| d.line).collect();

@@ -15,8 +15,8 @@ pub(super) fn trigger(trigger: &model::Trigger, c: &mut Complaints) -> Option<Tr
     match trigger.event.value.as_str() {
         "push" => {
             refuse_keys(&trigger.keys, "on.push", &["branches", "branches-ignore"], c);
-            let branches = filter(trigger.branches.only.as_deref(), "on.push.branches", c);
-            let ignored = filter(trigger.branches.ignored.as_deref(), "on.push.branches-ignore", c);
+            let branches = filter(trigger, trigger.branches.only.as_deref(), "on.push.branches", c);
+            let ignored = filter(trigger, trigger.branches.ignored.as_deref(), "on.push.branches-ignore", c);
             if branches.is_some() && ignored.is_some() {
                 let message = "branches and branches-ignore cannot both be given; use ! in branches";
                 c.invalid(trigger.event.at, message);
@@ -38,9 +38,15 @@ pub(super) fn trigger(trigger: &model::Trigger, c: &mut Complaints) -> Option<Tr
     }
 }
 
-fn filter(patterns: Option<&[Located<String>]>, of: &str, c: &mut Complaints) -> Option<Filter> {
+/// An empty list is a filter, too: one that lets nothing in.
+fn filter(
+    trigger: &model::Trigger,
+    patterns: Option<&[Located<String>]>,
+    of: &str,
+    c: &mut Complaints,
+) -> Option<Filter> {
     let patterns = patterns?;
-    let at = patterns.first()?.at;
+    let at = patterns.first().map_or(trigger.event.at, |first| first.at);
     if patterns.len() > MAX_PATTERNS {
         c.unsupported(at, format!("{} patterns in {of}, the limit is {MAX_PATTERNS}", patterns.len()));
         return None;
