@@ -278,6 +278,46 @@ fn a_call_fits_what_is_called() {
     }
 }
 
+struct Folder(Vec<(String, String)>);
+
+impl Files for Folder {
+    fn file(&self, uses: &str) -> Option<Vec<u8>> {
+        self.0.iter().find(|(path, _)| path == uses).map(|(_, text)| text.clone().into_bytes())
+    }
+}
+
+#[test]
+fn calls_within_calls_are_followed_to_their_limits() {
+    let found = |folder: &Folder, first: &str| -> Vec<String> {
+        let found = check_calls(&model(first), folder, &Permissions::limited());
+        found.iter().map(Diagnostic::to_string).collect()
+    };
+    let file =
+        |name: &str, jobs: &str| (format!("./{name}"), format!("on: workflow_call\njobs: {{{jobs}}}\n"));
+    let first = job("uses: ./a\n");
+    // Three levels, the last of which asks for more than the first has.
+    let chain = Folder(vec![
+        file("a", "x: {uses: ./b}"),
+        file("b", "x: {runs-on: y, permissions: {actions: write}}"),
+    ]);
+    let wanted = "4:11: Error from called workflow ./a:2:8: Error calling workflow './b'. The nested job 'x' is requesting 'actions: write', but is only allowed 'actions: none'.";
+    assert_eq!(found(&chain, &first), [wanted]);
+    let allowed = job("uses: ./a\npermissions: {actions: write}\n");
+    assert_eq!(found(&chain, &allowed), [""; 0]);
+    let circle = Folder(vec![file("a", "x: {uses: ./a}")]);
+    assert!(found(&circle, &first)[0].contains("more than 10 levels deep"));
+    // Each level calls the next often: the number of calls is limited, not only the depth.
+    let many =
+        |next: &str| (0..9).map(|i| format!("x{i}: {{uses: ./{next}}}")).collect::<Vec<_>>().join(", ");
+    let wide = Folder(vec![
+        file("a", &many("b")),
+        file("b", &many("c")),
+        file("c", &many("d")),
+        file("d", "x: {runs-on: y}"),
+    ]);
+    assert!(found(&wide, &first)[0].contains("more than 256 calls of other workflows"));
+}
+
 /// Files that are large but right in form, or ask for much work: what they cost does not grow beyond what they are.
 #[test]
 fn large_files_are_refused_for_what_they_are() {

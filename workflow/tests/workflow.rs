@@ -251,7 +251,7 @@ fn what_is_said_about_a_bad_file_stays_short() {
     let on = |patterns: String| format!("on: {{push: {{branches: [{patterns}]}}}}\njobs: {{a: {{{job}}}}}\n");
     let env = format!("env: {{A: {}}}\non: push\njobs:\n{jobs}", "x".repeat(2000));
     for (text, wanted) in [
-        (unknown_needs, "needs \"z\", which is not a job of this workflow"),
+        (unknown_needs, "Job 'a' depends on unknown job 'z'. Jobs of this workflow: kkk"),
         (unknown_keys, "Unexpected value 'key99'"),
         (long_key, "Unexpected value 'kkk"),
         (on("a,".repeat(101)), "101 patterns in on.push.branches, the limit is 100"),

@@ -10,7 +10,7 @@ use super::job::{Call, Job, Secrets, Work};
 use super::permissions::{Level, Permissions};
 use super::workflow::Workflow;
 use crate::complaints::Complaints;
-use crate::diagnostic::{Diagnostic, cut};
+use crate::diagnostic::{Diagnostic, Kind, cut};
 use crate::read;
 
 /// Where the files of called workflows come from.
@@ -19,32 +19,66 @@ pub trait Files {
     fn file(&self, uses: &str) -> Option<Vec<u8>>;
 }
 
+/// Deepest nesting of workflows, the first included; GitHub's.
+const MAX_LEVELS: usize = 10;
+/// Most calls that are followed, those within called workflows included; GitHub allows fifty files.
+const MAX_CALLS: usize = 256;
+
 /// What is wrong with the calls of a workflow: what is called is not there, is itself wrong, takes something else, or asks
-/// for more than the caller may do.
+/// for more than the caller may do. So it is for the calls within what is called; they are complained about at the call
+/// that leads there.
 ///
-/// `permissions` are those of the repository, for callers that do not say. Calls within called workflows are not followed.
+/// `permissions` are those of the repository, for callers that do not say.
 #[must_use]
 pub fn check_calls(workflow: &Workflow, files: &dyn Files, permissions: &Permissions) -> Vec<Diagnostic> {
     let mut c = Complaints::default();
-    for job in &workflow.jobs {
-        let Work::Call(call) = &job.work else { continue };
-        let at = call.workflow.at;
-        let Some(bytes) = files.file(&call.workflow.value) else {
-            c.invalid(at, "Unable to find reusable workflow");
-            continue;
-        };
-        let (called, found) = read(&bytes);
-        if let Some(first) = found.first() {
-            let name = cut(&call.workflow.value);
-            c.invalid(at, format!("Error from called workflow {name}:{first}"));
-        }
-        if let Some(called) = called.filter(|_| found.is_empty()) {
-            check(call, &called, &mut c);
-            let allowed = job.permissions.as_ref().or(workflow.permissions.as_ref()).unwrap_or(permissions);
-            check_permissions(job, call, &called, allowed, &mut c);
+    Calls { files, followed: 0 }.check(workflow, permissions, 1, &mut c);
+    c.sorted()
+}
+
+struct Calls<'a> {
+    files: &'a dyn Files,
+    followed: usize,
+}
+
+impl Calls<'_> {
+    /// Checks the calls of a workflow at this level, the first being 1.
+    fn check(&mut self, workflow: &Workflow, permissions: &Permissions, level: usize, c: &mut Complaints) {
+        for job in &workflow.jobs {
+            let Work::Call(call) = &job.work else { continue };
+            let at = call.workflow.at;
+            if level >= MAX_LEVELS {
+                c.invalid(at, format!("workflows call each other more than {MAX_LEVELS} levels deep"));
+                return;
+            }
+            self.followed += 1;
+            if self.followed > MAX_CALLS {
+                c.unsupported(at, format!("more than {MAX_CALLS} calls of other workflows"));
+                return;
+            }
+            let Some(bytes) = self.files.file(&call.workflow.value) else {
+                c.invalid(at, "Unable to find reusable workflow");
+                continue;
+            };
+            let (called, mut found) = read(&bytes);
+            if let Some(called) = called.filter(|_| found.is_empty()) {
+                check(call, &called, c);
+                let allowed =
+                    job.permissions.as_ref().or(workflow.permissions.as_ref()).unwrap_or(permissions);
+                check_permissions(job, call, &called, allowed, c);
+                let mut within = Complaints::default();
+                self.check(&called, allowed, level + 1, &mut within);
+                found = within.sorted();
+            }
+            if let Some(first) = found.first() {
+                let message = format!("Error from called workflow {}:{first}", cut(&call.workflow.value));
+                match first.kind {
+                    Kind::Invalid => c.invalid(at, message),
+                    Kind::Unsupported => c.unsupported(at, message),
+                }
+            }
         }
     }
-    c.sorted()
 }
 
 fn check(call: &Call, called: &Workflow, c: &mut Complaints) {

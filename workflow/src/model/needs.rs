@@ -19,8 +19,6 @@ pub(super) fn check(jobs: &[Job], at: At, c: &mut Complaints) {
         let here = first.map(|job| format!(" Here the needs of job {job:?} lead in a circle, or to no job"));
         let message = "The workflow must contain at least one job with no dependencies.";
         c.invalid(at, format!("{message}{}", here.unwrap_or_default()));
-        // Which of them is wrong is still worth saying: names that are no jobs.
-        unknown(jobs, &places, c);
         return;
     }
     let done = reachable(jobs, &places);
@@ -72,9 +70,7 @@ fn unknown(jobs: &[Job], places: &HashMap<&str, usize>, c: &mut Complaints) {
             let (name, need_name, known) = (cut(&job.id.value), cut(&need.value), known.join(", "));
             c.invalid(
                 need.at,
-                format!(
-                    "job {name:?} needs {need_name:?}, which is not a job of this workflow: {known}. (Job '{name}' depends on unknown job '{need_name}'.)"
-                ),
+                format!("Job '{name}' depends on unknown job '{need_name}'. Jobs of this workflow: {known}"),
             );
         }
     }

@@ -10,7 +10,7 @@ use super::extension::{Extension, extension};
 use super::text::{env, number, refuse_keys, text};
 use crate::complaints::Complaints;
 use crate::diagnostic::cut;
-use crate::model::{self, Container, Steps, Work};
+use crate::model::{self, Container, Located, Steps, Work};
 use crate::template::Content;
 
 /// Limit of a job without `timeout-minutes`, as GitHub's.
@@ -86,9 +86,22 @@ fn job(job: &model::Job, around: &Around, c: &mut Complaints) -> Option<Job> {
         steps: steps(&work.steps, &defaults, c),
         artifacts,
     };
-    let needs = job.needs.iter().filter_map(|need| around.places.get(&need.value).copied()).collect();
+    let needs = job.needs.iter().filter_map(|need| needed(need, &job.id.value, around, c)).collect();
     let condition = job.condition.as_ref().map(|found| condition(found, c)).unwrap_or_default();
     Some(Job { key, needs, condition, labels, resources, priority, max_attempts, spec })
+}
+
+/// A name that is no job's is wrong for GitHub, too; where it says only that no job can begin, the name is still said here.
+fn needed(need: &Located<String>, key: &str, around: &Around, c: &mut Complaints) -> Option<u16> {
+    let place = around.places.get(&need.value).copied();
+    if place.is_none() {
+        let (key, need_name) = (cut(key), cut(&need.value));
+        c.unsupported(
+            need.at,
+            format!("job {key:?} needs {need_name:?}, which is not a job of this workflow"),
+        );
+    }
+    place
 }
 
 /// GitHub takes a job without steps; there is nothing to run in it.
