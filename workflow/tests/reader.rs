@@ -316,6 +316,10 @@ fn calls_within_calls_are_followed_to_their_limits() {
         file("d", "x: {runs-on: y}"),
     ]);
     assert!(found(&wide, &first)[0].contains("more than 256 calls of other workflows"));
+    let files: Vec<_> = (0..60).map(|i| file(&format!("f{i}"), "x: {runs-on: y}")).collect();
+    let calls: String = (0..60).map(|i| format!("  j{i}: {{uses: ./f{i}}}\n")).collect();
+    let found = found(&Folder(files), &format!("on: push\njobs:\n{calls}"));
+    assert_eq!(found, ["53:15: more than 50 files are called"]);
 }
 
 /// Files that are large but right in form, or ask for much work: what they cost does not grow beyond what they are.

@@ -3,7 +3,8 @@
 //!
 //! Must not know: where the called files come from; [`Files`] does.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use super::fields::{Dynamic, entries};
 use super::job::{Call, Job, Secrets, Work};
@@ -21,7 +22,9 @@ pub trait Files {
 
 /// Deepest nesting of workflows, the first included; GitHub's.
 const MAX_LEVELS: usize = 10;
-/// Most calls that are followed, those within called workflows included; GitHub allows fifty files.
+/// Most files that are called, those within called workflows included; GitHub's.
+const MAX_FILES: usize = 50;
+/// Most calls that are followed.
 const MAX_CALLS: usize = 256;
 
 /// What is wrong with the calls of a workflow: what is called is not there, is itself wrong, takes something else, or asks
@@ -32,16 +35,30 @@ const MAX_CALLS: usize = 256;
 #[must_use]
 pub fn check_calls(workflow: &Workflow, files: &dyn Files, permissions: &Permissions) -> Vec<Diagnostic> {
     let mut c = Complaints::default();
-    Calls { files, followed: 0 }.check(workflow, permissions, 1, &mut c);
+    Calls { files, read: HashMap::new(), followed: 0 }.check(workflow, permissions, 1, &mut c);
     c.sorted()
 }
 
 struct Calls<'a> {
     files: &'a dyn Files,
+    /// What was read, by the words of `uses`, so that a file that is called often is read once.
+    read: HashMap<String, Rc<Read>>,
     followed: usize,
 }
 
+/// A called file; none when it is not there.
+type Read = Option<(Option<Workflow>, Vec<Diagnostic>)>;
+
 impl Calls<'_> {
+    fn read(&mut self, uses: &str) -> Rc<Read> {
+        if let Some(read) = self.read.get(uses) {
+            return Rc::clone(read);
+        }
+        let found = Rc::new(self.files.file(uses).map(|bytes| read(&bytes)));
+        self.read.insert(uses.to_owned(), Rc::clone(&found));
+        found
+    }
+
     /// Checks the calls of a workflow at this level, the first being 1.
     fn check(&mut self, workflow: &Workflow, permissions: &Permissions, level: usize, c: &mut Complaints) {
         for job in &workflow.jobs {
@@ -56,18 +73,23 @@ impl Calls<'_> {
                 c.unsupported(at, format!("more than {MAX_CALLS} calls of other workflows"));
                 return;
             }
-            let Some(bytes) = self.files.file(&call.workflow.value) else {
+            let read = self.read(&call.workflow.value);
+            if self.read.len() > MAX_FILES {
+                c.invalid(at, format!("more than {MAX_FILES} files are called"));
+                return;
+            }
+            let Some((called, wrong)) = read.as_ref() else {
                 c.invalid(at, "Unable to find reusable workflow");
                 continue;
             };
-            let (called, mut found) = read(&bytes);
-            if let Some(called) = called.filter(|_| found.is_empty()) {
-                check(call, &called, c);
+            let mut found = wrong.clone();
+            if let Some(called) = called.as_ref().filter(|_| wrong.is_empty()) {
+                check(call, called, c);
                 let allowed =
                     job.permissions.as_ref().or(workflow.permissions.as_ref()).unwrap_or(permissions);
-                check_permissions(job, call, &called, allowed, c);
+                check_permissions(job, call, called, allowed, c);
                 let mut within = Complaints::default();
-                self.check(&called, allowed, level + 1, &mut within);
+                self.check(called, allowed, level + 1, &mut within);
                 found = within.sorted();
             }
             if let Some(first) = found.first() {
