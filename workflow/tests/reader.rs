@@ -142,9 +142,23 @@ fn what_github_refuses_is_refused_with_its_place() {
             "runs-on: ${{ secrets.x }}\n",
             "4:14: Unrecognized named-value: 'secrets'. Located at position 1 within expression: secrets.x. Allowed here: github, inputs, vars, needs, strategy, matrix",
         ),
-        ("runs-on: ${{ hashFiles('x') }}\n", "4:14: Unrecognized function: 'hashFiles'"),
+        (
+            "runs-on: ${{ hashFiles('x') }}\n",
+            "4:14: Unrecognized function: 'hashFiles'. Located at position 1 within expression: hashFiles('x'). Allowed here: case, contains, ",
+        ),
+        (
+            "runs-on: ${{ gihub.x }}\n",
+            "4:14: Unrecognized named-value: 'gihub'. Located at position 1 within expression: gihub.x. Did you mean \"github\"?",
+        ),
+        (
+            "runs-on: ${{ joinn(1) }}\n",
+            "4:14: Unrecognized function: 'joinn'. Located at position 1 within expression: joinn(1). Did you mean \"join\"?",
+        ),
         ("runs-on: x-${{ 1 + 1 }}\n", "4:14: Unexpected symbol: '+'"),
-        ("runs-on: x\nif: steps.a\n", "5:9: Unrecognized named-value: 'steps'"),
+        (
+            "runs-on: x\nif: steps.a\n",
+            "5:9: Unrecognized named-value: 'steps'. Located at position 1 within expression: steps.a. Allowed here: github, inputs, vars, needs",
+        ),
         ("runs-on: x\nif: always(1)\n", "5:9: Too many parameters supplied: 'always'"),
         ("runs-on: x\nneeds: ${{ github.ref }}\n", "5:12: Unrecognized named-value: 'github'"),
         (

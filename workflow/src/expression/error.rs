@@ -13,6 +13,15 @@ pub enum Kind {
     Evaluation,
 }
 
+/// A name that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unknown {
+    /// A context, as written.
+    Context(String),
+    /// A function, as written.
+    Function(String),
+}
+
 /// An expression that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Error {
@@ -22,17 +31,20 @@ pub struct Error {
     pub message: String,
     /// The place in the expression, in UTF-16 units from 1, and the whole expression; none for what has no place.
     pub found: Option<(usize, String)>,
+    /// The name that is not there, where that is what is wrong.
+    pub unknown: Option<Unknown>,
 }
 
 impl Error {
     /// At a byte of the expression.
     pub(crate) fn at(kind: Kind, message: String, text: &str, byte: usize) -> Self {
         let before = text.get(..byte).unwrap_or(text);
-        Self { kind, message, found: Some((before.encode_utf16().count() + 1, text.to_owned())) }
+        let found = Some((before.encode_utf16().count() + 1, text.to_owned()));
+        Self { kind, message, found, unknown: None }
     }
 
     pub(crate) fn without_place(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), found: None }
+        Self { kind, message: message.into(), found: None, unknown: None }
     }
 
     pub(crate) fn evaluation(message: impl Into<String>) -> Self {

@@ -19,7 +19,7 @@ mod scope;
 mod value;
 
 pub use ast::{Expression, Visit};
-pub use error::{Error, Kind};
+pub use error::{Error, Kind, Unknown};
 pub use evaluate::{Environment, NoEnvironment, Options, evaluate};
 pub use scope::{Function, Scope, Status};
 pub use value::{Array, Object, Value, fold_case};

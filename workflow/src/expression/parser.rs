@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::MAX_DEPTH;
 use super::ast::{Comparison, Expression, Node};
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, Unknown};
 use super::lexer::{Token, What, lex};
 use super::scope::{EVERYWHERE, Scope};
 use super::value::Value;
@@ -182,7 +182,10 @@ impl<'a> Parser<'a> {
             What::Name if self.scope.has_context(token.shown) => {
                 return Ok((Node::Context(token.shown.to_owned()), true));
             }
-            What::Name => return Err(self.refused("Unrecognized named-value", token)),
+            What::Name => {
+                let unknown = Some(Unknown::Context(token.shown.to_owned()));
+                return Err(Error { unknown, ..self.refused("Unrecognized named-value", token) });
+            }
             _ => return Err(self.unexpected(token)),
         };
         Ok((Node::Literal(literal), false))
@@ -206,7 +209,8 @@ impl<'a> Parser<'a> {
     fn check_call(&self, name: &Token<'_>, arguments: usize) -> Result<(), Error> {
         let mut known = EVERYWHERE.iter().chain(self.scope.functions);
         let Some(function) = known.find(|known| known.name.eq_ignore_ascii_case(name.shown)) else {
-            return Err(self.refused("Unrecognized function", name));
+            let unknown = Some(Unknown::Function(name.shown.to_owned()));
+            return Err(Error { unknown, ..self.refused("Unrecognized function", name) });
         };
         if arguments < function.least {
             return Err(self.refused("Too few parameters supplied", name));

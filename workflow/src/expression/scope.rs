@@ -19,6 +19,11 @@ impl Scope {
         self.contexts.is_empty() && self.functions.is_empty()
     }
 
+    /// The names of all functions that may be called.
+    pub(crate) fn function_names(&self) -> impl Iterator<Item = &'static str> {
+        EVERYWHERE.iter().chain(self.functions).map(|function| function.name)
+    }
+
     pub(crate) fn has_context(&self, name: &str) -> bool {
         self.contexts.iter().any(|known| known.eq_ignore_ascii_case(name))
     }

@@ -4,6 +4,7 @@
 use crate::complaints::Complaints;
 use crate::diagnostic::At;
 use crate::expression::{Expression, Scope};
+use crate::schema::explained;
 use crate::template::{Content, Template};
 
 /// When a job or a step runs.
@@ -42,7 +43,7 @@ pub(super) fn condition(template: &Template, scope: &Scope, c: &mut Complaints) 
     match parsed {
         Ok(expression) => Some(Condition { at: template.at, expression, written }),
         Err(error) => {
-            c.invalid(template.at, error.to_string());
+            c.invalid(template.at, explained(&error, scope));
             None
         }
     }

@@ -16,6 +16,7 @@ mod step;
 mod workflow;
 
 pub(crate) use read::read;
+pub(crate) use scalar::explained;
 pub(crate) use scopes::JOB_CONDITION;
 pub(crate) use scopes::STEP_CONDITION;
 

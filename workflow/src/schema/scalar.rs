@@ -4,7 +4,7 @@
 use super::{Definition, Form};
 use crate::complaints::Complaints;
 use crate::diagnostic::{At, nearest};
-use crate::expression::{Expression, MAX_LENGTH, Scope};
+use crate::expression::{Error, Expression, MAX_LENGTH, Scope, Unknown};
 use crate::template::{Content, Template};
 use crate::yaml::{Plain, Scalar, number_text};
 
@@ -138,13 +138,23 @@ fn inner(inside: &str, scope: Scope) -> Result<Inner, String> {
             )),
         };
     }
-    Expression::parse(inside, &scope).map(Inner::Expression).map_err(|error| {
-        let named = error.message.starts_with("Unrecognized named-value");
-        if !named || scope.contexts.is_empty() {
-            return error.to_string();
-        }
-        format!("{error}. Allowed here: {}", scope.contexts.join(", "))
-    })
+    Expression::parse(inside, &scope).map(Inner::Expression).map_err(|error| explained(&error, &scope))
+}
+
+/// What is wrong with an expression, with what there is instead of a name that is not there.
+pub(crate) fn explained(error: &Error, scope: &Scope) -> String {
+    hint(error, scope).map_or_else(|| error.to_string(), |hint| format!("{error}. {hint}"))
+}
+
+/// What was probably meant, and what there is, where a name is not.
+fn hint(error: &Error, scope: &Scope) -> Option<String> {
+    let (name, known): (_, Vec<_>) = match error.unknown.as_ref()? {
+        Unknown::Context(name) => (name, scope.contexts.to_vec()),
+        Unknown::Function(name) => (name, scope.function_names().collect()),
+    };
+    let near = nearest(known.iter().copied(), name).map(|near| format!("Did you mean {near:?}? "));
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Some(format!("{}Allowed here: {known}", near.unwrap_or_default()))
 }
 
 /// An expression that is all of a value; one that is only a text is that text, as in `${{ '${{' }}`.
