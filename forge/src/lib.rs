@@ -1,15 +1,31 @@
-//! Webhooks in: whose they are, whether they are genuine, and what they say in Troupe's terms.
+//! Webhooks in: whose they are, whether they are genuine, and what they say in Troupe's terms. Commit statuses out.
 //!
-//! Pure: takes headers, bytes, a secret and the time; must not know HTTP servers, the cluster or workflows.
+//! Pure: takes headers, bytes, a secret and the time; must not know HTTP servers and clients, the cluster or workflows. What is
+//! peculiar to a forge is in the file of its name.
 
+mod bitbucket;
+mod body;
+mod deliveries;
 mod detect;
-mod payload;
+mod event;
+mod generic;
+mod gitea;
+mod github;
+mod gitlab;
+mod gogs;
+mod hub;
+mod json;
+mod refs;
 mod signature;
+mod stash;
 
-use domain::Event;
 use sha2::{Digest, Sha256};
 
+pub use deliveries::{Deliveries, Delivery};
 pub use detect::Forge;
+pub use event::{
+    Action, ChangedPaths, Commit, Event, Person, PullRequest, Push, RefChange, RefKind, Repository, Side,
+};
 
 /// Header look-up by lower-case name.
 pub trait Headers {
@@ -30,17 +46,19 @@ pub struct Received {
     pub forge: Forge,
     /// The forge's id of the delivery, scoped (`github:<id>`); empty when it gave none.
     pub key: String,
-    /// The forge's name of the event.
+    /// The forge's name of the event, at most 100 characters.
     pub event_name: String,
-    /// The repository as the body states it (`owner/name`); empty when it states none.
-    pub repository: String,
+    /// The repository as the body states it; its name is empty when it states none.
+    pub repository: Repository,
+    /// Who did it, as the forge states; never what a commit says of its author.
+    pub sender: Person,
     /// SHA-256 over event name and body: the same body under a new delivery id is the same delivery.
     pub digest: [u8; 32],
-    /// What follows from it.
-    pub what: What,
+    /// What follows from it, in the order of the body: one, or several where one push moved several refs. Never empty.
+    pub what: Vec<What>,
 }
 
-/// What follows from a webhook.
+/// What follows from a webhook, or from one of the things that it tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// Something that workflows may want.
@@ -53,7 +71,10 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// None of the headers by which a forge is known.
-    #[error("no webhook headers: expected X-GitHub-Event, X-Gitea-Event, X-Forgejo-Event or webhook-id")]
+    #[error(
+        "no webhook headers: expected X-Forgejo-Event, X-Gitea-Event, X-Gogs-Event, X-GitHub-Event, X-Gitlab-Event, \
+         X-Event-Key or webhook-id"
+    )]
     UnknownForge,
     /// The signature is missing or wrong.
     #[error("signature: {why}")]
@@ -79,15 +100,26 @@ pub enum Rejected {
 pub fn receive(headers: &dyn Headers, body: &[u8], secret: &str, now: u64) -> Result<Received, Rejected> {
     let (forge, event_name) = detect::detect(headers).ok_or(Rejected::UnknownForge)?;
     signature::check(forge, headers, body, secret, now)?;
-    let id = detect::delivery_id(forge, headers);
-    let parsed = payload::read(forge, &event_name, headers.get("content-type").unwrap_or_default(), body)?;
+    let digest = digest(&event_name, body);
+    let id = detect::delivery_id(forge, headers, &digest);
+    let json = body::json(headers.get("content-type").unwrap_or_default(), body)?;
+    let read = match forge {
+        Forge::GitHub => github::read(&event_name, &json),
+        Forge::Gitea | Forge::Forgejo => gitea::read(&event_name, &json),
+        Forge::Gogs => gogs::read(&event_name, &json),
+        Forge::GitLab => gitlab::read(&json),
+        Forge::Bitbucket => bitbucket::read(&event_name, &json),
+        Forge::BitbucketDataCenter => stash::read(&event_name, &json),
+        Forge::Generic => generic::read(&json),
+    }?;
     Ok(Received {
         forge,
         key: id.map(|id| format!("{}:{id}", forge.as_str())).unwrap_or_default(),
-        digest: digest(&event_name, body),
+        digest,
         event_name,
-        repository: parsed.repository,
-        what: parsed.what,
+        repository: read.repository,
+        sender: read.sender,
+        what: read.what,
     })
 }
 

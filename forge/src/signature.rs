@@ -1,4 +1,6 @@
-//! Signatures of webhooks: HMAC-SHA256 over the raw bytes, compared in constant time.
+//! Signatures of webhooks: HMAC-SHA256 over the raw bytes, or a token, compared in constant time.
+//!
+//! Must not know what the bytes say.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +11,8 @@ use crate::{Forge, Headers, Rejected};
 
 /// How far a signed time may be from ours, in seconds, as Standard Webhooks recommends.
 const TOLERANCE_SECONDS: u64 = 300;
+/// How keys of Standard Webhooks begin.
+const SIGNING: &str = "whsec_";
 
 pub(crate) fn check(
     forge: Forge,
@@ -17,6 +21,9 @@ pub(crate) fn check(
     secret: &str,
     now: u64,
 ) -> Result<(), Rejected> {
+    if secret.is_empty() {
+        return Err(missing("the repository has no secret to check it with"));
+    }
     match forge {
         Forge::GitHub => {
             let given =
@@ -36,6 +43,25 @@ pub(crate) fn check(
             body,
             secret,
         ),
+        Forge::Gogs => check_hex(
+            headers.get("x-gogs-signature").ok_or(missing("X-Gogs-Signature is missing"))?,
+            body,
+            secret,
+        ),
+        // The secret says which of GitLab's two ways it is for: a signing token would lose its sense if whoever sees it
+        // could also send it as a plain one.
+        Forge::GitLab if secret.starts_with(SIGNING) => check_standard(headers, body, secret, now),
+        Forge::GitLab => {
+            check_token(headers.get("x-gitlab-token").ok_or(missing("X-Gitlab-Token is missing"))?, secret)
+        }
+        // The header that is SHA-1 elsewhere.
+        Forge::Bitbucket | Forge::BitbucketDataCenter => {
+            let given = headers.get("x-hub-signature").ok_or(missing("X-Hub-Signature is missing"))?;
+            let hex = given
+                .strip_prefix("sha256=")
+                .ok_or(missing("X-Hub-Signature does not begin with sha256="))?;
+            check_hex(hex, body, secret)
+        }
         Forge::Generic => check_standard(headers, body, secret, now),
     }
 }
@@ -58,12 +84,21 @@ fn check_hex(given: &str, body: &[u8], secret: &str) -> Result<(), Rejected> {
     mac(secret.as_bytes(), &[body])?.verify_slice(&given).map_err(|_| missing("it does not match the body"))
 }
 
+/// A secret that is sent as it is. Digests of both are compared, so that neither its length nor its beginning shows in
+/// the time.
+fn check_token(given: &str, secret: &str) -> Result<(), Rejected> {
+    let given = mac(secret.as_bytes(), &[given.as_bytes()])?.finalize().into_bytes();
+    mac(secret.as_bytes(), &[secret.as_bytes()])?
+        .verify_slice(&given)
+        .map_err(|_| missing("X-Gitlab-Token is not the secret"))
+}
+
 /// Standard Webhooks: `v1,<base64>` over `id.timestamp.body`, one or more divided by spaces.
 fn check_standard(headers: &dyn Headers, body: &[u8], secret: &str, now: u64) -> Result<(), Rejected> {
     let id = headers.get("webhook-id").ok_or(missing("webhook-id is missing"))?;
     let timestamp = headers.get("webhook-timestamp").ok_or(missing("webhook-timestamp is missing"))?;
     let given = headers.get("webhook-signature").ok_or(missing("webhook-signature is missing"))?;
-    let key = match secret.strip_prefix("whsec_") {
+    let key = match secret.strip_prefix(SIGNING) {
         Some(encoded) => {
             STANDARD.decode(encoded).map_err(|_| missing("the secret after whsec_ is not base64"))?
         }

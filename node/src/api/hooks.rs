@@ -2,8 +2,8 @@
 //!
 //! Must not know how forges spell their events (forge/).
 
-use domain::{Command, Reply, RepoName};
-use forge::{Rejected, What};
+use domain::{Command, Reply, RepoId, RepoName};
+use forge::{Delivery, Rejected};
 use sha2::{Digest, Sha256};
 use warp::http::{HeaderMap, StatusCode};
 
@@ -42,40 +42,56 @@ pub(super) async fn receive(api: &Api, request: &mut Request) -> Answer {
     let forge = received.forge.as_str();
     if !is_about(&received.repository, &record) {
         count(forge, "wrong_repository");
-        let detail = format!("the payload is about {:?}, not about {name}", received.repository);
+        let detail = format!("the payload is about {:?}, not about {name}", received.repository.name);
         return Err(Problem::new(Code::Forbidden, detail));
     }
-    let event = match received.what {
-        What::Event(event) => event,
-        What::NoRun(reason) => {
-            count(forge, "no_run");
-            return json(
-                StatusCode::OK,
-                &Accepted { delivery: None, duplicate: false, reason: Some(reason) },
-            );
-        }
-    };
+    let told = received.deliveries();
+    let reason = told.reason();
+    if told.all.is_empty() {
+        count(forge, "no_run");
+        let answer = Accepted { delivery: None, duplicate: false, reason, more: Vec::new() };
+        return json(StatusCode::OK, &answer);
+    }
+    // One after the other, so that they are built in the order of the push. Where one cannot be accepted, the forge is told so
+    // and sends all of them again: those before it are known by their keys then.
+    let mut ids = Vec::new();
+    let mut duplicate = true;
+    for delivery in told.all {
+        let (id, known) = accept(api, forge, repo, delivery).await?;
+        ids.push(id);
+        duplicate &= known;
+    }
+    let first = (!ids.is_empty()).then(|| ids.remove(0));
+    json(StatusCode::ACCEPTED, &Accepted { delivery: first, duplicate, reason, more: ids })
+}
+
+/// Commits one delivery: its id, and whether it was accepted before.
+async fn accept(
+    api: &Api,
+    forge: &'static str,
+    repo: RepoId,
+    delivery: Delivery,
+) -> Result<(String, bool), Problem> {
     api.admit().inspect_err(|refused| {
         count(forge, if refused.code == Code::NoSpace { "no_space" } else { "queue_full" });
     })?;
     // The forge's digest is over event and body; a key is per repository.
     let mut digest = Sha256::new();
     digest.update(repo.to_string());
-    digest.update(received.digest);
+    digest.update(delivery.digest);
     let command = Command::AcceptDelivery {
         id: domain::DeliveryId::from_parts(now(), rand::random()),
         repo,
-        key: received.key,
+        key: delivery.key,
         digest: digest.finalize().into(),
-        event,
+        event: delivery.event,
         only_path: String::new(),
     };
     let committed = api.store.propose(command).await.inspect_err(|_| count(forge, "unavailable"))?;
     match committed.reply {
         Reply::Delivery { id, duplicate } => {
             count(forge, if duplicate { "duplicate" } else { "accepted" });
-            let accepted = Accepted { delivery: Some(id.to_string()), duplicate, reason: None };
-            json(StatusCode::ACCEPTED, &accepted)
+            Ok((id.to_string(), duplicate))
         }
         other => {
             count(forge, "refused");
@@ -95,8 +111,6 @@ fn rejected(why: Rejected) -> Problem {
 
 /// True when the payload names this repository: by its name here, or by the end of its clone URL's path. A payload
 /// that names none is about the one whose secret signed it.
-fn is_about(named: &str, repo: &domain::Repo) -> bool {
-    let url = repo.clone_url.trim_end_matches('/').trim_end_matches(".git");
-    let at_the_end = url.strip_suffix(named).is_some_and(|before| before.ends_with(['/', ':']));
-    named.is_empty() || repo.name.as_str() == named || at_the_end
+fn is_about(told: &forge::Repository, repo: &domain::Repo) -> bool {
+    told.name.is_empty() || repo.name.as_str() == told.name || told.is_cloned_from(&repo.clone_url)
 }

@@ -109,7 +109,8 @@ pub(super) async fn dispatch(api: &Api, caller: Caller, request: &mut Request) -
     };
     match api.store.propose(command).await?.reply {
         Reply::Delivery { id, duplicate } => {
-            json(StatusCode::ACCEPTED, &Accepted { delivery: Some(id.to_string()), duplicate, reason: None })
+            let delivery = Some(id.to_string());
+            json(StatusCode::ACCEPTED, &Accepted { delivery, duplicate, reason: None, more: Vec::new() })
         }
         other => Err(unexpected(other)),
     }

@@ -90,17 +90,21 @@ fn main_branch() -> String {
     "main".to_owned()
 }
 
-/// A delivery was accepted.
+/// A delivery was accepted, or several that one webhook told of.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Accepted {
-    /// Its id; none when no run follows.
+    /// Its id, or the first one's; none when no run follows.
     #[schemars(extend("pattern" = ULID))]
     pub delivery: Option<String>,
-    /// It was accepted before.
+    /// It was accepted before; of several, all of them.
     pub duplicate: bool,
-    /// Why no run follows.
+    /// Why no run follows, or from what else of the webhook none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The ids of the others: a push to several refs is a delivery for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = ULID)))]
+    pub more: Vec<String>,
 }
 
 /// A delivery.

@@ -23,10 +23,21 @@ const TAGS: [(&str, &str); 5] = [
     ("tokens", "Who may use the API."),
 ];
 /// Headers of signatures, by the name of the scheme and of who sends them.
-const SIGNATURES: [(&str, &str, &str); 4] = [
+const SIGNATURES: [(&str, &str, &str); 7] = [
     ("githubSignature", "X-Hub-Signature-256", "GitHub: `sha256=` and the HMAC in hexadecimal."),
     ("giteaSignature", "X-Gitea-Signature", "Gitea: the HMAC in hexadecimal."),
     ("forgejoSignature", "X-Forgejo-Signature", "Forgejo: the HMAC in hexadecimal."),
+    ("gogsSignature", "X-Gogs-Signature", "Gogs: the HMAC in hexadecimal."),
+    (
+        "gitlabToken",
+        "X-Gitlab-Token",
+        "GitLab: the secret itself, unless it begins with `whsec_` (then `webhook-signature`).",
+    ),
+    (
+        "bitbucketSignature",
+        "X-Hub-Signature",
+        "Bitbucket, Cloud and Data Center: `sha256=` and the HMAC in hexadecimal.",
+    ),
     ("webhookSignature", "webhook-signature", "Standard Webhooks: `v1,` and base64, over id, time and body."),
 ];
 

@@ -77,9 +77,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::post("/v1/hooks/{repo}", Access::Open(Open::Hook))
         .named(TAG, "receiveWebhook", "Takes a webhook of a forge")
         .details(
-            "Of GitHub, Gitea, Forgejo, or anything that signs as Standard Webhooks says. The signature is an HMAC \
-             with SHA-256 over the raw bytes of the body, under the repository's webhook secret. A body that was \
-             accepted within 24 hours is answered with the delivery of then, under whatever id it comes.",
+            "Of GitHub, GitLab, Gitea, Forgejo, Gogs, Bitbucket, or anything that signs as Standard Webhooks says. The \
+             signature is an HMAC with SHA-256 over the raw bytes of the body, under the repository's webhook secret; \
+             GitLab may send the secret itself. A body that was accepted within 24 hours is answered with the delivery \
+             of then, under whatever id it comes. A push to several refs is a delivery for each.",
         )
         .headers(&[
             of_forges("X-GitHub-Event", "What happened, as GitHub names it.", "push"),
@@ -88,6 +89,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
             of_forges("X-Gitea-Delivery", DELIVERY, "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
             of_forges("X-Forgejo-Event", "What happened, as Forgejo names it.", "push"),
             of_forges("X-Forgejo-Delivery", DELIVERY, "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
+            of_forges("X-Gogs-Event", "What happened, as Gogs names it.", "push"),
+            of_forges("X-Gogs-Delivery", DELIVERY, "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
+            of_forges("X-Gitlab-Event", "What happened, as GitLab names it.", "Push Hook"),
+            of_forges("Idempotency-Key", DELIVERY, "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
+            of_forges("X-Event-Key", "What happened, as Bitbucket names it.", "repo:push"),
+            of_forges("X-Request-UUID", DELIVERY, "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
+            of_forges("X-Request-Id", DELIVERY, "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
             of_forges("webhook-id", "The id of a message of Standard Webhooks.", "msg_2Lu1mVXeVqmqmGD4"),
             of_forges("webhook-timestamp", "When that was signed, in seconds since 1970.", "1767225600"),
         ])
