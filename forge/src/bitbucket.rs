@@ -6,11 +6,13 @@
 //! gone. Names that people gave themselves are not theirs alone; since `username` went from most payloads, `account_id` is.
 
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::body::{Read, malformed, no_pull_request, no_run, not_asked_for, several};
 use crate::event::{Action, Commit, Event, Person, PullRequest, RefKind, Repository, Side, line};
 use crate::json::{self, Flag, List, Number, Object, Text};
 use crate::refs;
+use crate::status::{self, Request, State, Status};
 use crate::{Rejected, What};
 
 #[derive(Debug, Default, Deserialize)]
@@ -215,4 +217,24 @@ fn side(side: CloudSide) -> Result<Side, Rejected> {
         commit: refs::beginning(&side.commit.or_empty().hash),
         repository: side.repository.or_empty().full_name.into_string(),
     })
+}
+
+/// A build status. It must have a URL, and its key at most 40 characters; the name may be longer.
+pub(crate) fn status(status: &Status<'_>) -> Request {
+    let state = match status.state {
+        State::Pending | State::Running => "INPROGRESS",
+        State::Success => "SUCCESSFUL",
+        State::Failure | State::Error => "FAILED",
+        State::Cancelled => "STOPPED",
+    };
+    let body = json!({
+        "key": status::name(status.context, 40),
+        "state": state,
+        "name": status::name(status.context, 255),
+        "description": status::cut(status.description, 255),
+        "url": status.target_url,
+    });
+    let repository = status::parts(status.repository);
+    let path = format!("/repositories/{repository}/commit/{}/statuses/build", status.commit);
+    status::post(status, &path, "Bearer", "application/json", &body)
 }

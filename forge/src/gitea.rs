@@ -7,7 +7,8 @@
 
 use crate::body::{Read, no_run, not_asked_for};
 use crate::event::Action;
-use crate::github::{Body, pull_request};
+use crate::github::{Body, hub_status, pull_request};
+use crate::status::{self, Request, Status};
 use crate::{Rejected, hub, json};
 
 pub(crate) fn read(event: &str, json: &[u8]) -> Result<Read, Rejected> {
@@ -35,4 +36,10 @@ pub(crate) fn action(name: &str) -> Action {
         "label_cleared" => Action::Unlabeled,
         other => Action::from_name(other),
     }
+}
+
+/// A commit status, as GitHub's. No limit of the description is documented; more than a line is no use.
+pub(crate) fn status(status: &Status<'_>) -> Request {
+    let path = format!("/repos/{}/statuses/{}", status::parts(status.repository), status.commit);
+    status::post(status, &path, "token", "application/json", &hub_status(status, 255))
 }

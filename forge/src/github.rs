@@ -5,12 +5,14 @@
 //! request's head is null when it was deleted. A review of a pull request is an event of another name.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::body::{Read, no_pull_request, no_run, not_asked_for};
 use crate::event::{Action, Event, PullRequest, Side, line};
 use crate::hub::{self, HubRepository, User};
 use crate::json::{self, Flag, Number, Object, Text};
 use crate::refs::{self, CommitId};
+use crate::status::{self, Request, State, Status};
 use crate::{Rejected, What};
 
 /// Commits that one push lists at most.
@@ -88,5 +90,28 @@ fn side(side: HubSide) -> Result<Side, Rejected> {
         branch: side.branch.into_string(),
         commit: CommitId::read(&side.sha).or_empty(),
         repository: side.repo.or_empty().full_name.into_string(),
+    })
+}
+
+/// A commit status. GitHub knows no "running", and of a cancelled one nothing but that it did not come to an end. 1000 statuses
+/// of one name and commit are all that it takes.
+pub(crate) fn status(status: &Status<'_>) -> Request {
+    let path = format!("/repos/{}/statuses/{}", status::parts(status.repository), status.commit);
+    status::post(status, &path, "Bearer", "application/vnd.github+json", &hub_status(status, 140))
+}
+
+/// The body, for which Gitea and Forgejo have the same words.
+pub(crate) fn hub_status(status: &Status<'_>, longest_description: usize) -> Value {
+    let state = match status.state {
+        State::Pending | State::Running => "pending",
+        State::Success => "success",
+        State::Failure => "failure",
+        State::Error | State::Cancelled => "error",
+    };
+    json!({
+        "state": state,
+        "target_url": status.target_url,
+        "description": status::cut(status.description, longest_description),
+        "context": status::name(status.context, 255),
     })
 }

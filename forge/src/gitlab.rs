@@ -9,11 +9,13 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::json;
 
 use crate::body::{Read, malformed, no_pull_request, not_asked_for};
 use crate::event::{Action, ChangedPaths, Commit, Event, Person, PullRequest, Push, Repository, Side, line};
 use crate::json::{self, Flag, List, Number, Object, Text};
 use crate::refs::{self, CommitId};
+use crate::status::{self, Request, State, Status};
 use crate::{Rejected, What};
 
 #[derive(Debug, Default, Deserialize)]
@@ -235,4 +237,26 @@ fn updated(changes: &Changes) -> Action {
         Some(_) => Action::Labeled,
         None => Action::Unlisted("update".to_owned()),
     }
+}
+
+/// A commit status. The project's whole path is one part of the URL. Its URL for people must not be longer than 255
+/// characters, and may be left out.
+pub(crate) fn status(status: &Status<'_>) -> Request {
+    let state = match status.state {
+        State::Pending => "pending",
+        State::Running => "running",
+        State::Success => "success",
+        State::Failure | State::Error => "failed",
+        State::Cancelled => "canceled",
+    };
+    let mut body = json!({
+        "state": state,
+        "name": status::name(status.context, 255),
+        "description": status::cut(status.description, 255),
+    });
+    if status.target_url.len() <= 255 {
+        body["target_url"] = status.target_url.into();
+    }
+    let path = format!("/projects/{}/statuses/{}", status::part(status.repository), status.commit);
+    status::post(status, &path, "Bearer", "application/json", &body)
 }

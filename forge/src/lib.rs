@@ -18,6 +18,7 @@ mod json;
 mod refs;
 mod signature;
 mod stash;
+pub mod status;
 
 use sha2::{Digest, Sha256};
 

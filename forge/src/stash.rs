@@ -6,11 +6,13 @@
 //! does not repeat a webhook that failed.
 
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::body::{Read, malformed, no_pull_request, no_run, not_asked_for, several};
 use crate::event::{Action, Commit, Event, Person, PullRequest, Repository, Side, line};
 use crate::json::{self, Flag, List, Number, Object, Text};
 use crate::refs::{self, CommitId};
+use crate::status::{self, Request, State, Status, Unsendable};
 use crate::{Rejected, What};
 
 #[derive(Debug, Default, Deserialize)]
@@ -241,4 +243,30 @@ fn side(side: &StashRef) -> Result<Side, Rejected> {
         commit: CommitId::read(&side.latest_commit).or_empty(),
         repository: side.repository.0.as_ref().map(StashRepository::name).unwrap_or_default(),
     })
+}
+
+/// A build status, as versions since 7.4 take it: of a repository. It must have a URL, of at most 450 characters.
+pub(crate) fn status(status: &Status<'_>) -> Result<Request, Unsendable> {
+    let Some((project, repository)) = status.repository.split_once('/') else {
+        return Err(status::field("repository", "PROJECT/name"));
+    };
+    if status.target_url.len() > 450 {
+        return Err(status::field("target_url", "at most 450 bytes"));
+    }
+    let state = match status.state {
+        State::Pending | State::Running => "INPROGRESS",
+        State::Success => "SUCCESSFUL",
+        State::Failure | State::Error => "FAILED",
+        State::Cancelled => "CANCELLED",
+    };
+    let body = json!({
+        "key": status::name(status.context, 255),
+        "state": state,
+        "name": status::name(status.context, 255),
+        "description": status::cut(status.description, 255),
+        "url": status.target_url,
+    });
+    let (project, repository) = (status::part(project), status::part(repository));
+    let path = format!("/projects/{project}/repos/{repository}/commits/{}/builds", status.commit);
+    Ok(status::post(status, &path, "Bearer", "application/json", &body))
 }
