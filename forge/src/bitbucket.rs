@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::body::{Read, malformed, no_pull_request, no_run, not_asked_for, several};
+use crate::body::{Read, no_pull_request, no_run, not_asked_for, several};
 use crate::event::{Action, Commit, Event, Person, PullRequest, RefKind, Repository, Side, line};
 use crate::json::{self, Flag, List, Number, Object, Text};
 use crate::refs;
@@ -137,7 +137,7 @@ impl From<CloudRepository> for Repository {
 pub(crate) fn read(event: &str, json: &[u8]) -> Result<Read, Rejected> {
     let body: Body = json::read(json)?;
     let what = match event {
-        "repo:push" => push(body.push.or_empty())?,
+        "repo:push" => several(body.push.or_empty().changes, change)?,
         "pullrequest:created" => vec![pull_request(event, body.pullrequest, Action::Opened)?],
         "pullrequest:updated" => vec![pull_request(event, body.pullrequest, Action::Synchronize)?],
         "pullrequest:fulfilled" | "pullrequest:rejected" => {
@@ -146,16 +146,6 @@ pub(crate) fn read(event: &str, json: &[u8]) -> Result<Read, Rejected> {
         other => vec![not_asked_for(other)],
     };
     Ok(Read { repository: body.repository.or_empty().into(), sender: body.actor.or_empty().into(), what })
-}
-
-fn push(push: Changes) -> Result<Vec<What>, Rejected> {
-    if push.changes.cut {
-        return Err(malformed(format!("changes has more than {} refs", push.changes.items.len())));
-    }
-    if push.changes.items.is_empty() {
-        return Ok(vec![no_run("the push names no ref")]);
-    }
-    several(push.changes.items.into_iter().map(|one| change(one.or_empty())).collect())
 }
 
 fn change(change: Change) -> Result<What, Rejected> {

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::event::{Person, Repository};
+use crate::json::{List, Object};
 use crate::{Rejected, What};
 
 /// What a forge's file read from a body.
@@ -45,11 +46,21 @@ pub(crate) fn no_pull_request(event: &str) -> What {
     no_run(format!("the event {event:?} says nothing of the pull request that it is about"))
 }
 
-/// Things told by one webhook, one after the other. What one of several lacks must not cost the others; alone, it is an
-/// error of the webhook.
-pub(crate) fn several(mut all: Vec<Result<What, Rejected>>) -> Result<Vec<What>, Rejected> {
+/// The refs of one push, one after the other. What one of several lacks must not cost the others; alone, it is an error of
+/// the webhook.
+pub(crate) fn several<T: Default>(
+    refs: List<Object<T>>,
+    read: impl Fn(T) -> Result<What, Rejected>,
+) -> Result<Vec<What>, Rejected> {
+    let mut all: Vec<_> = refs.items.into_iter().map(|one| read(one.or_empty())).collect();
     if all.len() == 1 {
         return all.remove(0).map(|what| vec![what]);
+    }
+    if all.is_empty() {
+        return Ok(vec![no_run("the push names no ref")]);
+    }
+    if refs.cut {
+        all.push(Ok(no_run(format!("nothing follows from the refs after the first {}", all.len()))));
     }
     Ok(all.into_iter().map(|one| one.unwrap_or_else(|why| no_run(why.to_string()))).collect())
 }

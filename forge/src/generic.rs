@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::body::{Read, malformed, shown};
 use crate::event::{Commit, Event, Person, Repository, line};
+use crate::json::Text;
 use crate::refs::{self, CommitId};
 use crate::{Rejected, What};
 
@@ -40,7 +41,7 @@ pub(crate) fn read(json: &[u8]) -> Result<Read, Rejected> {
         },
     );
     Ok(Read {
-        repository: Repository { name: body.repository, ..Repository::default() },
+        repository: Repository { name: Text::from(&*body.repository).into_string(), ..Repository::default() },
         sender: Person::new(&body.sender, ""),
         what: vec![what],
     })

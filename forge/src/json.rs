@@ -3,6 +3,7 @@
 //!
 //! Must not know any forge.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -23,6 +24,41 @@ const MAX_LIST: usize = 4096;
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejected> {
     let object: Object<T> = serde_json::from_slice(body).map_err(malformed)?;
     object.0.ok_or_else(|| malformed("expected a JSON object"))
+}
+
+/// The same, with U+FFFD for each half of a surrogate pair that stands alone: a text that was cut in the middle of a
+/// character is no reason to refuse the body.
+pub(crate) fn repaired(json: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let mut json = json;
+    let mut at = 0;
+    while let Some(found) = json.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\')) {
+        let here = at + found;
+        at = match (surrogate(&json, here), surrogate(&json, here + 6)) {
+            (Some(Half::First), Some(Half::Second)) => here + 12,
+            (Some(_), _) => {
+                json.to_mut()[here..here + 6].copy_from_slice(b"\\ufffd");
+                here + 6
+            }
+            // Whatever else is escaped is one byte, or digits.
+            (None, _) => here + 2,
+        };
+    }
+    json
+}
+
+enum Half {
+    First,
+    Second,
+}
+
+/// Half a surrogate pair, written as an escape at this place.
+fn surrogate(json: &[u8], at: usize) -> Option<Half> {
+    let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    match u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()? {
+        0xd800..=0xdbff => Some(Half::First),
+        0xdc00..=0xdfff => Some(Half::Second),
+        _ => None,
+    }
 }
 
 /// A text; empty when there is none. Cut at 4096 bytes.

@@ -103,7 +103,7 @@ pub fn receive(headers: &dyn Headers, body: &[u8], secret: &str, now: u64) -> Re
     signature::check(forge, headers, body, secret, now)?;
     let digest = digest(&event_name, body);
     let id = detect::delivery_id(forge, headers, &digest);
-    let json = body::json(headers.get("content-type").unwrap_or_default(), body)?;
+    let json = json::repaired(body::json(headers.get("content-type").unwrap_or_default(), body)?);
     let read = match forge {
         Forge::GitHub => github::read(&event_name, &json),
         Forge::Gitea | Forge::Forgejo => gitea::read(&event_name, &json),

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::body::{Read, malformed, no_pull_request, no_run, not_asked_for, several};
+use crate::body::{Read, no_pull_request, no_run, not_asked_for, several};
 use crate::event::{Action, Commit, Event, Person, PullRequest, Repository, Side, line};
 use crate::json::{self, Flag, List, Number, Object, Text};
 use crate::refs::{self, CommitId};
@@ -160,7 +160,10 @@ pub(crate) fn read(event: &str, json: &[u8]) -> Result<Read, Rejected> {
         _ => None,
     };
     let what = match (event, action) {
-        ("repo:refs_changed", _) => push(body.changes, &body.to_commit.or_empty())?,
+        ("repo:refs_changed", _) => {
+            let head = body.to_commit.or_empty();
+            several(body.changes, |one| change(&one, &head))?
+        }
         ("diagnostics:ping", _) => vec![no_run("a ping: the webhook works")],
         (_, Some(action)) => {
             let (what, to) = pull_request(event, body.pull_request, action, before)?;
@@ -179,16 +182,6 @@ pub(crate) fn read(event: &str, json: &[u8]) -> Result<Read, Rejected> {
 
 fn named(repository: Object<StashRepository>) -> Repository {
     repository.0.map(Repository::from).unwrap_or_default()
-}
-
-fn push(changes: List<Object<Change>>, head: &ToCommit) -> Result<Vec<What>, Rejected> {
-    if changes.cut {
-        return Err(malformed(format!("changes has more than {} refs", changes.items.len())));
-    }
-    if changes.items.is_empty() {
-        return Ok(vec![no_run("the push names no ref")]);
-    }
-    several(changes.items.into_iter().map(|one| change(&one.or_empty(), head)).collect())
 }
 
 fn change(change: &Change, head: &ToCommit) -> Result<What, Rejected> {

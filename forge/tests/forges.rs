@@ -198,6 +198,28 @@ fn nothing_is_refused_for_a_field_that_is_not_needed() {
 }
 
 #[test]
+fn half_a_character_is_no_reason_to_refuse_a_push() -> Result<(), Rejected> {
+    let (event, body) = push(Forge::BitbucketDataCenter);
+    for (written, read) in [
+        (r"a\ud83d", "a\u{fffd}"),
+        (r"\udE00\uD83D b", "\u{fffd}\u{fffd} b"),
+        (r"\ud83d\ude00", "\u{1f600}"),
+        (r#"\\ud83d \"\\"#, "\\ud83d \"\\"),
+        (r"\u00e9", "\u{e9}"),
+    ] {
+        let body = body.to_string().replace(r"title\n\nrest", written);
+        let received = support::send(Forge::BitbucketDataCenter, event, body.as_bytes())?;
+        let head = only_push(&received).head.as_ref().expect("a head");
+        assert_eq!(head.title, read, "{written}");
+    }
+    // Cut in the middle of an escape, it is no JSON.
+    for body in [r#"{"x":"\ud8"#, r#"{"x":"\u"#, r#"{"x":"\"#, r"\", r#"{"x":"\ud83d\u"#] {
+        assert!(support::send(Forge::GitHub, event, body.as_bytes()).is_err(), "{body}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_is_kept_is_short() -> Result<(), Rejected> {
     let long = "x".repeat(100_000);
     let (event, mut body) = push(Forge::GitHub);

@@ -185,6 +185,11 @@ fn many_reasons_are_shown_in_short() -> Result<(), Rejected> {
         reason.as_deref().is_some_and(|why| why.ends_with("and 3995 more") && why.len() < 500),
         "{reason:?}"
     );
+    // A list without end is read up to a limit, and what is beyond it is said.
+    let endless = json!({ "changes": (0..5000).map(change).collect::<Vec<_>>() });
+    let received = sent(Forge::BitbucketDataCenter, "repo:refs_changed", &endless)?;
+    let last = received.what.last();
+    assert!(matches!(last, Some(What::NoRun(why)) if why.contains("4096")), "{last:?}");
     Ok(())
 }
 
