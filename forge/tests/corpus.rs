@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use forge::{Commit, Event, Forge, PullRequest, Push, Received, RefChange, What};
+use forge::{Commit, Event, Forge, PullRequest, Push, Received, RefChange, Rejected, What};
 use serde_json::Value;
+use support::payloads::places;
 use support::send;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -189,6 +190,44 @@ fn pushes_tags_and_pull_requests_agree_with_the_golden_files() -> Result {
     for kind in ["push", "created", "deleted", "pull request"] {
         assert!(agreed.keys().any(|key| key.ends_with(kind)), "{kind}: {agreed:?}");
     }
+    Ok(())
+}
+
+/// A payload of another version of the forge may lack any of its fields. Only a ref, and where a push left it, are needed.
+#[test]
+fn no_other_field_of_a_genuine_payload_is_needed() -> Result {
+    let Some(corpora) = corpora() else { return Ok(()) };
+    let mut tried = 0;
+    for (folder, forge) in FOLDERS {
+        for file in fs::read_dir(corpora.join("forge-webhooks").join(folder))? {
+            let file = file?.path();
+            if file.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let body: Value = serde_json::from_slice(&fs::read(&file)?)?;
+            let event = event_name(forge, &stem, &body);
+            // Of the others nothing but the repository is read.
+            if let [What::NoRun(_)] = &send(forge, &event, body.to_string().as_bytes())?.what[..] {
+                continue;
+            }
+            let mut all = Vec::new();
+            places(&body, "", &mut all);
+            // Most of them are addresses that nothing reads.
+            all.retain(|place| !place.ends_with("url"));
+            for place in all {
+                let mut other = body.clone();
+                *other.pointer_mut(&place).ok_or("it was found there")? = Value::Null;
+                let answer = send(forge, &event, other.to_string().as_bytes());
+                let needed = matches!(&answer, Err(Rejected::Malformed { why })
+                    if why.starts_with("ref is ") || why.starts_with("after is "));
+                assert!(answer.is_ok() || needed, "{folder}/{stem} {place}: {answer:?}");
+                tried += 1;
+            }
+        }
+    }
+    println!("{tried} payloads that lack a field");
+    assert!(tried > 1000);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use forge::{Action, Forge, Rejected, receive};
 use serde_json::{Value, json};
-use support::payloads::{OTHER, only_push, only_request, pull_request, push, sent};
+use support::payloads::{OTHER, only_push, only_request, places, pull_request, push, sent};
 use support::{NOW, SECRET, SHA, headers, hmac, standard};
 
 #[test]
@@ -151,27 +151,6 @@ fn every_forges_pull_request_is_read() -> Result<(), Rejected> {
     Ok(())
 }
 
-/// Where a value may be found, and what to put there.
-fn places(value: &Value, at: &str, all: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                let here = format!("{at}/{name}");
-                all.push(here.clone());
-                places(field, &here, all);
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                let here = format!("{at}/{index}");
-                all.push(here.clone());
-                places(item, &here, all);
-            }
-        }
-        _ => {}
-    }
-}
-
 #[test]
 fn nothing_is_refused_for_a_field_that_is_not_needed() {
     let strange =
@@ -195,6 +174,31 @@ fn nothing_is_refused_for_a_field_that_is_not_needed() {
         }
     }
     assert!(tried > 1000, "{tried}");
+}
+
+/// Every byte of every body, one after the other: what comes of it is an answer or an error, never a panic.
+#[test]
+fn a_byte_that_was_changed_is_an_answer_or_an_error() {
+    let (mut answers, mut errors) = (0, 0);
+    for forge in Forge::ALL {
+        let bodies = [Some(push(forge)), pull_request(forge)];
+        for (event, body) in bodies.into_iter().flatten() {
+            let body = body.to_string().into_bytes();
+            for (at, other) in (0..body.len()).flat_map(|at| [b'"', b'\\', 0xff].map(|other| (at, other))) {
+                let mut changed = body.clone();
+                changed[at] = other;
+                match support::send(forge, event, &changed) {
+                    Ok(received) => {
+                        assert!(!received.what.is_empty());
+                        answers += 1;
+                    }
+                    Err(Rejected::Malformed { .. }) => errors += 1,
+                    Err(other) => panic!("{forge:?} {event}, byte {at}: {other}"),
+                }
+            }
+        }
+    }
+    assert!(answers > 1000 && errors > 1000, "{answers} and {errors}");
 }
 
 #[test]

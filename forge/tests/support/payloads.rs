@@ -123,3 +123,24 @@ pub fn hub(body: Value) -> Value {
     body["sender"] = json!({ "login": "ada" });
     body
 }
+
+/// Every place in a body, as JSON pointers.
+pub fn places(value: &Value, at: &str, all: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let here = format!("{at}/{name}");
+                all.push(here.clone());
+                places(field, &here, all);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let here = format!("{at}/{index}");
+                all.push(here.clone());
+                places(item, &here, all);
+            }
+        }
+        _ => {}
+    }
+}
