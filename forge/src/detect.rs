@@ -72,9 +72,11 @@ pub(crate) fn detect(headers: &dyn Headers) -> Option<(Forge, String)> {
 }
 
 /// Which Bitbucket. A Data Center sends X-Request-Id, which a proxy before it may add to Cloud's headers, too; so Cloud's
-/// own are looked for first.
+/// own are looked for first. Where something on the way took those off, the events that are read have other names.
 fn bitbucket(headers: &dyn Headers) -> Forge {
-    let cloud = ["x-hook-uuid", "x-request-uuid"].iter().any(|name| headers.get(name).is_some());
+    let header = ["x-hook-uuid", "x-request-uuid"].iter().any(|name| headers.get(name).is_some());
+    let event = headers.get("x-event-key").unwrap_or_default();
+    let cloud = header || event == "repo:push" || event.starts_with("pullrequest:");
     if cloud { Forge::Bitbucket } else { Forge::BitbucketDataCenter }
 }
 
