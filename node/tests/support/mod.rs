@@ -76,7 +76,9 @@ impl Alone {
         (config.cluster.ca, config.cluster.cert, config.cluster.key) = (files.ca, files.cert, files.key);
         change(&mut config);
         let server = Server::start(&config).await.unwrap();
-        Self { http: reqwest::Client::new(), server, token: String::new(), dir }
+        // A connection that is kept may be closed by the server just when the next request is on its way.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Self { http, server, token: String::new(), dir }
     }
 
     /// What opens the cluster's links from outside: the options of a bench, with a certificate of its own.
