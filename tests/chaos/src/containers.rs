@@ -74,12 +74,11 @@ impl Docker {
         }
     }
 
-    /// Whether it answers now.
-    #[must_use]
-    pub fn answers(&self) -> bool {
-        let mut command = self.command(&["version"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
+    /// Whether it answers now. Nobody else waits for that: one that starts may take its time.
+    pub async fn answers(&self) -> bool {
+        let mut command = tokio::process::Command::from(self.command(&["version"]));
+        command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command.status().await.is_ok_and(|status| status.success())
     }
 
     /// The lines that the command wrote; what it complains about is shown and is no reason to stop cleaning up.

@@ -101,7 +101,7 @@ impl Engine {
             .unwrap();
         self.process = Some(process);
         let docker = Docker { socket: Some(self.own_socket()) };
-        until("the engine answers", async || docker.answers().then_some(())).await;
+        until("the engine answers", async || docker.answers().await.then_some(())).await;
         let new = self.dir.path().join("new.sock");
         fs::hard_link(self.own_socket(), &new).unwrap();
         fs::rename(new, self.socket()).unwrap();
