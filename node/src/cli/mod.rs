@@ -161,6 +161,9 @@ enum Remote {
     Bench(bench::Command),
 }
 
+/// What is left to do when all is done may take so long.
+const WIND_UP: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Runs the command of this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -172,7 +175,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(6);
         }
     };
-    match runtime.block_on(run(cli)) {
+    let ended = runtime.block_on(run(cli));
+    // Before the last words: nobody logs anything after them.
+    runtime.shutdown_timeout(WIND_UP);
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             // Whoever reads no further knows why.
