@@ -189,7 +189,7 @@ fn pull_request(event: &str, request: Object<CloudPullRequest>, action: Action) 
         number,
         title: line(&pr.title),
         author: pr.author.or_empty().into(),
-        from_fork: head.repository.is_empty() || head.repository != base.repository,
+        from_fork: head.is_fork_of(&base),
         head,
         base,
         draft: pr.draft.0 == Some(true),

@@ -121,6 +121,14 @@ pub struct Side {
     pub repository: String,
 }
 
+impl Side {
+    /// Whether commits of this side are of another repository than `base`, or of one that is not known: whoever wrote them may
+    /// have no right to push there. For forges that tell repositories by their names.
+    pub(crate) fn is_fork_of(&self, base: &Self) -> bool {
+        self.repository.is_empty() || self.repository != base.repository
+    }
+}
+
 /// What was done with a pull request, in the words of GitHub's workflow files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {

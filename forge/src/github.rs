@@ -74,7 +74,7 @@ pub(crate) fn pull_request(event: &str, body: Body, action: Action) -> Result<Wh
         number,
         title: line(&pr.title),
         author: pr.user.or_empty().into(),
-        from_fork: head.repository.is_empty() || head.repository != base.repository,
+        from_fork: head.is_fork_of(&base),
         head,
         base,
         draft: pr.draft.0 == Some(true),

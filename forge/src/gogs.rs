@@ -69,7 +69,7 @@ fn pull_request(event: &str, json: &[u8]) -> Result<What, Rejected> {
         number,
         title: line(&pr.title),
         author: pr.user.or_empty().into(),
-        from_fork: head.repository.is_empty() || head.repository != base.repository,
+        from_fork: head.is_fork_of(&base),
         head,
         base,
         draft: false,
