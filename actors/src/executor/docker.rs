@@ -71,6 +71,11 @@ impl Engine {
         Ok(Self { docker, node, init, images, answer: *answer })
     }
 
+    /// A filter for what is this node's.
+    fn mine(&self) -> HashMap<String, Vec<String>> {
+        HashMap::from([("label".to_owned(), vec![format!("{NODE}={}", self.node)])])
+    }
+
     /// What the names of this node's networks begin with; the number of a slot follows.
     fn network_prefix(&self) -> String {
         format!("troupe-{}-slot-", self.node)
@@ -95,8 +100,7 @@ impl Engine {
     }
 
     async fn forget_networks(&self, from: u16) -> Result<(), Error> {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("{NODE}={}", self.node)])]);
-        let options = query::ListNetworksOptions { filters: Some(filters) };
+        let options = query::ListNetworksOptions { filters: Some(self.mine()) };
         let all = self.docker.list_networks(Some(options)).await;
         let prefix = self.network_prefix();
         let slot = |name: &str| name.strip_prefix(&prefix)?.parse::<u16>().ok();
@@ -188,9 +192,8 @@ impl Engine {
     }
 
     async fn all(&self) -> Result<Vec<Found>, Error> {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("{NODE}={}", self.node)])]);
         let options =
-            query::ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+            query::ListContainersOptions { all: true, filters: Some(self.mine()), ..Default::default() };
         let all = self.docker.list_containers(Some(options)).await;
         let all = all.map_err(|e| of_question("list containers", &e))?;
         let found = all.into_iter().filter_map(|c| {
