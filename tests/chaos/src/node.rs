@@ -104,6 +104,8 @@ impl Node {
             .arg("--config")
             .arg(self.dir.join("config.toml"))
             .envs(token.map(|token| ("TROUPE_JOIN", token)))
+            // The end of its log is looked at, which a backtrace would fill.
+            .env("RUST_BACKTRACE", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(self.shim.iter().flat_map(Shim::environment))
             .stdin(Stdio::null())
