@@ -221,7 +221,10 @@ async fn a_container_whose_node_is_dead_ends_with_its_lease() {
 async fn an_image_that_cannot_be_had_fails_the_attempt_with_the_engines_words() {
     // Nothing listens there: a registry that is down.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let spec = JobSpec { image: format!("127.0.0.1:{port}/absent:1"), ..spec(vec![run("true")]) };
+    let spec = JobSpec {
+        container: domain::Container { image: format!("127.0.0.1:{port}/absent:1"), ..Default::default() },
+        ..spec(vec![run("true")])
+    };
     let Some(rig) = Rig::new(Kind::Containers, 9, &spec) else { return };
     let finished = rig.finish().await;
     assert_eq!(finished.outcome, Outcome::Failed);

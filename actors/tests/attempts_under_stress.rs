@@ -132,7 +132,7 @@ async fn processes(slow: &Slow) -> usize {
 
 /// A job that writes without end, and what it writes again and again.
 fn chatty(number: u64) -> (Rig, String) {
-    let always = StepSpec { condition: Condition::Always, ..run("echo cleaned") };
+    let always = StepSpec { condition: "always()".to_owned(), ..run("echo cleaned") };
     let rig = Rig::new(Kind::Processes, number, &spec(vec![run(CHATTY), always])).unwrap().graceful();
     let lines: String = (0..600_000).map(|n| format!("{n}\n")).collect();
     std::fs::write(rig.dir.path().join("lines"), &lines).unwrap();
@@ -178,7 +178,7 @@ async fn a_job_that_writes_without_end_can_be_killed() {
 #[tokio::test]
 async fn a_kill_does_not_need_the_engine_to_answer() {
     let script = "trap '' TERM; echo > ready; while :; do sleep 0.1; done";
-    let always = StepSpec { condition: Condition::Always, ..run("echo never") };
+    let always = StepSpec { condition: "always()".to_owned(), ..run("echo never") };
     let (rig, slow) = slow(33, &spec(vec![run(script), always]));
     slow.silent.send_replace(Silent { stop: true, ..Silent::default() });
     let running = rig.begin(false);
@@ -228,7 +228,7 @@ async fn a_start_without_an_answer_is_undone_before_the_end_is_told() {
 
 /// An attempt that runs while its node begins anew and its engine does not answer.
 async fn adopted(number: u64) -> (Rig, Arc<Slow>, Running) {
-    let always = StepSpec { condition: Condition::Always, ..run("echo cleaned") };
+    let always = StepSpec { condition: "always()".to_owned(), ..run("echo cleaned") };
     let script = "echo begun; while [ ! -e stop ]; do sleep 0.02; done; echo stopped";
     let (rig, slow) = slow(number, &spec(vec![run(script), always]));
     let mut rig = rig.graceful();
@@ -318,9 +318,9 @@ async fn a_checkout_ends_with_its_step_and_makes_way_for_the_next() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("git://{}/team/demo", server.local_addr().unwrap());
     let checkout = StepSpec {
-        timeout_seconds: 1,
-        continue_on_error: true,
-        ..rig::step(Action::Checkout { path: String::new(), git_ref: String::new(), depth: 1 })
+        timeout_minutes: "0.02".to_owned(),
+        continue_on_error: "true".to_owned(),
+        ..rig::step(Action::Native { what: domain::Native::Checkout, with: Vec::new() })
     };
     let script = "echo mine > mine; while [ ! -e stop ]; do sleep 0.02; done; cat mine";
     let spec = spec(vec![checkout.clone(), checkout, run(script)]);

@@ -18,8 +18,8 @@ use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
 use actors::{gateway, queue, runner};
 use domain::{
-    Artifact, AttemptId, BootId, Capacity, Command, DeliveryId, DeliveryState, Event, EventKind, Fence,
-    JobId, JobState, Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId,
+    Access, Artifact, AttemptId, BootId, Capacity, Command, DeliveryId, DeliveryState, Event, EventKind,
+    Fence, JobId, JobState, Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId, Sealed,
 };
 use support::{Bench, BenchWork, OneCopy, submit};
 
@@ -236,7 +236,7 @@ async fn what_no_attempt_owns_is_removed_by_a_node_whose_state_is_recent() {
     let (size, digest) = blobs.put(&b"kept"[..]).unwrap();
     let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
-    let artifacts = vec![Artifact { path: "a".to_owned(), size, digest }];
+    let artifacts = vec![Artifact { name: String::new(), path: "a".to_owned(), size, digest }];
     let finished = Finished { artifacts, ..Finished::bare(Outcome::Succeeded, "") };
     bench.begun.lock().unwrap()[&first(job)].1.send_replace(Some(finished));
     until_state(&copy, job, JobState::Finished(Outcome::Succeeded)).await;
@@ -323,8 +323,10 @@ async fn a_delivery_that_cannot_be_expanded_waits_and_says_why() {
         id: repo,
         name,
         clone_url,
-        webhook_secret: "s".repeat(32),
+        webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
         labels: Labels::default(),
+        access: Access::default(),
+        approve_forks: false,
     });
     let event = Event {
         kind: EventKind::Push,
@@ -333,6 +335,7 @@ async fn a_delivery_that_cannot_be_expanded_waits_and_says_why() {
         before: String::new(),
         sender: "t".to_owned(),
         title: String::new(),
+        ..Event::of(EventKind::Push)
     };
     let only_path = String::new();
     copy.apply(Command::AcceptDelivery { id, repo, key: "k".to_owned(), digest: [0; 32], event, only_path });

@@ -23,8 +23,8 @@ use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
 use actors::{gateway, init_binary, queue, runner};
 use domain::{
-    AttemptId, BootId, Capacity, ClusterState, Command, DeliveryId, DeliveryState, Event, EventKind, JobId,
-    JobSpec, Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId, Timestamp,
+    Access, AttemptId, BootId, Capacity, ClusterState, Command, DeliveryId, DeliveryState, Event, EventKind,
+    JobId, JobSpec, Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId, Sealed, Timestamp,
 };
 use fixtures::GitServer;
 use futures::StreamExt;
@@ -147,8 +147,10 @@ async fn push(node: &Node, workflow: &str) -> (Arc<ClusterState>, RunId) {
         id: REPO,
         name: "team/demo".parse().unwrap(),
         clone_url: server.url(),
-        webhook_secret: "12345678".to_owned(),
+        webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
         labels: Labels::default(),
+        access: Access::default(),
+        approve_forks: false,
     });
     let delivery = DeliveryId(1);
     let event = Event {
@@ -158,6 +160,7 @@ async fn push(node: &Node, workflow: &str) -> (Arc<ClusterState>, RunId) {
         before: String::new(),
         sender: "ada".to_owned(),
         title: "change".to_owned(),
+        ..Event::of(EventKind::Push)
     };
     node.copy.apply(Command::AcceptDelivery {
         id: delivery,

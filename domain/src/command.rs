@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Artifact, AttemptId, BootId, Capacity, ClusterId, DeliveryId, Event, Fence, JobId, Labels, NewRun,
-    NodeId, NodeName, Outcome, RepoId, RepoName, Right, RunId, StepResult, Timestamp, TokenId,
+    Access, Annotation, Artifact, AttemptId, BootId, CacheEntry, Capacity, ClusterId, DeliveryId, Event,
+    Fence, JobId, Labels, NewRun, NodeId, NodeName, Outcome, RepoId, RepoName, Right, RunId, Sealed,
+    StepResult, Timestamp, TokenId, Triggers, Verdict,
 };
 
 /// A command with its proposer's time. Replicated time never goes back: `apply` uses the greater of this and the last.
@@ -59,9 +60,13 @@ pub enum Command {
         /// Where it is cloned from.
         clone_url: String,
         /// Key of its webhooks.
-        webhook_secret: String,
+        webhook_secret: Sealed,
         /// Labels added to each of its jobs.
         labels: Labels,
+        /// What its forge and its git server are asked with.
+        access: Access,
+        /// Runs of pull requests from forks wait until somebody approves them.
+        approve_forks: bool,
     },
     /// Removes a repository; its runs stay.
     RemoveRepo {
@@ -118,6 +123,8 @@ pub enum Command {
         commit: String,
         /// The runs; none when no workflow wants the event.
         runs: Vec<NewRun>,
+        /// What the default branch says now, when the event is about it.
+        triggers: Option<Triggers>,
     },
     /// The node could not expand: the delivery waits and says why.
     DeferDelivery {
@@ -229,6 +236,78 @@ pub enum Command {
         /// Which.
         run: RunId,
     },
+    /// The leader decides what an undecided job is, now that all it needs is finished.
+    DecideJob {
+        /// Which.
+        job: JobId,
+        /// What it is.
+        verdict: Verdict,
+    },
+    /// Lets a run begin that waits for that. Done, when it does not. Refused when it is finished.
+    ApproveRun {
+        /// Which.
+        run: RunId,
+        /// Who approves.
+        sender: String,
+    },
+    /// Gives a repository a secret, or another value for it.
+    PutSecret {
+        /// Whose.
+        repo: RepoId,
+        /// Its name: upper-case letters, digits and `_`, not first a digit.
+        name: String,
+        /// Its value.
+        value: Sealed,
+    },
+    /// Takes a secret away.
+    RemoveSecret {
+        /// Whose.
+        repo: RepoId,
+        /// Its name.
+        name: String,
+    },
+    /// A job has kept a cache. One that is there already stays. Those used longest ago go where there are too many bytes.
+    PutCache {
+        /// Whose.
+        repo: RepoId,
+        /// What was kept; its times are those of the entry.
+        entry: CacheEntry,
+        /// Bytes of the repository's caches, at most.
+        most_bytes: u64,
+    },
+    /// A job has used a cache.
+    UseCache {
+        /// Whose.
+        repo: RepoId,
+        /// Its scope.
+        scope: String,
+        /// Its key.
+        key: String,
+        /// Its version.
+        version: [u8; 32],
+    },
+    /// Removes caches.
+    RemoveCaches {
+        /// Whose.
+        repo: RepoId,
+        /// Those of this scope; all when it is empty.
+        scope: String,
+        /// Those whose key begins so.
+        key_prefix: String,
+    },
+    /// A time of a schedule has come: accepts a delivery for it, once.
+    Tick {
+        /// Id for the delivery.
+        id: DeliveryId,
+        /// Whose.
+        repo: RepoId,
+        /// The workflow's path.
+        path: String,
+        /// The times, as the workflow writes them.
+        cron: String,
+        /// Which of them.
+        due: Timestamp,
+    },
 }
 
 impl Command {
@@ -237,7 +316,13 @@ impl Command {
     pub fn brings_work(&self) -> bool {
         matches!(
             self,
-            Self::AcceptDelivery { .. } | Self::SubmitRun { .. } | Self::Rerun { .. } | Self::PutRepo { .. }
+            Self::AcceptDelivery { .. }
+                | Self::SubmitRun { .. }
+                | Self::Rerun { .. }
+                | Self::PutRepo { .. }
+                | Self::PutSecret { .. }
+                | Self::PutCache { .. }
+                | Self::Tick { .. }
         )
     }
 }
@@ -312,6 +397,10 @@ pub enum Progress {
         artifacts: Vec<Artifact>,
         /// Bytes of output in its log.
         log_bytes: u64,
+        /// What it tells later jobs.
+        outputs: Vec<(String, String)>,
+        /// What it says of places in the sources.
+        annotations: Vec<Annotation>,
     },
     /// Its run is paused, and it stands still.
     Paused {
@@ -320,6 +409,22 @@ pub enum Progress {
     },
     /// It goes on.
     Resumed,
+}
+
+impl Progress {
+    /// An end of which nothing else is known.
+    #[must_use]
+    pub fn finished(outcome: Outcome, reason: impl Into<String>) -> Self {
+        Self::Finished {
+            outcome,
+            reason: reason.into(),
+            steps: Vec::new(),
+            artifacts: Vec::new(),
+            log_bytes: 0,
+            outputs: Vec::new(),
+            annotations: Vec::new(),
+        }
+    }
 }
 
 /// The answer to a command.
@@ -488,6 +593,10 @@ pub enum Effect {
     },
     /// The outbox has something.
     WakeOutbox,
+    /// A job is to be decided.
+    WakeDecider,
+    /// What starts workflows at certain times has changed.
+    WakeClock,
     /// An attempt was lost on this node: it may be in trouble.
     AttemptLost {
         /// Where.

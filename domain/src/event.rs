@@ -21,6 +21,14 @@ pub struct Event {
     pub sender: String,
     /// First line of the head commit's message, at most 200 characters. Data, never shell text.
     pub title: String,
+    /// A JSON object shaped as GitHub's `github.event`, at most [`crate::limits::MAX_PAYLOAD_BYTES`]; empty for none.
+    pub payload: String,
+    /// Its commits are of someone who may not push here: no secrets, and workflows of the base only.
+    pub from_fork: bool,
+    /// Of a pull request, the full ref that it is to go to; else empty.
+    pub base_ref: String,
+    /// The run that it follows.
+    pub cause: Option<crate::RunId>,
 }
 
 // By hand, for each new run's is compared with another's: an empty text has no address, and glibc's comparison of two such
@@ -30,13 +38,18 @@ impl PartialEq for Event {
     fn eq(&self, other: &Self) -> bool {
         let same =
             |mine: &str, others: &str| mine.len() == others.len() && (mine.is_empty() || mine == others);
-        let Event { kind, git_ref, commit, before, sender, title } = other;
+        let Event { kind, git_ref, commit, before, sender, title, payload, from_fork, base_ref, cause } =
+            other;
         self.kind == *kind
             && same(&self.git_ref, git_ref)
             && same(&self.commit, commit)
             && same(&self.before, before)
             && same(&self.sender, sender)
             && same(&self.title, title)
+            && same(&self.payload, payload)
+            && self.from_fork == *from_fork
+            && same(&self.base_ref, base_ref)
+            && self.cause == *cause
     }
 }
 
@@ -49,6 +62,33 @@ pub enum EventKind {
     WorkflowDispatch,
     /// An ad hoc job; no repository behind it.
     AdHoc,
+    /// Something was done with a pull request.
+    PullRequest,
+    /// A time that a workflow's `schedule` names.
+    Schedule,
+    /// Another system asked for it by the API, with a type and data of its own.
+    RepositoryDispatch,
+    /// A run of another workflow was made or ended.
+    WorkflowRun,
+}
+
+impl Event {
+    /// Something of this kind, of which nothing else is known.
+    #[must_use]
+    pub fn of(kind: EventKind) -> Self {
+        Self {
+            kind,
+            git_ref: String::new(),
+            commit: String::new(),
+            before: String::new(),
+            sender: String::new(),
+            title: String::new(),
+            payload: String::new(),
+            from_fork: false,
+            base_ref: String::new(),
+            cause: None,
+        }
+    }
 }
 
 impl EventKind {
@@ -59,6 +99,10 @@ impl EventKind {
             Self::Push => "push",
             Self::WorkflowDispatch => "workflow_dispatch",
             Self::AdHoc => "ad_hoc",
+            Self::PullRequest => "pull_request",
+            Self::Schedule => "schedule",
+            Self::RepositoryDispatch => "repository_dispatch",
+            Self::WorkflowRun => "workflow_run",
         }
     }
 }

@@ -8,13 +8,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    Condition, DeliveryId, Event, Fence, Job, JobKind, JobState, Labels, NodeId, Outcome, RepoId, Resources,
-    Run, RunId, RunKind, Timestamp,
+    Concurrency, Condition, DeliveryId, Event, Fence, Form, Job, JobKind, JobState, Labels, NodeId, Outcome,
+    RepoId, Resources, Run, RunId, RunKind, Timestamp,
 };
 
 #[derive(Serialize, Deserialize, Hash)]
-struct JobForm<Text, Set, List> {
+struct JobForm<Text, Set, List, Group> {
     key: Text,
+    name: Text,
+    group: Option<u16>,
+    form: Form,
+    may_fail: bool,
+    concurrency: Option<Group>,
     state: JobState,
     priority: i8,
     condition: Condition,
@@ -34,9 +39,14 @@ struct JobForm<Text, Set, List> {
 }
 
 impl Job {
-    fn form(&self) -> JobForm<&str, &Labels, &[u16]> {
+    fn form(&self) -> JobForm<&str, &Labels, &[u16], &Concurrency> {
         JobForm {
             key: &self.key,
+            name: &self.name,
+            group: self.group,
+            form: self.form,
+            may_fail: self.may_fail,
+            concurrency: self.concurrency.as_deref(),
             state: self.state,
             priority: self.priority,
             condition: self.condition,
@@ -71,9 +81,14 @@ impl Serialize for Job {
 
 impl<'de> Deserialize<'de> for Job {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = JobForm::<Arc<str>, Labels, Arc<[u16]>>::deserialize(deserializer)?;
+        let form = JobForm::<Arc<str>, Labels, Arc<[u16]>, Arc<Concurrency>>::deserialize(deserializer)?;
         let kind = JobKind {
             key: form.key,
+            name: form.name,
+            group: form.group,
+            form: form.form,
+            may_fail: form.may_fail,
+            concurrency: form.concurrency,
             priority: form.priority,
             condition: form.condition,
             max_attempts: form.max_attempts,
@@ -98,15 +113,18 @@ impl<'de> Deserialize<'de> for Job {
 }
 
 #[derive(Serialize, Deserialize, Hash)]
-struct RunForm<Text, Cause> {
+struct RunForm<Text, Cause, Group> {
     repo: Option<RepoId>,
     number: u64,
     delivery: Option<DeliveryId>,
     rerun_of: Option<RunId>,
     name: Text,
+    title: Text,
     path: Text,
     event: Cause,
     jobs: u16,
+    declared: u16,
+    concurrency: Option<Group>,
     open_jobs: u16,
     created_at: Timestamp,
     finished_at: Timestamp,
@@ -115,16 +133,19 @@ struct RunForm<Text, Cause> {
 }
 
 impl Run {
-    fn form(&self) -> RunForm<&str, &Event> {
+    fn form(&self) -> RunForm<&str, &Event, &Concurrency> {
         RunForm {
             repo: self.repo,
             number: self.number,
             delivery: self.delivery,
             rerun_of: self.rerun_of,
             name: &self.name,
+            title: &self.title,
             path: &self.path,
             event: &self.event,
             jobs: self.jobs,
+            declared: self.declared,
+            concurrency: self.concurrency.as_deref(),
             open_jobs: self.open_jobs,
             created_at: self.created_at,
             finished_at: self.finished_at,
@@ -148,15 +169,18 @@ impl Serialize for Run {
 
 impl<'de> Deserialize<'de> for Run {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = RunForm::<Arc<str>, Arc<Event>>::deserialize(deserializer)?;
+        let form = RunForm::<Arc<str>, Arc<Event>, Arc<Concurrency>>::deserialize(deserializer)?;
         let kind = RunKind {
             repo: form.repo,
             delivery: form.delivery,
             rerun_of: form.rerun_of,
             name: form.name,
+            title: form.title,
             path: form.path,
             event: form.event,
             jobs: form.jobs,
+            declared: form.declared,
+            concurrency: form.concurrency,
             error: form.error,
         };
         Ok(Self {
@@ -174,16 +198,17 @@ impl<'de> Deserialize<'de> for Run {
 mod tests {
     use super::*;
 
-    /// As written before the kinds were apart.
+    /// As they are written.
     const JOB: &str = concat!(
-        r#"{"key":"build","state":{"Waiting":1},"priority":-2,"condition":"Always","cancel_requested":true,"#,
+        r#"{"key":"build","name":"Build","group":3,"form":"Job","may_fail":true,"concurrency":null,"state":{"Waiting":1},"priority":-2,"condition":"Always","cancel_requested":true,"#,
         r#""attempts":1,"max_attempts":3,"losses":2,"node":4,"fence":5,"labels":["big","linux"],"#,
         r#""resources":{"cpu_millis":6,"memory_mib":7},"queued_at":8,"placed_at":9,"started_at":10,"#,
         r#""finished_at":11,"needs":[12,13]}"#
     );
     const RUN: &str = concat!(
-        r#"{"repo":1,"number":2,"delivery":3,"rerun_of":4,"name":"ci","path":"ci.yml","event":{"kind":"Push","#,
-        r#""git_ref":"refs/heads/main","commit":"c","before":"","sender":"ada","title":"t"},"jobs":5,"#,
+        r#"{"repo":1,"number":2,"delivery":3,"rerun_of":4,"name":"ci","title":"T","path":"ci.yml","event":{"kind":"Push","#,
+        r#""git_ref":"refs/heads/main","commit":"c","before":"","sender":"ada","title":"t","payload":"","from_fork":false,"#,
+        r#""base_ref":"","cause":null},"jobs":5,"declared":4,"concurrency":null,"#,
         r#""open_jobs":6,"created_at":7,"finished_at":8,"outcome":"Lost","error":"ci.yml:1:1: no"}"#
     );
 

@@ -36,6 +36,8 @@ pub fn check_state(state: &ClusterState) -> Check {
     tables_agree(state)?;
     members_are_known_once(state)?;
     paused_runs_stand_still(state)?;
+    undecided_is_the_deciding_jobs(state)?;
+    groups_are_of_open_ones(state)?;
     pending_deliveries_are_those_not_expanded(state)
 }
 
@@ -130,10 +132,9 @@ pub fn capacity_is_never_exceeded(before: &ClusterState, after: &ClusterState) -
 /// The violation.
 pub fn no_job_before_its_needs(state: &ClusterState) -> Check {
     for (id, job) in state.jobs.iter() {
-        let need = |index: &u16| state.jobs.get(&JobId { run: id.run, index: *index });
-        let open = job.needs.iter().filter(|n| need(n).is_some_and(|job| job.outcome().is_none())).count();
+        let open = state.open_needs(*id, job);
         let right = match job.state {
-            JobState::Waiting(n) => usize::from(n) == open && open > 0,
+            JobState::Waiting(n) => n == open && open > 0,
             JobState::Finished(_) => open == 0 || job.cancel_requested,
             _ => open == 0,
         };
@@ -296,15 +297,15 @@ pub fn removed_is_for_ever(before: &ClusterState, after: &ClusterState) -> Check
     Ok(())
 }
 
-/// P-1: no job of a paused run is queued, and only jobs of paused runs are held. What is noted as paused is an open run, or an
-/// open attempt.
+/// P-1: no job of a paused run is queued, and what is held is held for a reason that is there. What is noted as paused is an open
+/// run, or an open attempt.
 ///
 /// # Errors
 /// The violation.
 pub fn paused_runs_stand_still(state: &ClusterState) -> Check {
     let wrong = |(id, job): &(&JobId, &crate::Job)| match job.state {
         JobState::Queued => state.paused_runs.contains(&id.run),
-        JobState::Held => !state.paused_runs.contains(&id.run),
+        JobState::Held => state.hold(**id).is_none(),
         _ => false,
     };
     if let Some((id, job)) = state.jobs.iter().find(wrong) {
@@ -320,6 +321,55 @@ pub fn paused_runs_stand_still(state: &ClusterState) -> Check {
         Some((id, _)) => broken("P-1", format!("attempt {id} is paused and not open")),
         None => Ok(()),
     }
+}
+
+/// `undecided` is exactly the jobs in state `Deciding`; a group is open as long as a member of it is not finished, and no
+/// longer, unless it was ended.
+///
+/// # Errors
+/// The violation.
+pub fn undecided_is_the_deciding_jobs(state: &ClusterState) -> Check {
+    let deciding: Vec<_> =
+        state.jobs.iter().filter(|(_, job)| job.state == JobState::Deciding).map(|(id, _)| *id).collect();
+    let undecided: Vec<_> = state.undecided.iter().map(|(id, ())| *id).collect();
+    if undecided != deciding {
+        return broken("Q-4", format!("undecided {undecided:?}, deciding {deciding:?}"));
+    }
+    for (id, job) in state.jobs.iter().filter(|(_, job)| job.state == JobState::Open) {
+        if !matches!(job.form, crate::Form::Group { .. }) {
+            return broken("Q-4", format!("job {id} is open and no group"));
+        }
+        if state.members(id.run, id.index).all(|(_, member)| member.outcome().is_some()) {
+            return broken("Q-4", format!("group {id} is open and all its members are finished"));
+        }
+    }
+    Ok(())
+}
+
+/// G-1: whoever holds a concurrency group or waits for it is there and not finished, and stands in it once.
+///
+/// # Errors
+/// The violation.
+pub fn groups_are_of_open_ones(state: &ClusterState) -> Check {
+    for (id, group) in state.groups.iter() {
+        let mut seen = std::collections::BTreeSet::new();
+        for claimant in std::iter::once(&group.holder).chain(group.waiting.iter()) {
+            let open = match claimant.job {
+                Some(index) => state
+                    .jobs
+                    .get(&JobId { run: claimant.run, index })
+                    .is_some_and(|job| job.outcome().is_none()),
+                None => state.runs.get(&claimant.run).is_some_and(|run| run.outcome.is_none()),
+            };
+            if !open || !seen.insert(*claimant) {
+                return broken(
+                    "G-1",
+                    format!("{claimant:?} of the group {id:?} is finished, or there twice"),
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// J-2: a finished job, attempt or run never changes (it may be forgotten).

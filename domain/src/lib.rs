@@ -4,7 +4,9 @@
 //! a socket. Time, ids and randomness come in as parameters.
 
 mod apply;
+mod cache;
 mod command;
+mod concurrency;
 mod event;
 mod form;
 mod ids;
@@ -17,13 +19,18 @@ mod query;
 mod record;
 mod release;
 mod resources;
+mod sealed;
 mod sharing;
 mod spec;
 mod state;
 mod table;
 mod tree;
+mod trigger;
 
+pub use apply::Hold;
+pub use cache::{CacheEntry, CacheId};
 pub use command::{AttemptReport, Command, Effect, Entry, NodeFacts, Placement, Progress, Refusal, Reply};
+pub use concurrency::{Claimant, Group, GroupId};
 pub use event::{Event, EventKind};
 pub use ids::{
     AttemptId, BootId, ClusterId, DeliveryId, Fence, JobId, NodeId, NodeName, ParseIdError, RepoId, RepoName,
@@ -35,14 +42,19 @@ pub use plan::{Plan, Reason, Snapshot, Waits, plan};
 pub use planted::plant as plant_bugs;
 pub use query::JobCounts;
 pub use record::{
-    Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobKind, JobState, KeyRecord, KeyTarget, Leave,
-    Node, Notice, Outcome, Pause, Repo, Right, Run, RunKind, StepResult, Token,
+    Annotation, Artifact, Attempt, Delivery, DeliveryState, Holding, Job, JobKind, JobState, KeyRecord,
+    KeyTarget, Leave, Level, Node, Notice, Outcome, Pause, Repo, Right, Run, RunKind, StepResult, Token,
 };
 pub use release::Release;
 pub use resources::{Capacity, Labels, Resources};
-pub use spec::{Action, Condition, JobSpec, NewJob, NewRun, Shell, SpecBytes, StepSpec};
-pub use state::{ClusterState, QueueKey};
+pub use sealed::{Access, CloneAs, Sealed, StatusApi};
+pub use spec::{
+    Action, Concurrency, Condition, Container, Form, GroupSpec, JobSpec, Native, NewJob, NewRun, Service,
+    SpecBytes, StepSpec, Undecided, Variables, Verdict,
+};
+pub use state::{ClusterState, Outputs, QueueKey};
 pub use table::Table;
+pub use trigger::{Follow, Schedule, Triggers};
 
 /// The log index at which a command is applied.
 pub type LogIndex = u64;

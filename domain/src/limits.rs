@@ -20,5 +20,23 @@ pub const MAX_JOIN_TOKEN_MILLIS: u64 = 7 * 24 * 3600 * 1000;
 pub const MAX_JOIN_TOKENS: usize = 1000;
 /// Bytes of a node's address.
 pub const MAX_ADDRESS_BYTES: usize = 255;
+/// Bytes of an event's payload.
+pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+/// Bytes of what a job tells later ones: names and values of its outputs.
+pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+/// Annotations of one attempt.
+pub const MAX_ANNOTATIONS: usize = 50;
+/// Secrets of one repository.
+pub const MAX_SECRETS: usize = 100;
+/// Bytes of one sealed secret.
+pub const MAX_SEALED_BYTES: usize = 64 * 1024;
+/// Bytes of the name of a cache or of a concurrency group.
+pub const MAX_NAME_BYTES: usize = 512;
+/// Caches of one repository.
+pub const MAX_CACHES: usize = 1000;
+/// Schedules of one repository.
+pub const MAX_SCHEDULES: usize = 100;
+/// Runs that follow each other by `workflow_run`, at most.
+pub const MAX_FOLLOWING: usize = 3;
 /// Steps of one job.
 pub const MAX_STEPS: usize = 256;

@@ -9,7 +9,7 @@ use crate::{ClusterState, Holding, Job, JobState, NodeId, Outcome, Repo, RepoId,
 /// Jobs by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobCounts {
-    /// Waiting for jobs that they need.
+    /// Waiting for jobs that they need, or for their members.
     pub waiting: u64,
     /// Ready to be placed.
     pub queued: u64,
@@ -58,6 +58,17 @@ impl ClusterState {
             self.removed.content_hash(),
             self.paused_runs.content_hash(),
             self.paused_attempts.content_hash(),
+            self.contexts.content_hash(),
+            self.outputs.content_hash(),
+            self.reasons.content_hash(),
+            self.undecided.content_hash(),
+            self.once_undecided.content_hash(),
+            self.unapproved.content_hash(),
+            self.approved.content_hash(),
+            self.groups.content_hash(),
+            self.triggers.content_hash(),
+            self.secrets.content_hash(),
+            self.caches.content_hash(),
         ];
         for (number, part) in later.into_iter().enumerate().filter(|(_, part)| *part != 0) {
             hasher.write_u64(number as u64);
@@ -92,7 +103,7 @@ impl ClusterState {
         let mut counts = JobCounts::default();
         for (_, job) in self.jobs.iter() {
             match job.state {
-                JobState::Waiting(_) => counts.waiting += 1,
+                JobState::Waiting(_) | JobState::Deciding | JobState::Open => counts.waiting += 1,
                 JobState::Queued => counts.queued += 1,
                 JobState::Held => counts.held += 1,
                 JobState::Placed => counts.placed += 1,
@@ -105,6 +116,14 @@ impl ClusterState {
 }
 
 impl Job {
+    /// How it ended, once it has, as far as others are concerned: the failure of one that may fail is none.
+    #[must_use]
+    pub fn result(&self) -> Option<Outcome> {
+        let failed = |outcome| matches!(outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Lost);
+        self.outcome()
+            .map(|outcome| if self.may_fail && failed(outcome) { Outcome::Succeeded } else { outcome })
+    }
+
     /// How it ended, once it has.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {

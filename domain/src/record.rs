@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BootId, Capacity, Condition, DeliveryId, Event, Fence, JobId, Labels, NodeId, NodeName, RepoId, RepoName,
-    Resources, RunId, Timestamp,
+    Access, BootId, Capacity, Concurrency, Condition, DeliveryId, Event, Fence, Form, JobId, Labels, NodeId,
+    NodeName, RepoId, RepoName, Resources, RunId, Sealed, Timestamp,
 };
 
 /// How something ended. Never changes once set.
@@ -51,7 +51,7 @@ pub enum JobState {
     Waiting(u16),
     /// Ready to be placed.
     Queued,
-    /// Paused, delayed, waiting for approval, or its concurrency group is full.
+    /// Paused, waiting for approval, or for others of its matrix or concurrency group.
     Held,
     /// Given to a node, which has not said that it runs.
     Placed,
@@ -59,6 +59,10 @@ pub enum JobState {
     Running,
     /// Over.
     Finished(Outcome),
+    /// All that it needs is finished; the leader decides what it is.
+    Deciding,
+    /// A group whose members are under way.
+    Open,
 }
 
 impl JobState {
@@ -72,6 +76,8 @@ impl JobState {
             Self::Placed => "placed",
             Self::Running => "running",
             Self::Finished(_) => "finished",
+            Self::Deciding => "deciding",
+            Self::Open => "open",
         }
     }
 }
@@ -79,8 +85,18 @@ impl JobState {
 /// What was asked for with a job: never changes, and many jobs share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobKind {
-    /// Key in the workflow file.
+    /// Unique in the run.
     pub key: Arc<str>,
+    /// The name as people see it.
+    pub name: Arc<str>,
+    /// The group that it is a member of.
+    pub group: Option<u16>,
+    /// What it is.
+    pub form: Form,
+    /// Its failure fails neither what needs it nor its run.
+    pub may_fail: bool,
+    /// What must not run at the same time.
+    pub concurrency: Option<Arc<Concurrency>>,
     /// Higher first.
     pub priority: i8,
     /// When it starts, given its needs.
@@ -141,12 +157,18 @@ pub struct RunKind {
     pub rerun_of: Option<RunId>,
     /// Workflow's name.
     pub name: Arc<str>,
+    /// What this run of it is called.
+    pub title: Arc<str>,
     /// Workflow file's path; empty for an ad hoc job.
     pub path: Arc<str>,
     /// What caused it.
     pub event: Arc<Event>,
-    /// Number of jobs; their ids are `JobId { run, index: 0..jobs }`.
+    /// Number of jobs; their ids are `JobId { run, index: 0..jobs }`. It grows when an undecided job becomes several.
     pub jobs: u16,
+    /// So many of them were there from the beginning.
+    pub declared: u16,
+    /// What must not run at the same time.
+    pub concurrency: Option<Arc<Concurrency>>,
     /// Why the workflow cannot run, `file:line:column: reason`.
     pub error: Option<Arc<str>>,
 }
@@ -199,6 +221,50 @@ pub struct Attempt {
     pub artifacts: Arc<[Artifact]>,
     /// Length of its log in bytes of output, known at the end.
     pub log_bytes: u64,
+    /// What it said of places in the sources, known at the end.
+    pub annotations: Arc<[Annotation]>,
+}
+
+/// Something that a job says of a place in the sources.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Annotation {
+    /// How bad it is.
+    pub level: Level,
+    /// What it says.
+    pub message: String,
+    /// A title; empty for none.
+    pub title: String,
+    /// Path in the repository; empty for none.
+    pub file: String,
+    /// Line from 1; 0 for none.
+    pub line: u32,
+    /// Column from 1; 0 for none.
+    pub column: u32,
+    /// The step that said it.
+    pub step: u16,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Level {
+    /// To be known.
+    Notice,
+    /// To be looked at.
+    Warning,
+    /// To be mended.
+    Error,
+}
+
+impl Level {
+    /// The name used in workflow commands and in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// How a step went.
@@ -219,6 +285,8 @@ pub struct StepResult {
 /// A file kept from a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Artifact {
+    /// Of `upload-artifact`; empty for files that `x-troupe.artifacts` names.
+    pub name: String,
     /// Path relative to the workspace.
     pub path: String,
     /// Bytes.
@@ -287,8 +355,12 @@ pub struct Repo {
     pub name: RepoName,
     /// Where it is cloned from.
     pub clone_url: String,
-    /// Key of its webhooks' HMAC. Never shown, never logged.
-    pub webhook_secret: String,
+    /// Key of its webhooks' HMAC.
+    pub webhook_secret: Sealed,
+    /// What its forge and its git server are asked with.
+    pub access: Access,
+    /// Runs of pull requests from forks wait until somebody approves them.
+    pub approve_forks: bool,
     /// Labels added to each of its jobs.
     pub labels: Labels,
     /// The number its next run gets.

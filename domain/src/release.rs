@@ -72,7 +72,15 @@ impl Command {
             | Self::Join { .. }
             | Self::RemoveMember { .. }
             | Self::PauseRun { .. }
-            | Self::ResumeRun { .. } => Release::FIRST,
+            | Self::ResumeRun { .. }
+            | Self::DecideJob { .. }
+            | Self::ApproveRun { .. }
+            | Self::PutSecret { .. }
+            | Self::RemoveSecret { .. }
+            | Self::PutCache { .. }
+            | Self::UseCache { .. }
+            | Self::RemoveCaches { .. }
+            | Self::Tick { .. } => Release::FIRST,
         }
     }
 }

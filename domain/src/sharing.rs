@@ -17,6 +17,7 @@ impl ClusterState {
         {
             let kind = Arc::make_mut(&mut run.kind);
             share(&mut kind.name, &other.name);
+            share(&mut kind.title, &other.title);
             share(&mut kind.path, &other.path);
             share(&mut kind.event, &other.event);
         }
@@ -70,6 +71,11 @@ mod tests {
     fn job(key: &str) -> Job {
         let kind = JobKind {
             key: key.into(),
+            name: key.into(),
+            group: None,
+            form: crate::Form::Job,
+            may_fail: false,
+            concurrency: None,
             priority: 0,
             condition: Condition::Success,
             max_attempts: 3,
@@ -94,22 +100,18 @@ mod tests {
     }
 
     fn run(number: u64, jobs: u16) -> Run {
-        let event = Event {
-            kind: EventKind::AdHoc,
-            git_ref: String::new(),
-            commit: String::new(),
-            before: String::new(),
-            sender: "someone".to_owned(),
-            title: String::new(),
-        };
+        let event = Event { sender: "someone".to_owned(), ..Event::of(EventKind::AdHoc) };
         let kind = RunKind {
             repo: None,
             delivery: None,
             rerun_of: None,
             name: "a run".into(),
+            title: "".into(),
             path: "".into(),
             event: Arc::new(event),
             jobs,
+            declared: jobs,
+            concurrency: None,
             error: None,
         };
         let (created_at, finished_at) = (Timestamp(number), Timestamp(0));

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Admission, Attempt, AttemptId, ClusterId, Delivery, DeliveryId, Job, JobId, JoinToken, KeyRecord, Node,
-    NodeId, Notice, Pause, RemovedNode, Repo, RepoId, RepoName, Run, RunId, SpecBytes, Table, Timestamp,
-    Token, TokenId,
+    Admission, Attempt, AttemptId, CacheEntry, CacheId, ClusterId, Delivery, DeliveryId, Group, GroupId, Job,
+    JobId, JoinToken, KeyRecord, Node, NodeId, Notice, Pause, RemovedNode, Repo, RepoId, RepoName, Run,
+    RunId, Sealed, SpecBytes, Table, Timestamp, Token, TokenId, Triggers,
 };
 
 /// A job's place in the queue: higher priority first, then the front (jobs of lost nodes), then age, then id.
@@ -24,6 +24,9 @@ pub struct QueueKey {
     /// The job.
     pub job: JobId,
 }
+
+/// What a job told: names and values.
+pub type Outputs = Arc<[(String, String)]>;
 
 /// Everything that is replicated. Cloning is O(1).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -76,4 +79,26 @@ pub struct ClusterState {
     pub paused_runs: Table<RunId, Pause>,
     /// Attempts that stand still for that, and since when, by their nodes' clocks.
     pub paused_attempts: Table<AttemptId, Timestamp>,
+    /// What tells jobs apart that share a specification: JSON objects of contexts.
+    pub contexts: Table<JobId, Arc<str>>,
+    /// What finished jobs told.
+    pub outputs: Table<JobId, Outputs>,
+    /// Why jobs that never ran ended as they did.
+    pub reasons: Table<JobId, Arc<str>>,
+    /// Jobs in state `Deciding`.
+    pub undecided: Table<JobId, ()>,
+    /// Specifications of jobs that were undecided once: running them again decides anew.
+    pub once_undecided: Table<JobId, SpecBytes>,
+    /// Runs that wait until somebody approves them.
+    pub unapproved: Table<RunId, ()>,
+    /// Who approved a run, while it is there.
+    pub approved: Table<RunId, Arc<str>>,
+    /// Groups of which one runs at a time.
+    pub groups: Table<GroupId, Group>,
+    /// What starts workflows of a repository beside its forge.
+    pub triggers: Table<RepoId, Triggers>,
+    /// Secrets of repositories, by name.
+    pub secrets: Table<(RepoId, Arc<str>), Sealed>,
+    /// Caches.
+    pub caches: Table<CacheId, CacheEntry>,
 }

@@ -1,9 +1,10 @@
 //! What becomes of deliveries that no workflow wanted.
 
 use domain::{
-    BootId, Capacity, ClusterState, Command, DeliveryId, Entry, Event, EventKind, Fence, Labels, NodeFacts,
-    NodeId, Reply, RepoId, Resources, Timestamp, invariants, limits,
+    Access, BootId, Capacity, ClusterState, Command, DeliveryId, Entry, Event, EventKind, Fence, Labels,
+    NodeFacts, NodeId, Reply, RepoId, Resources, Sealed, Timestamp, invariants, limits,
 };
+use std::sync::Arc;
 
 const NODE: NodeId = NodeId(1);
 const REPO: RepoId = RepoId(1);
@@ -31,8 +32,10 @@ impl Cluster {
             id: REPO,
             name: "o/r".parse().expect("a good name"),
             clone_url: "https://example.com/o/r".to_owned(),
-            webhook_secret: "0123456789".to_owned(),
+            webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
             labels: Labels::default(),
+            access: Access::default(),
+            approve_forks: false,
         });
         cluster
     }
@@ -53,6 +56,7 @@ impl Cluster {
             before: String::new(),
             sender: String::new(),
             title: String::new(),
+            ..Event::of(EventKind::Push)
         };
         let (id, key) = (DeliveryId(u128::from(number)), format!("github:{number}"));
         self.done(Command::AcceptDelivery {
@@ -70,7 +74,13 @@ impl Cluster {
     fn expand(&mut self, delivery: DeliveryId) {
         self.done(Command::AssignExpansion { delivery, node: NODE });
         let fence = Fence(self.index);
-        self.done(Command::ExpandDelivery { delivery, fence, commit: "c".to_owned(), runs: Vec::new() });
+        self.done(Command::ExpandDelivery {
+            delivery,
+            fence,
+            commit: "c".to_owned(),
+            runs: Vec::new(),
+            triggers: None,
+        });
     }
 }
 

@@ -31,10 +31,9 @@ impl Cluster {
             resources: Resources { cpu_millis: 100, memory_mib: 10 },
             priority: 0,
             max_attempts: 2,
-            spec: SpecBytes(Arc::from([1u8])),
+            ..NewJob::named("job")
         };
-        let run =
-            NewRun { id: JOB.run, name: "x".to_owned(), path: String::new(), jobs: vec![job], error: None };
+        let run = NewRun::of(JOB.run, "x", vec![job], vec![SpecBytes(Arc::from([1u8]))]);
         let (key, digest, sender) = (String::new(), [0; 32], "t".to_owned());
         cluster.at(1, Command::SubmitRun { key, digest, sender, run, max_open_jobs: 100 });
         cluster
@@ -68,6 +67,8 @@ impl Cluster {
             steps: Vec::new(),
             artifacts: Vec::new(),
             log_bytes: 0,
+            outputs: vec![],
+            annotations: vec![],
         };
         let report = AttemptReport { attempt, fence: Fence(job.fence.0), node: NODE, what };
         self.done(at, Command::Report(report));

@@ -1,12 +1,13 @@
 //! Runs as a person sees them: graphs of jobs, cancellation, losses, refusals that name the field.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use domain::invariants::check_state;
 use domain::{
-    AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Condition, Entry, Fence, JobId,
-    JobState, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, Progress, Reason, Refusal,
-    Reply, RepoId, Resources, RunId, Snapshot, SpecBytes, Timestamp, plan,
+    Access, AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Condition, Entry, Fence,
+    JobId, JobState, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, Progress, Reason,
+    Refusal, Reply, RepoId, Resources, RunId, Sealed, Snapshot, SpecBytes, Timestamp, plan,
 };
 use domain::{DeliveryId, Event, EventKind};
 
@@ -26,8 +27,10 @@ impl Cluster {
             id: RepoId(1),
             name: "o/r".parse().expect("a good name"),
             clone_url: "https://example.com/o/r".to_owned(),
-            webhook_secret: "0123456789".to_owned(),
+            webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
             labels: Labels::default(),
+            access: Access::default(),
+            approve_forks: false,
         });
         cluster
     }
@@ -65,13 +68,17 @@ impl Cluster {
             before: String::new(),
             sender: "s".to_owned(),
             title: String::new(),
+            ..Event::of(EventKind::Push)
         };
         let (id, key, only_path) = (DeliveryId(1), "github:1".to_owned(), String::new());
         self.done(Command::AcceptDelivery { id, repo: RepoId(1), key, digest: [0; 32], event, only_path });
         self.done(Command::AssignExpansion { delivery: id, node: NODE });
-        let run = NewRun { id: RUN, name: "ci".to_owned(), path: "ci.yml".to_owned(), jobs, error: None };
+        let run = NewRun {
+            path: "ci.yml".to_owned(),
+            ..NewRun::of(RUN, "ci", jobs, vec![SpecBytes(vec![].into())])
+        };
         let (fence, commit) = (Fence(self.index), "c".to_owned());
-        self.done(Command::ExpandDelivery { delivery: id, fence, commit, runs: vec![run] });
+        self.done(Command::ExpandDelivery { delivery: id, fence, commit, runs: vec![run], triggers: None });
     }
 
     fn place(&mut self, index: u16) {
@@ -83,7 +90,18 @@ impl Cluster {
 
     fn finish(&mut self, index: u16, outcome: Outcome) -> Reply {
         let (reason, steps, artifacts) = (String::new(), vec![], vec![]);
-        self.report(index, Progress::Finished { outcome, reason, steps, artifacts, log_bytes: 0 })
+        self.report(
+            index,
+            Progress::Finished {
+                outcome,
+                reason,
+                steps,
+                artifacts,
+                log_bytes: 0,
+                outputs: vec![],
+                annotations: vec![],
+            },
+        )
     }
 
     fn report(&mut self, index: u16, what: Progress) -> Reply {
@@ -111,7 +129,7 @@ fn job(key: &str, needs: &[u16], condition: Condition) -> NewJob {
         resources: Resources { cpu_millis: 1000, memory_mib: 512 },
         priority: 0,
         max_attempts: 2,
-        spec: SpecBytes(vec![].into()),
+        ..NewJob::named(key)
     }
 }
 

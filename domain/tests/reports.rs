@@ -66,9 +66,9 @@ fn submit() -> Command {
         resources: Resources { cpu_millis: 100, memory_mib: 10 },
         priority: 0,
         max_attempts: 3,
-        spec: SpecBytes(Arc::from([1u8])),
+        ..NewJob::named("job")
     };
-    let run = NewRun { id: JOB.run, name: "x".to_owned(), path: String::new(), jobs: vec![job], error: None };
+    let run = NewRun::of(JOB.run, "x", vec![job], vec![SpecBytes(Arc::from([1u8]))]);
     let (key, digest, sender) = (String::new(), [0; 32], "t".to_owned());
     Command::SubmitRun { key, digest, sender, run, max_open_jobs: 100 }
 }
@@ -143,6 +143,8 @@ fn what_was_lost_on_a_node_goes_to_another_and_back_only_if_there_is_none() {
         steps: Vec::new(),
         artifacts: Vec::new(),
         log_bytes: 0,
+        outputs: vec![],
+        annotations: vec![],
     };
     let report = AttemptReport { attempt: ATTEMPT, fence, node: NodeId(1), what };
     assert_eq!(cluster.at(HOUR, Command::Report(report)), Reply::Done);

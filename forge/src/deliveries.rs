@@ -91,12 +91,12 @@ impl Received {
 
     fn push(&self, push: &Push) -> domain::Event {
         domain::Event {
-            kind: EventKind::Push,
             git_ref: push.git_ref.clone(),
             commit: push.commit.clone(),
             before: push.before.clone(),
             sender: self.sender.shown().to_owned(),
             title: push.head.as_ref().map(|head| head.title.clone()).unwrap_or_default(),
+            ..domain::Event::of(EventKind::Push)
         }
     }
 }

@@ -59,22 +59,14 @@ fn entry(index: u64, load: Load) -> EntryOf<TypeConfig> {
 
 fn submit(index: u64, load: Load) -> Command {
     let job = NewJob {
-        key: "build".to_owned(),
-        needs: Vec::new(),
-        condition: Condition::Success,
         labels: Labels::from_iter(["linux", "nowhere"]),
         resources: Resources { cpu_millis: 1000, memory_mib: 512 },
-        priority: 0,
         max_attempts: 3,
-        spec: SpecBytes(noise(index, load.spec_bytes)),
+        ..NewJob::named("build")
     };
-    let run = NewRun {
-        id: RunId(u128::from(index) << 64 | u128::from(index.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
-        name: "a job of the bench".to_owned(),
-        path: String::new(),
-        jobs: vec![job],
-        error: None,
-    };
+    let id = RunId(u128::from(index) << 64 | u128::from(index.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    let specs = vec![SpecBytes(noise(index, load.spec_bytes))];
+    let run = NewRun::of(id, "a job of the bench", vec![job], specs);
     let mut digest = [0; 32];
     digest[..8].copy_from_slice(&index.to_le_bytes());
     Command::SubmitRun {

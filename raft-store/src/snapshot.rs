@@ -174,6 +174,17 @@ macro_rules! records {
     (@key Pause) => { domain::RunId }; (@value Pause) => { domain::Pause };
     (@key Standstill) => { domain::AttemptId }; (@value Standstill) => { domain::Timestamp };
     (@key Removed) => { domain::NodeId }; (@value Removed) => { domain::RemovedNode };
+    (@key Contexts) => { domain::JobId }; (@value Contexts) => { Arc<str> };
+    (@key Output) => { domain::JobId }; (@value Output) => { domain::Outputs };
+    (@key Reason) => { domain::JobId }; (@value Reason) => { Arc<str> };
+    (@key Undecided) => { domain::JobId }; (@value Undecided) => { () };
+    (@key OnceUndecided) => { domain::JobId }; (@value OnceUndecided) => { domain::SpecBytes };
+    (@key Unapproved) => { domain::RunId }; (@value Unapproved) => { () };
+    (@key Approved) => { domain::RunId }; (@value Approved) => { Arc<str> };
+    (@key Group) => { domain::GroupId }; (@value Group) => { domain::Group };
+    (@key Trigger) => { domain::RepoId }; (@value Trigger) => { domain::Triggers };
+    (@key Secret) => { (domain::RepoId, Arc<str>) }; (@value Secret) => { domain::Sealed };
+    (@key Cache) => { domain::CacheId }; (@value Cache) => { domain::CacheEntry };
     (@key Notice) => { domain::RunId }; (@value Notice) => { domain::Notice };
 }
 
@@ -183,6 +194,8 @@ records! {
     Held: held, Key: keys, KeyAge: key_ages, Notice: outbox,
     JoinToken: join_tokens, Admission: admitted, Removed: removed,
     Pause: paused_runs, Standstill: paused_attempts,
+    Contexts: contexts, Output: outputs, Reason: reasons, Undecided: undecided, OnceUndecided: once_undecided,
+    Unapproved: unapproved, Approved: approved, Group: groups, Trigger: triggers, Secret: secrets, Cache: caches,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -50,18 +50,8 @@ mod tests {
     fn with_jobs(jobs: u16) -> ClusterState {
         let mut state = ClusterState::default();
         for number in 0..jobs {
-            let job = NewJob {
-                key: "job".to_owned(),
-                needs: Vec::new(),
-                condition: domain::Condition::Success,
-                labels: domain::Labels::default(),
-                resources: domain::Resources::default(),
-                priority: 0,
-                max_attempts: 1,
-                spec: SpecBytes([][..].into()),
-            };
             let id = RunId(u128::from(number) + 1);
-            let run = NewRun { id, name: String::new(), path: String::new(), jobs: vec![job], error: None };
+            let run = NewRun::of(id, "", vec![NewJob::named("job")], vec![SpecBytes([][..].into())]);
             let command = Command::SubmitRun {
                 key: String::new(),
                 digest: [0; 32],

@@ -46,11 +46,19 @@ fn command_name(command: &Command) -> &'static str {
         Command::RemoveMember { .. } => "RemoveMember",
         Command::PauseRun { .. } => "PauseRun",
         Command::ResumeRun { .. } => "ResumeRun",
+        Command::DecideJob { .. } => "DecideJob",
+        Command::ApproveRun { .. } => "ApproveRun",
+        Command::PutSecret { .. } => "PutSecret",
+        Command::RemoveSecret { .. } => "RemoveSecret",
+        Command::PutCache { .. } => "PutCache",
+        Command::UseCache { .. } => "UseCache",
+        Command::RemoveCaches { .. } => "RemoveCaches",
+        Command::Tick { .. } => "Tick",
     }
 }
 
 /// How many names there are above.
-const COMMANDS: usize = 29;
+const COMMANDS: usize = 37;
 
 const JOB: JobId = JobId { run: RunId(5), index: 2 };
 const ATTEMPT: AttemptId = AttemptId { job: JOB, number: 3 };
@@ -71,22 +79,46 @@ fn event() -> Event {
 }
 
 fn new_run() -> NewRun {
+    let concurrency = Some(Concurrency { group: "g".to_owned(), cancel_in_progress: true, queue_all: false });
     let job = NewJob {
-        key: "build".to_owned(),
+        name: "Build".to_owned(),
         needs: vec![0],
+        group: Some(1),
+        form: Form::Group { fail_fast: true, max_parallel: 2 },
         condition: Condition::Failure,
+        may_fail: true,
+        concurrency: concurrency.clone(),
         labels: labels(),
         resources: Resources { cpu_millis: 500, memory_mib: 256 },
         priority: -3,
         max_attempts: 2,
-        spec: SpecBytes(Arc::from([1, 2, 3])),
+        contexts: "{}".to_owned(),
+        ..NewJob::named("build")
     };
+    let specs = vec![SpecBytes(Arc::from([1, 2, 3]))];
     NewRun {
-        id: RunId(5),
-        name: "ci".to_owned(),
+        title: "t".to_owned(),
         path: "p".to_owned(),
-        jobs: vec![job],
+        concurrency,
         error: Some("e".to_owned()),
+        ..NewRun::of(RunId(5), "ci", vec![job], specs)
+    }
+}
+
+fn sealed() -> Sealed {
+    Sealed(Arc::from([1, 2]))
+}
+
+fn cache() -> CacheEntry {
+    CacheEntry {
+        scope: "s".to_owned(),
+        key: "k".to_owned(),
+        version: [2; 32],
+        size: 3,
+        digest: [4; 32],
+        node: NodeId(5),
+        created_at: Timestamp(6),
+        used_at: Timestamp(7),
     }
 }
 
@@ -125,8 +157,10 @@ fn commands() -> Result<Vec<Command>> {
             id: RepoId(1),
             name: "o/r".parse()?,
             clone_url: "https://h/o/r".to_owned(),
-            webhook_secret: "secret".to_owned(),
+            webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
             labels: labels(),
+            access: Access::default(),
+            approve_forks: false,
         },
         Command::RemoveRepo { id: RepoId(1) },
         Command::CreateToken {
@@ -177,6 +211,8 @@ fn commands() -> Result<Vec<Command>> {
             steps: steps(),
             artifacts,
             log_bytes: 300,
+            outputs: vec![],
+            annotations: vec![],
         }),
         Command::NoticeSent { run: RunId(1), at: Timestamp(2) },
         Command::ForgetRuns { runs: vec![RunId(1)] },
@@ -198,6 +234,23 @@ fn commands() -> Result<Vec<Command>> {
         Command::ResumeRun { run: RunId(1) },
         report(Progress::Paused { at: Timestamp(1) }),
         report(Progress::Resumed),
+        Command::DecideJob {
+            job: JOB,
+            verdict: Verdict::Become { jobs: new_run().jobs, specs: vec![SpecBytes(Arc::from([7]))] },
+        },
+        Command::ApproveRun { run: RunId(1), sender: "s".to_owned() },
+        Command::PutSecret { repo: RepoId(1), name: "N".to_owned(), value: sealed() },
+        Command::RemoveSecret { repo: RepoId(1), name: "N".to_owned() },
+        Command::PutCache { repo: RepoId(1), entry: cache(), most_bytes: 9 },
+        Command::UseCache { repo: RepoId(1), scope: "s".to_owned(), key: "k".to_owned(), version: [2; 32] },
+        Command::RemoveCaches { repo: RepoId(1), scope: "s".to_owned(), key_prefix: "k".to_owned() },
+        Command::Tick {
+            id: DeliveryId(1),
+            repo: RepoId(1),
+            path: "p".to_owned(),
+            cron: "0 0 * * *".to_owned(),
+            due: Timestamp(3),
+        },
     ])
 }
 

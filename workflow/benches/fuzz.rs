@@ -291,6 +291,7 @@ impl World {
             before: text(),
             sender: text(),
             title: text(),
+            ..Event::of(EventKind::Push)
         };
         Self { contexts, event }
     }

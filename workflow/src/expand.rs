@@ -48,7 +48,7 @@ fn is_at(path: &str, wanted: &str) -> bool {
 }
 
 fn failed(path: &str, id: RunId, why: String) -> NewRun {
-    NewRun { id, name: path.to_owned(), path: path.to_owned(), jobs: Vec::new(), error: Some(why) }
+    NewRun::failed(id, path.to_owned(), why)
 }
 
 fn run_of(path: &str, bytes: &[u8], event: &Event, mint: &mut dyn Mint) -> Option<NewRun> {
@@ -56,10 +56,15 @@ fn run_of(path: &str, bytes: &[u8], event: &Event, mint: &mut dyn Mint) -> Optio
         Ok(workflow) if !wants(&workflow, event) => None,
         Ok(workflow) => {
             let id = mint.run_id();
-            let jobs: Result<Vec<_>, _> = workflow.jobs.iter().map(|job| new_job(job, mint)).collect();
-            let run = jobs.and_then(|jobs| {
+            let specs: Result<Vec<_>, _> = workflow.jobs.iter().map(|job| mint.encode(&job.spec)).collect();
+            let run = specs.and_then(|specs| {
                 let name = workflow.name.unwrap_or_else(|| path.to_owned());
-                small_enough(NewRun { id, name, path: path.to_owned(), jobs, error: None })
+                let jobs =
+                    workflow.jobs.iter().enumerate().map(|(at, job)| new_job(job, at as u16)).collect();
+                let specs = specs.into_iter().map(|spec| SpecBytes(spec.into())).collect();
+                let path = path.to_owned();
+                let title = event.title.clone();
+                small_enough(NewRun { id, name, title, path, jobs, specs, concurrency: None, error: None })
             });
             Some(run.unwrap_or_else(|why| failed(path, id, format!("{path}: {why}"))))
         }
@@ -74,26 +79,33 @@ fn run_of(path: &str, bytes: &[u8], event: &Event, mint: &mut dyn Mint) -> Optio
 fn small_enough(run: NewRun) -> Result<NewRun, String> {
     let job = |job: &NewJob| {
         let labels: usize = job.labels.iter().map(str::len).sum();
-        job.spec.0.len() + job.key.len() + labels + 2 * job.needs.len()
+        job.key.len() + labels + 2 * job.needs.len()
     };
-    let bytes = run.name.len() + run.jobs.iter().map(job).sum::<usize>();
+    let specs: usize = run.specs.iter().map(|spec| spec.0.len()).sum();
+    let bytes = run.name.len() + specs + run.jobs.iter().map(job).sum::<usize>();
     if bytes <= limits::MAX_SPEC_BYTES {
         return Ok(run);
     }
     Err(format!("the run takes {bytes} bytes, the limit is {}", limits::MAX_SPEC_BYTES))
 }
 
-fn new_job(job: &Job, mint: &dyn Mint) -> Result<NewJob, String> {
-    Ok(NewJob {
+fn new_job(job: &Job, spec: u16) -> NewJob {
+    NewJob {
         key: job.key.clone(),
+        name: job.name.clone(),
         needs: job.needs.clone(),
+        group: None,
+        form: domain::Form::Job,
         condition: job.condition,
+        may_fail: false,
+        concurrency: None,
         labels: Labels::from_iter(job.labels.iter().cloned()),
         resources: job.resources,
         priority: job.priority,
         max_attempts: job.max_attempts,
-        spec: SpecBytes(mint.encode(&job.spec)?.into()),
-    })
+        contexts: String::new(),
+        spec,
+    }
 }
 
 fn wants(workflow: &Workflow, event: &Event) -> bool {

@@ -32,6 +32,7 @@ fn error_of(text: &str) -> String {
         before: none(),
         sender: none(),
         title: none(),
+        ..Event::of(EventKind::Push)
     };
     let runs = expand(&[("ci.yml".to_owned(), text.as_bytes().to_vec())], &event, "", &mut Plain);
     assert_eq!((runs.len(), runs[0].jobs.len()), (1, 0), "{text}");

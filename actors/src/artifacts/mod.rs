@@ -120,7 +120,7 @@ pub fn collect(
             return Err(Error::TooMuch { what: "bytes", limit: limits.bytes });
         }
         total += size;
-        kept.push(Artifact { path, size, digest });
+        kept.push(Artifact { name: String::new(), path, size, digest });
     }
     Ok(kept)
 }

@@ -38,7 +38,7 @@ impl Given {
         let facts = Facts { run, job: &job.key, attempt, repository, node, workspace };
         Ok(Self {
             env: environment::of_job(&spec, facts),
-            image: parts.options.image(&spec.image, &job.labels).to_owned(),
+            image: parts.options.image(&spec.container.image, &job.labels).to_owned(),
             resources: job.resources,
             event: Arc::clone(&run.event),
             repo,
@@ -48,7 +48,11 @@ impl Given {
 
     /// The repository whose objects the container must see: only when a step checks it out.
     pub(super) fn checked_out(&self) -> Option<RepoId> {
-        let checks_out = self.spec.steps.iter().any(|step| matches!(step.action, Action::Checkout { .. }));
+        let checks_out = self
+            .spec
+            .steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Native { what: domain::Native::Checkout, .. }));
         self.repo.as_ref().filter(|_| checks_out).map(|(id, _)| *id)
     }
 }

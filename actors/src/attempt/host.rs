@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::{Action, Event, Repo, RepoId};
+use domain::{Action, Event, Native, Repo, RepoId};
 use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
@@ -93,9 +93,13 @@ pub(super) struct HostStep {
 impl HostStep {
     /// Does it.
     pub(super) async fn run(self, action: Action, writing: TaskTrackerToken) -> Done {
-        let Action::Checkout { path, git_ref, depth } = action else {
+        let Action::Native { what: Native::Checkout, with } = action else {
             return Err("this step is not the node's to do".to_owned());
         };
+        let of = |name: &str| with.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let (path, git_ref) = (of("path").unwrap_or_default(), of("ref").unwrap_or_default());
+        let depth = of("fetch-depth").map_or(Ok(1), |depth| depth.parse());
+        let depth = depth.map_err(|_| "fetch-depth: expected a whole number".to_owned())?;
         let (id, repo) = self.repo.ok_or("there is no repository to check out: this run belongs to none")?;
         let url = CloneUrl::parse(&repo.clone_url).map_err(|e| format!("the clone URL: {e}"))?;
         let own = git_ref.is_empty();

@@ -159,6 +159,6 @@ impl Life {
             }
         }
         let (steps, log_bytes) = self.tap.close(outcome).await;
-        Finished { outcome, reason, steps, artifacts: kept, log_bytes }
+        Finished { steps, artifacts: kept, log_bytes, ..Finished::bare(outcome, reason) }
     }
 }

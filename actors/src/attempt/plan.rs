@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Action, Condition, JobSpec, Shell, StepSpec};
+use domain::{Action, JobSpec, StepSpec};
 use init::wire::{self, StepKind};
 
 /// Output of a step that is over is waited for so long while something that it left running keeps its pipes open.
@@ -32,26 +32,26 @@ pub(super) fn winding_up(grace: Duration) -> Duration {
 
 fn step(step: &StepSpec) -> wire::Step {
     let kind = match &step.action {
-        Action::Checkout { .. } => StepKind::Host,
         Action::Run { script, shell, working_directory } => StepKind::Run {
-            shell: match shell {
-                Shell::Default => wire::Shell::Default,
-                Shell::Bash => wire::Shell::Bash,
-                Shell::Sh => wire::Shell::Sh,
+            shell: match shell.as_str() {
+                "bash" => wire::Shell::Bash,
+                "sh" => wire::Shell::Sh,
+                _ => wire::Shell::Default,
             },
             script: script.as_bytes().to_vec(),
             cwd: working_directory.clone(),
         },
+        _ => StepKind::Host,
     };
     wire::Step {
         kind,
-        env: step.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        condition: match step.condition {
-            Condition::Success => wire::Condition::Success,
-            Condition::Failure => wire::Condition::Failure,
-            Condition::Always => wire::Condition::Always,
+        env: step.env.clone(),
+        condition: match step.condition.as_str() {
+            "failure()" => wire::Condition::Failure,
+            "always()" => wire::Condition::Always,
+            _ => wire::Condition::Success,
         },
-        timeout_ms: u64::from(step.timeout_seconds) * 1000,
-        continue_on_error: step.continue_on_error,
+        timeout_ms: (step.timeout_minutes.parse::<f64>().unwrap_or(0.0) * 60_000.0) as u64,
+        continue_on_error: step.continue_on_error == "true",
     }
 }

@@ -28,7 +28,7 @@ pub struct Facts<'a> {
 /// Environment of every step of a job.
 #[must_use]
 pub fn of_job(spec: &JobSpec, facts: Facts<'_>) -> BTreeMap<String, String> {
-    let mut environment = spec.env.clone();
+    let mut environment: BTreeMap<_, _> = spec.env.iter().cloned().collect();
     for (name, value) in documented(facts) {
         environment.insert(format!("CI_{name}"), value.clone());
         environment.insert(format!("GITHUB_{name}"), value);

@@ -37,7 +37,7 @@ pub(super) async fn expand(replica: &SharedReplica, sources: &Sources, id: Deliv
         return;
     }
     let command = match runs(&state, sources, &delivery).await {
-        Ok((commit, runs)) => Command::ExpandDelivery { delivery: id, fence, commit, runs },
+        Ok((commit, runs)) => Command::ExpandDelivery { delivery: id, fence, commit, runs, triggers: None },
         Err(reason) => {
             let pause = expansion_pause(delivery.tries).as_millis() as u64;
             tracing::warn!(delivery = %id, reason, "a delivery cannot be expanded now");

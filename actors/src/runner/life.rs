@@ -53,8 +53,7 @@ pub(super) async fn live(shared: Shared, task: Task, told: watch::Receiver<Told>
 pub(super) async fn conclude(shared: Shared, attempt: AttemptId, fence: Fence, finished: Finished) {
     tracing::info!(%attempt, outcome = finished.outcome.as_str(), reason = finished.reason, "an attempt is over");
     counter!(ATTEMPTS, "outcome" => finished.outcome.as_str()).increment(1);
-    let Finished { outcome, reason, steps, artifacts, log_bytes } = finished;
-    let what = Progress::Finished { outcome, reason, steps, artifacts, log_bytes };
+    let what = progress(finished);
     let end = AttemptReport { attempt, fence, node: shared.options.facts.node, what };
     let (root, kept) = (shared.options.attempts.clone(), end.clone());
     let written = tokio::task::spawn_blocking(move || keep(&root, &kept)).await;
@@ -116,8 +115,13 @@ fn in_place_of(end: AttemptReport, why: &str) -> AttemptReport {
         _ => ("not over", 0),
     };
     let reason = format!("its end ({was}) could not be reported: {why}");
-    let Finished { outcome, reason, steps, artifacts, .. } = Finished::bare(Outcome::Failed, reason);
-    AttemptReport { what: Progress::Finished { outcome, reason, steps, artifacts, log_bytes }, ..end }
+    let finished = Finished { log_bytes, ..Finished::bare(Outcome::Failed, reason) };
+    AttemptReport { what: progress(finished), ..end }
+}
+
+fn progress(finished: Finished) -> Progress {
+    let Finished { outcome, reason, steps, artifacts, log_bytes, outputs, annotations } = finished;
+    Progress::Finished { outcome, reason, steps, artifacts, log_bytes, outputs, annotations }
 }
 
 /// Tells the state of progress, the latest only; what comes while a proposal is under way is told together. An attempt

@@ -1,6 +1,6 @@
 //! What it takes to run one attempt, as the runner sees it: a container in a node, a stand-in in tests.
 
-use domain::{Artifact, AttemptId, Fence, Outcome, StepResult, Timestamp};
+use domain::{Annotation, Artifact, AttemptId, Fence, Outcome, StepResult, Timestamp};
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -53,13 +53,25 @@ pub struct Finished {
     pub artifacts: Vec<Artifact>,
     /// Bytes of output in its log.
     pub log_bytes: u64,
+    /// What it tells later jobs.
+    pub outputs: Vec<(String, String)>,
+    /// What it says of places in the sources.
+    pub annotations: Vec<Annotation>,
 }
 
 impl Finished {
     /// An end of which nothing but the reason is known.
     #[must_use]
     pub fn bare(outcome: Outcome, reason: impl Into<String>) -> Self {
-        Self { outcome, reason: reason.into(), steps: Vec::new(), artifacts: Vec::new(), log_bytes: 0 }
+        Self {
+            outcome,
+            reason: reason.into(),
+            steps: Vec::new(),
+            artifacts: Vec::new(),
+            log_bytes: 0,
+            outputs: Vec::new(),
+            annotations: Vec::new(),
+        }
     }
 }
 

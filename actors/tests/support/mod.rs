@@ -35,10 +35,9 @@ pub fn submission(id: u128, labels: &[&str]) -> Command {
         resources: Resources { cpu_millis: 100, memory_mib: 10 },
         priority: 0,
         max_attempts: 3,
-        spec: SpecBytes(Arc::from([1u8])),
+        ..NewJob::named("job")
     };
-    let (id, name, path) = (RunId(id), "x".to_owned(), String::new());
-    let run = NewRun { id, name, path, jobs: vec![job], error: None };
+    let run = NewRun::of(RunId(id), "x", vec![job], vec![SpecBytes(Arc::from([1u8]))]);
     Command::SubmitRun {
         key: String::new(),
         digest: [0; 32],

@@ -84,43 +84,22 @@ impl Drop for Rig {
 
 pub fn run(script: &str) -> StepSpec {
     let script = script.to_owned();
-    step(Action::Run { script, shell: Shell::Sh, working_directory: String::new() })
+    step(Action::Run { script, shell: "sh".to_owned(), working_directory: String::new() })
 }
 
 pub fn step(action: Action) -> StepSpec {
-    StepSpec {
-        name: String::new(),
-        action,
-        env: BTreeMap::new(),
-        condition: Condition::Success,
-        timeout_seconds: 0,
-        continue_on_error: false,
-    }
+    StepSpec { action, ..StepSpec::default() }
 }
 
 pub fn spec(steps: Vec<StepSpec>) -> JobSpec {
-    JobSpec {
-        name: String::new(),
-        image: String::new(),
-        env: BTreeMap::new(),
-        timeout_seconds: 120,
-        steps,
-        artifacts: vec!["out".to_owned()],
-    }
+    JobSpec { timeout_seconds: 120, steps, artifacts: vec!["out".to_owned()], ..JobSpec::default() }
 }
 
 fn new_run(run: RunId, spec: &JobSpec) -> NewRun {
-    let job = NewJob {
-        key: "job".to_owned(),
-        needs: Vec::new(),
-        condition: Condition::Success,
-        labels: Labels::default(),
-        resources: Resources { cpu_millis: 500, memory_mib: 64 },
-        priority: 0,
-        max_attempts: 3,
-        spec: SpecBytes(raft_store::codec::encode(spec).unwrap().into()),
-    };
-    NewRun { id: run, name: "x".into(), path: String::new(), jobs: vec![job], error: None }
+    let resources = Resources { cpu_millis: 500, memory_mib: 64 };
+    let job = NewJob { resources, max_attempts: 3, ..NewJob::named("job") };
+    let spec = SpecBytes(raft_store::codec::encode(spec).unwrap().into());
+    NewRun::of(run, "x", vec![job], vec![spec])
 }
 
 fn facts(node: NodeId) -> NodeFacts {
@@ -207,13 +186,16 @@ impl Rig {
             before: String::new(),
             sender: "ada".to_owned(),
             title: "change".to_owned(),
+            ..Event::of(EventKind::Push)
         };
         self.copy.apply(Command::PutRepo {
             id: repo,
             name: "team/demo".parse().unwrap(),
             clone_url,
-            webhook_secret: "12345678".to_owned(),
+            webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
             labels: Labels::default(),
+            access: Access::default(),
+            approve_forks: false,
         });
         let (key, only_path) = (String::new(), String::new());
         self.copy.apply(Command::AcceptDelivery {

@@ -7,7 +7,7 @@ use super::runs::Origin;
 use super::{Answer, Applying, clipped, invalid, not_found, wrong_state};
 use crate::{
     Delivery, DeliveryId, DeliveryState, Effect, Event, Fence, KeyRecord, KeyTarget, NewRun, NodeId, Refusal,
-    Reply, RepoId, RunId, Timestamp, limits, shared,
+    Reply, RepoId, RunId, Timestamp, Triggers, limits, shared,
 };
 
 impl Applying<'_> {
@@ -27,6 +27,13 @@ impl Applying<'_> {
             return Err(invalid(
                 "delivery key",
                 format!("{} bytes, the limit is {}", key.len(), limits::MAX_KEY_BYTES),
+            ));
+        }
+        if event.payload.len() > limits::MAX_PAYLOAD_BYTES {
+            let found = event.payload.len();
+            return Err(invalid(
+                "payload",
+                format!("{found} bytes, the limit is {}", limits::MAX_PAYLOAD_BYTES),
             ));
         }
         let mut keys: Vec<Arc<str>> = vec![format!("body:{repo}:{}", hex(&digest)).into()];
@@ -93,11 +100,14 @@ impl Applying<'_> {
         id: DeliveryId,
         fence: Fence,
         commit: &str,
-        runs: &[NewRun],
+        (runs, triggers): (&[NewRun], Option<&Triggers>),
     ) -> Answer {
         let delivery = self.checked_expansion(id, fence)?;
         if let Some(run) = runs.iter().find(|run| self.state.runs.contains(&run.id)) {
             return Err(Refusal::AlreadyDone { what: format!("making the run {}", run.id) });
+        }
+        if let Some(triggers) = triggers.filter(|_| self.state.repos.contains(&delivery.repo)) {
+            self.set_triggers(delivery.repo, triggers);
         }
         let mut event = (*delivery.event).clone();
         event.commit = commit.to_owned();
@@ -114,7 +124,8 @@ impl Applying<'_> {
             match self.validate(run) {
                 Ok(()) => self.create_run(run, origin),
                 Err(refusal) => {
-                    let failed = NewRun { jobs: Vec::new(), error: Some(refusal.to_string()), ..run.clone() };
+                    let mut failed = NewRun::failed(run.id, run.path.clone(), refusal.to_string());
+                    failed.name.clone_from(&run.name);
                     self.create_run(&failed, origin);
                 }
             }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::runs::starts;
 use super::{Applying, clipped};
 use crate::{
-    AttemptId, ClusterState, Effect, Job, JobId, JobState, NodeId, Outcome, QueueKey, Resources, RunId,
+    AttemptId, Claimant, ClusterState, Effect, Form, Job, JobId, JobState, NodeId, Outcome, QueueKey,
+    Resources, RunId,
 };
 
 impl Job {
@@ -23,6 +24,16 @@ impl Job {
 }
 
 impl ClusterState {
+    /// How many of what a job waits for are not there yet: jobs that it needs and have not ended, and its group as long as
+    /// that is neither open nor over.
+    pub(crate) fn open_needs(&self, id: JobId, job: &Job) -> u16 {
+        let of = |index: u16| self.jobs.get(&JobId { index, ..id });
+        let needs = job.needs.iter().filter(|need| of(**need).is_some_and(|job| job.outcome().is_none()));
+        let opens = |group: &Job| group.state == JobState::Open || group.outcome().is_some();
+        let group = job.group.and_then(of).is_some_and(|group| !opens(group));
+        needs.count() as u16 + u16::from(group)
+    }
+
     /// The jobs that a node holds (placed or running there).
     pub fn held_jobs(&self, node: NodeId) -> impl Iterator<Item = (JobId, &Job)> {
         let first = JobId { run: RunId(0), index: 0 };
@@ -56,6 +67,9 @@ impl Applying<'_> {
         if from == JobState::Queued {
             self.state.queue.remove(&job.queue_key(id));
         }
+        if from == JobState::Deciding {
+            self.state.undecided.remove(&id);
+        }
         if holds(from) && !holds(to) {
             self.state.held.remove(&(node, id));
             self.effects.push(Effect::WakeScheduler);
@@ -83,17 +97,28 @@ impl Applying<'_> {
                 self.state.open_jobs -= 1;
                 self.state.runs.update(&id.run, |run| run.open_jobs -= 1);
                 self.effects.push(Effect::JobFinished { job: id, outcome });
+                if let Some(of) = self.state.jobs.get(&id).and_then(|job| job.concurrency.clone()) {
+                    self.leave(Claimant { run: id.run, job: Some(id.index) }, &of);
+                }
             }
-            JobState::Waiting(_) | JobState::Held => {}
+            JobState::Deciding => {
+                self.state.undecided.insert(id, ());
+                self.effects.push(Effect::WakeDecider);
+            }
+            JobState::Waiting(_) | JobState::Held | JobState::Open => {}
         }
     }
 
-    /// A job whose needs are all finished is queued or skipped.
+    /// A job whose needs are all finished begins, is decided, or is skipped.
     pub(super) fn ready(&mut self, id: JobId) {
         let Some(job) = self.state.jobs.get(&id) else { return };
-        let go = starts(job.condition, self.ancestors(id).into_iter().filter_map(|job| self.outcome(job)));
+        if job.form == Form::Undecided {
+            self.move_job(id, JobState::Deciding);
+            return;
+        }
+        let go = starts(job.condition, self.ancestors(id).into_iter().filter_map(|job| self.result(job)));
         if go {
-            self.queue(id);
+            self.admit(id);
         } else {
             self.move_job(id, JobState::Finished(Outcome::Skipped));
         }
@@ -107,19 +132,7 @@ impl Applying<'_> {
             let mut changed = false;
             for index in 0..jobs {
                 let id = JobId { run, index };
-                let Some(job) = self.state.jobs.get(&id) else { continue };
-                let JobState::Waiting(before) = job.state else { continue };
-                let open = job
-                    .needs
-                    .iter()
-                    .filter(|need| self.outcome(JobId { run, index: **need }).is_none())
-                    .count() as u16;
-                if open == 0 {
-                    self.ready(id);
-                    changed = true;
-                } else if open != before {
-                    self.move_job(id, JobState::Waiting(open));
-                }
+                changed |= self.settle_job(id);
             }
             if !changed {
                 break;
@@ -128,20 +141,74 @@ impl Applying<'_> {
         self.finish_run(run);
     }
 
+    /// Takes a job as far as the others of its run let it; whether that may matter to them.
+    fn settle_job(&mut self, id: JobId) -> bool {
+        let Some(job) = self.state.jobs.get(&id) else { return false };
+        match job.state {
+            JobState::Waiting(before) => {
+                let group = job.group.and_then(|index| self.state.jobs.get(&JobId { index, ..id }));
+                if let Some(JobState::Finished(outcome)) = group.map(|group| group.state) {
+                    // It never opened, or was ended before this one began.
+                    let cancelled = outcome == Outcome::Cancelled;
+                    let outcome = if cancelled { outcome } else { Outcome::Skipped };
+                    self.move_job(id, JobState::Finished(outcome));
+                    return true;
+                }
+                let open = self.state.open_needs(id, job);
+                if open == 0 {
+                    self.ready(id);
+                } else if open != before {
+                    self.move_job(id, JobState::Waiting(open));
+                }
+                open == 0
+            }
+            JobState::Held => {
+                self.admit(id);
+                self.state.jobs.get(&id).is_some_and(|job| job.state != JobState::Held)
+            }
+            JobState::Open => self.settle_group(id),
+            _ => false,
+        }
+    }
+
+    /// A member that failed ends the others, where its group says so; a group ends with the last of its members.
+    fn settle_group(&mut self, id: JobId) -> bool {
+        let form = self.state.jobs.get(&id).map(|job| job.form);
+        let members: Vec<_> =
+            self.state.members(id.run, id.index).map(|(id, job)| (id, job.outcome())).collect();
+        let failed = |outcome| matches!(outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Lost);
+        if matches!(form, Some(Form::Group { fail_fast: true, .. }))
+            && members.iter().any(|(id, _)| self.result(*id).is_some_and(failed))
+        {
+            for (member, _) in members.iter().filter(|(_, outcome)| outcome.is_none()) {
+                self.cancel_job(*member);
+            }
+        }
+        let results: Option<Vec<_>> = members.iter().map(|(id, _)| self.result(*id)).collect();
+        let Some(results) = results else { return false };
+        self.move_job(id, JobState::Finished(worst(results.into_iter())));
+        true
+    }
+
     fn finish_run(&mut self, id: RunId) {
-        let Some(run) = self.state.runs.get(&id).filter(|run| run.open_jobs == 0 && run.outcome.is_none())
-        else {
-            return;
-        };
-        let outcomes = (0..run.jobs).filter_map(|index| self.outcome(JobId { run: id, index }));
-        let outcome = if run.error.is_some() { Outcome::Failed } else { worst(outcomes) };
+        let open = |run: &&crate::Run| run.open_jobs == 0 && run.outcome.is_none();
+        let Some(run) = self.state.runs.get(&id).filter(open).cloned() else { return };
+        // A group speaks for its members.
+        let of_all = self.state.jobs_of(id).filter(|(_, job)| job.group.is_none());
+        let outcomes: Vec<_> = of_all.filter_map(|(_, job)| job.result()).collect();
+        let outcome = if run.error.is_some() { Outcome::Failed } else { worst(outcomes.into_iter()) };
         let now = self.state.now;
         self.state.runs.update(&id, |run| {
             run.outcome = Some(outcome);
             run.finished_at = now;
         });
         self.state.paused_runs.remove(&id);
+        self.state.unapproved.remove(&id);
         self.notice(id, Some(outcome));
+        self.follow(id, Some(outcome));
+        if let Some(of) = &run.concurrency {
+            self.leave(Claimant { run: id, job: None }, of);
+        }
     }
 
     /// An attempt ends because its node is gone or in trouble: its job is queued again in front, unless it was lost too often
@@ -173,7 +240,7 @@ impl Applying<'_> {
         match (cancelled, lost_too_often) {
             (true, _) => self.move_job(id, JobState::Finished(Outcome::Cancelled)),
             (false, true) => self.move_job(id, JobState::Finished(Outcome::Lost)),
-            (false, false) => self.queue(id),
+            (false, false) => self.admit(id),
         }
         self.settle(id.run);
     }
@@ -190,8 +257,9 @@ impl Applying<'_> {
         });
     }
 
-    fn outcome(&self, id: JobId) -> Option<Outcome> {
-        self.state.jobs.get(&id)?.outcome()
+    /// How a job ended, as far as others are concerned: the failure of one that may fail is none.
+    fn result(&self, id: JobId) -> Option<Outcome> {
+        self.state.jobs.get(&id)?.result()
     }
 
     fn ancestors(&self, id: JobId) -> BTreeSet<JobId> {

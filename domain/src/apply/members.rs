@@ -183,7 +183,8 @@ impl ClusterState {
         let admitted = self.admitted.iter().map(|(id, node)| (*id, node.name.clone()));
         let mut gone: Vec<_> = registered.chain(admitted).collect();
         gone.extend(others.iter().cloned());
-        let mut applying = Applying { state: self, fence: Fence(index), effects: Vec::new() };
+        let mut applying =
+            Applying { state: self, fence: Fence(index), effects: Vec::new(), touched: Vec::new() };
         for (id, name) in gone.iter().filter(|(id, _)| *id != survivor) {
             if !applying.state.removed.contains(id) {
                 applying.forget_member(*id, name);

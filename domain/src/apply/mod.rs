@@ -2,8 +2,12 @@
 //!
 //! Each family's functions check everything first and change the state only when nothing can be refused any more.
 
+mod admit;
+mod caches;
 mod cluster;
+mod deciding;
 mod deliveries;
+mod groups;
 mod jobs;
 mod members;
 mod nodes;
@@ -13,8 +17,14 @@ mod reports;
 mod repos;
 mod retention;
 mod runs;
+mod secrets;
+mod triggers;
 
-use crate::{ClusterState, Command, Effect, Entry, Fence, LogIndex, Refusal, Reply, Token};
+pub use admit::Hold;
+
+use crate::{
+    ClusterState, Command, Effect, Entry, Fence, LogIndex, Refusal, Reply, Repo, RunId, Token, shared,
+};
 
 /// Keys forgotten by one entry at most, so that no entry is slow.
 const KEYS_FORGOTTEN_PER_ENTRY: usize = 16;
@@ -25,6 +35,8 @@ struct Applying<'a> {
     /// This entry's index as a fence.
     fence: Fence,
     effects: Vec<Effect>,
+    /// Runs of which something changed by what others did: to be settled when the command is done.
+    touched: Vec<RunId>,
 }
 
 type Answer = Result<Reply, Refusal>;
@@ -34,9 +46,13 @@ impl ClusterState {
     /// changes nothing but replicated time and the memory of old keys, and answers [`Reply::Refused`].
     pub fn apply(&mut self, index: LogIndex, entry: &Entry) -> (Reply, Vec<Effect>) {
         self.now = self.now.max(entry.at);
-        let mut applying = Applying { state: self, fence: Fence(index), effects: Vec::new() };
+        let mut applying =
+            Applying { state: self, fence: Fence(index), effects: Vec::new(), touched: Vec::new() };
         applying.forget_old_keys(KEYS_FORGOTTEN_PER_ENTRY);
         let reply = applying.command(&entry.command).unwrap_or_else(Reply::Refused);
+        while let Some(run) = applying.touched.pop() {
+            applying.settle(run);
+        }
         let effects = applying.effects;
         (reply, effects)
     }
@@ -57,16 +73,30 @@ impl Applying<'_> {
             Command::RegisterNode(facts) => self.register_node(facts),
             Command::SetDrain { node, drain, until, life } => self.set_drain(*node, *drain, *until, *life),
             Command::LoseNode { node, boot } => self.lose_node(*node, *boot),
-            Command::PutRepo { id, name, clone_url, webhook_secret, labels } => {
-                self.put_repo(*id, name, clone_url, webhook_secret, labels)
+            Command::PutRepo { id, name, clone_url, webhook_secret, labels, access, approve_forks } => {
+                let (webhook_secret, access) = (webhook_secret.clone(), access.clone());
+                let (name, clone_url, labels) = (name.clone(), clone_url.clone(), labels.clone());
+                let (next_number, created_at) = (1, self.state.now);
+                let approve_forks = *approve_forks;
+                let repo = Repo {
+                    name,
+                    clone_url,
+                    webhook_secret,
+                    access,
+                    approve_forks,
+                    labels,
+                    next_number,
+                    created_at,
+                };
+                self.put_repo(*id, repo)
             }
             Command::RemoveRepo { id } => self.remove_repo(*id),
             Command::AcceptDelivery { id, repo, key, digest, event, only_path } => {
                 self.accept_delivery(*id, *repo, key, *digest, event, only_path)
             }
             Command::AssignExpansion { delivery, node } => self.assign_expansion(*delivery, *node),
-            Command::ExpandDelivery { delivery, fence, commit, runs } => {
-                self.expand_delivery(*delivery, *fence, commit, runs)
+            Command::ExpandDelivery { delivery, fence, commit, runs, triggers } => {
+                self.expand_delivery(*delivery, *fence, commit, (runs, triggers.as_ref()))
             }
             Command::DeferDelivery { delivery, fence, reason, not_before } => {
                 self.defer_delivery(*delivery, *fence, reason, *not_before)
@@ -91,6 +121,16 @@ impl Applying<'_> {
             Command::RemoveMember { node, name } => self.remove_member(*node, name),
             Command::PauseRun { run, sender } => self.pause_run(*run, sender),
             Command::ResumeRun { run } => self.resume_run(*run),
+            Command::DecideJob { job, verdict } => self.decide_job(*job, verdict),
+            Command::ApproveRun { run, sender } => self.approve_run(*run, sender),
+            Command::PutSecret { repo, name, value } => self.put_secret(*repo, name, value),
+            Command::RemoveSecret { repo, name } => self.remove_secret(*repo, name),
+            Command::PutCache { repo, entry, most_bytes } => self.put_cache(*repo, entry, *most_bytes),
+            Command::UseCache { repo, scope, key, version } => {
+                self.use_cache(&(*repo, shared(scope), shared(key), *version))
+            }
+            Command::RemoveCaches { repo, scope, key_prefix } => self.remove_caches(*repo, scope, key_prefix),
+            Command::Tick { id, repo, path, cron, due } => self.tick(*id, *repo, (path, cron), *due),
         }
     }
 }

@@ -10,7 +10,7 @@ impl Applying<'_> {
         if !self.state.paused_runs.contains(&id) {
             let pause = Pause { at: self.state.now, sender: sender.to_owned() };
             self.state.paused_runs.insert(id, pause);
-            self.turn(id, JobState::Queued, JobState::Held);
+            self.hold_queued(id);
             self.tell_attempts(id, true);
         }
         Ok(Reply::Done)
@@ -19,7 +19,7 @@ impl Applying<'_> {
     pub(super) fn resume_run(&mut self, id: RunId) -> Answer {
         self.open_run(id, "resuming it")?;
         if self.state.paused_runs.remove(&id).is_some() {
-            self.turn(id, JobState::Held, JobState::Queued);
+            self.settle(id);
             self.tell_attempts(id, false);
         }
         Ok(Reply::Done)
@@ -33,13 +33,13 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// All its jobs in one state go to another.
-    fn turn(&mut self, run: RunId, from: JobState, to: JobState) {
+    /// Its queued jobs are held.
+    fn hold_queued(&mut self, run: RunId) {
         let jobs = self.state.runs.get(&run).map_or(0, |run| run.jobs);
         for index in 0..jobs {
             let id = JobId { run, index };
-            if self.state.jobs.get(&id).is_some_and(|job| job.state == from) {
-                self.move_job(id, to);
+            if self.state.jobs.get(&id).is_some_and(|job| job.state == JobState::Queued) {
+                self.move_job(id, JobState::Held);
             }
         }
     }
@@ -55,12 +55,6 @@ impl Applying<'_> {
                 self.effects.push(Effect::PauseAttempt { attempt, pause });
             }
         }
-    }
-
-    /// Queues a job that may start, or holds it while its run is paused.
-    pub(super) fn queue(&mut self, id: JobId) {
-        let paused = self.state.paused_runs.contains(&id.run);
-        self.move_job(id, if paused { JobState::Held } else { JobState::Queued });
     }
 
     /// An attempt stands still, or goes on, as its node says.

@@ -81,6 +81,7 @@ impl Applying<'_> {
             steps: Arc::from([]),
             artifacts: Arc::from([]),
             log_bytes: 0,
+            annotations: [].into(),
         };
         self.state.attempts.insert(attempt, record);
         self.effects.push(Effect::StartAttempt { node, attempt, fence });
@@ -105,7 +106,7 @@ impl Applying<'_> {
         if cancelled {
             self.move_job(attempt.job, JobState::Finished(Outcome::Cancelled));
         } else {
-            self.queue(attempt.job);
+            self.admit(attempt.job);
         }
         self.settle(attempt.job.run);
         Ok(Reply::Done)

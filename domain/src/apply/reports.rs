@@ -1,7 +1,9 @@
 //! What runners report: fenced, idempotent, never changing a finished state.
 
 use super::{Answer, Applying, clipped, invalid, not_found, wrong_state};
-use crate::{AttemptReport, JobState, Outcome, Progress, Refusal, Reply, StepResult, limits, planted};
+use crate::{
+    Annotation, AttemptReport, JobState, Outcome, Progress, Refusal, Reply, StepResult, limits, planted,
+};
 
 impl Applying<'_> {
     pub(super) fn report(&mut self, report: &AttemptReport) -> Answer {
@@ -39,8 +41,9 @@ impl Applying<'_> {
             }
             Progress::Paused { at } => self.attempt_paused(report.attempt, Some(*at)),
             Progress::Resumed => self.attempt_paused(report.attempt, None),
-            Progress::Finished { outcome, reason, steps, artifacts, log_bytes } => {
+            Progress::Finished { outcome, reason, steps, artifacts, log_bytes, outputs, annotations } => {
                 check_steps(steps)?;
+                check_told(outputs, annotations)?;
                 if *outcome == Outcome::Skipped {
                     return Err(invalid("outcome", "an attempt cannot be skipped"));
                 }
@@ -49,11 +52,15 @@ impl Applying<'_> {
                     attempt.steps = steps.as_slice().into();
                     attempt.artifacts = artifacts.as_slice().into();
                     attempt.log_bytes = *log_bytes;
+                    attempt.annotations = annotations.as_slice().into();
                 });
                 if *outcome == Outcome::Lost {
                     self.lose_attempt(id, reason);
                 } else {
                     self.end_attempt(id, *outcome, reason);
+                    if !outputs.is_empty() {
+                        self.state.outputs.insert(id, outputs.as_slice().into());
+                    }
                     self.move_job(id, JobState::Finished(*outcome));
                     self.settle(id.run);
                 }
@@ -89,6 +96,18 @@ impl Applying<'_> {
             )),
         }
     }
+}
+
+fn check_told(outputs: &[(String, String)], annotations: &[Annotation]) -> Result<(), Refusal> {
+    let bytes: usize = outputs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > limits::MAX_OUTPUT_BYTES {
+        return Err(invalid("outputs", format!("{bytes} bytes, the limit is {}", limits::MAX_OUTPUT_BYTES)));
+    }
+    let count = annotations.len();
+    if count > limits::MAX_ANNOTATIONS {
+        return Err(invalid("annotations", format!("{count}, the limit is {}", limits::MAX_ANNOTATIONS)));
+    }
+    Ok(())
 }
 
 fn check_steps(steps: &[StepResult]) -> Result<(), Refusal> {

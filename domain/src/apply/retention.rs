@@ -19,11 +19,16 @@ impl Applying<'_> {
             let job_id = JobId { run: id, index };
             let Some(job) = self.state.jobs.remove(&job_id) else { continue };
             self.state.specs.remove(&job_id);
+            self.state.contexts.remove(&job_id);
+            self.state.outputs.remove(&job_id);
+            self.state.reasons.remove(&job_id);
+            self.state.once_undecided.remove(&job_id);
             for number in 1..=job.attempts {
                 self.state.attempts.remove(&AttemptId { job: job_id, number });
             }
         }
         self.state.outbox.remove(&id);
+        self.state.approved.remove(&id);
         // The last of a delivery's runs takes the delivery along.
         let others =
             run.delivery.and_then(|delivery| self.state.deliveries.get(&delivery)).is_some_and(|delivery| {

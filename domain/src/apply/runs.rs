@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{Answer, Applying, invalid, not_found, wrong_state};
 use crate::{
-    Condition, DeliveryId, Effect, Event, EventKind, Fence, Job, JobId, JobKind, JobState, KeyTarget, Labels,
-    NewJob, NewRun, NodeId, Notice, Outcome, Refusal, Reply, RepoId, Run, RunId, RunKind, Timestamp, limits,
-    shared,
+    Concurrency, Condition, DeliveryId, Effect, Event, EventKind, Fence, Form, Job, JobId, JobKind, JobState,
+    KeyTarget, Labels, NewJob, NewRun, NodeId, Notice, Outcome, Refusal, Reply, RepoId, Run, RunId, RunKind,
+    SpecBytes, Timestamp, limits, shared,
 };
 
 /// Where a run comes from.
@@ -59,7 +59,7 @@ impl Applying<'_> {
             self.remember_key(stored_key, KeyTarget::Run(run.id), digest);
         }
         let number = self.take_number(None);
-        let event = Arc::new(ad_hoc_event(sender));
+        let event = Arc::new(Event { sender: sender.to_owned(), ..Event::of(EventKind::AdHoc) });
         self.create_run(run, Origin { repo: None, number, delivery: None, rerun_of: None, event });
         Ok(Reply::Run { id: run.id, number, duplicate: false })
     }
@@ -74,27 +74,53 @@ impl Applying<'_> {
             return Err(Refusal::AlreadyDone { what: format!("making the run {id}") });
         }
         let repo = old.repo.filter(|repo| self.state.repos.contains(repo));
-        let jobs: Vec<NewJob> =
-            (0..old.jobs).filter_map(|index| self.job_again(JobId { run: of, index })).collect();
-        let run = NewRun { id, name: old.name.to_string(), path: old.path.to_string(), jobs, error: None };
+        let (jobs, specs) = self.jobs_again(of, old.declared);
+        let run = NewRun {
+            id,
+            name: old.name.to_string(),
+            title: old.title.to_string(),
+            path: old.path.to_string(),
+            jobs,
+            specs,
+            concurrency: old.concurrency.as_deref().cloned(),
+            error: None,
+        };
         let event = Arc::new(Event { sender: sender.to_owned(), ..(*old.event).clone() });
         let number = self.take_number(repo);
         self.create_run(&run, Origin { repo, number, delivery: old.delivery, rerun_of: Some(of), event });
         Ok(Reply::Run { id, number, duplicate: false })
     }
 
-    fn job_again(&self, id: JobId) -> Option<NewJob> {
-        let job = self.state.jobs.get(&id)?;
-        Some(NewJob {
-            key: job.key.to_string(),
-            needs: job.needs.to_vec(),
-            condition: job.condition,
-            labels: job.labels.clone(),
-            resources: job.resources,
-            priority: job.priority,
-            max_attempts: job.max_attempts,
-            spec: self.state.specs.get(&id)?.clone(),
-        })
+    /// A run's jobs as they were at its beginning.
+    fn jobs_again(&self, of: RunId, declared: u16) -> (Vec<NewJob>, Vec<SpecBytes>) {
+        let (mut jobs, mut specs) = (Vec::new(), Vec::<SpecBytes>::new());
+        for (id, job) in self.state.jobs_of(of).take(usize::from(declared)) {
+            let undecided = self.state.once_undecided.get(&id);
+            let Some(spec) = undecided.or_else(|| self.state.specs.get(&id)) else { continue };
+            let known = specs.iter().position(|other| other == spec);
+            let spec = known.unwrap_or_else(|| {
+                specs.push(spec.clone());
+                specs.len() - 1
+            });
+            let contexts = self.state.contexts.get(&id).filter(|_| undecided.is_none());
+            jobs.push(NewJob {
+                key: job.key.to_string(),
+                name: job.name.to_string(),
+                needs: job.needs.to_vec(),
+                group: job.group,
+                form: if undecided.is_some() { Form::Undecided } else { job.form },
+                condition: job.condition,
+                may_fail: job.may_fail,
+                concurrency: job.concurrency.as_deref().cloned(),
+                labels: job.labels.clone(),
+                resources: job.resources,
+                priority: job.priority,
+                max_attempts: job.max_attempts,
+                contexts: contexts.map_or_else(String::new, ToString::to_string),
+                spec: spec as u16,
+            });
+        }
+        (jobs, specs)
     }
 
     /// Jobs that have not started finish at once, `always()` ones too; running ones are told, again at each call.
@@ -103,28 +129,44 @@ impl Applying<'_> {
         if run.outcome.is_some() {
             return Err(wrong_state(format!("run {id}"), "finished", "cancelling it"));
         }
-        let jobs = run.jobs;
+        self.cancel_jobs(id);
+        self.settle(id);
+        Ok(Reply::Done)
+    }
+
+    /// All jobs of a run; it is to be settled then.
+    pub(super) fn cancel_jobs(&mut self, id: RunId) {
         // What stands still could not end in order.
         self.state.paused_runs.remove(&id);
-        for index in 0..jobs {
-            let job_id = JobId { run: id, index };
-            let Some(job) = self.state.jobs.get(&job_id) else { continue };
-            match job.state {
-                JobState::Finished(_) => {}
-                JobState::Placed | JobState::Running => {
-                    let attempt = job.attempt_id(job_id);
-                    let (node, fence) = (job.node, job.fence);
-                    self.state.jobs.update(&job_id, |job| job.cancel_requested = true);
-                    self.effects.push(Effect::CancelAttempt { node, attempt, fence });
-                }
-                JobState::Waiting(_) | JobState::Queued | JobState::Held => {
-                    self.state.jobs.update(&job_id, |job| job.cancel_requested = true);
-                    self.move_job(job_id, JobState::Finished(Outcome::Cancelled));
+        let jobs: Vec<_> = self.state.jobs_of(id).map(|(id, _)| id).collect();
+        for job in jobs {
+            self.cancel_job(job);
+        }
+    }
+
+    /// A job, or the members of a group; its run is to be settled then.
+    pub(super) fn cancel_job(&mut self, id: JobId) {
+        let Some(job) = self.state.jobs.get(&id) else { return };
+        match job.state {
+            JobState::Finished(_) => {}
+            JobState::Placed | JobState::Running => {
+                let attempt = job.attempt_id(id);
+                let (node, fence) = (job.node, job.fence);
+                self.state.jobs.update(&id, |job| job.cancel_requested = true);
+                self.effects.push(Effect::CancelAttempt { node, attempt, fence });
+            }
+            JobState::Waiting(_) | JobState::Queued | JobState::Held | JobState::Deciding => {
+                self.state.jobs.update(&id, |job| job.cancel_requested = true);
+                self.move_job(id, JobState::Finished(Outcome::Cancelled));
+            }
+            JobState::Open => {
+                self.state.jobs.update(&id, |job| job.cancel_requested = true);
+                let members: Vec<_> = self.state.members(id.run, id.index).map(|(id, _)| id).collect();
+                for member in members {
+                    self.cancel_job(member);
                 }
             }
         }
-        self.settle(id);
-        Ok(Reply::Done)
     }
 
     /// The next number of a repository's runs, or of the ad hoc runs.
@@ -152,7 +194,8 @@ impl Applying<'_> {
         if run.jobs.is_empty() && run.error.is_none() {
             return Err(invalid("jobs", "a run needs at least one job"));
         }
-        let bytes: usize = run.jobs.iter().map(|job| job.spec.0.len()).sum();
+        let specs: usize = run.specs.iter().map(|spec| spec.0.len()).sum();
+        let bytes = specs + run.jobs.iter().map(|job| job.contexts.len()).sum::<usize>();
         if bytes > limits::MAX_SPEC_BYTES {
             return Err(invalid(
                 "jobs",
@@ -178,7 +221,16 @@ impl Applying<'_> {
             if job.needs.iter().any(|need| usize::from(*need) >= run.jobs.len()) {
                 return Err(invalid(&field("needs"), "names a job that is not there"));
             }
+            let group = job.group.map(|group| run.jobs.get(usize::from(group)).map(|group| group.form));
+            if group.is_some_and(|form| !matches!(form, Some(Form::Group { .. }))) {
+                return Err(invalid(&field("group"), "is no group"));
+            }
+            if usize::from(job.spec) >= run.specs.len() {
+                return Err(invalid(&field("spec"), "is a specification that is not there"));
+            }
+            check_group(job.concurrency.as_ref())?;
         }
+        check_group(run.concurrency.as_ref())?;
         match cycle(&run.jobs) {
             Some(key) => Err(invalid(&format!("jobs.{key}.needs"), "is part of a cycle")),
             None => Ok(()),
@@ -187,7 +239,7 @@ impl Applying<'_> {
 
     /// Makes the records of a valid run.
     pub(super) fn create_run(&mut self, new: &NewRun, origin: Origin) {
-        let now = self.state.now;
+        let (now, from_fork) = (self.state.now, origin.event.from_fork);
         let extra = origin.repo.and_then(|repo| self.state.repos.get(&repo)).map(|repo| repo.labels.clone());
         let jobs = new.jobs.len() as u16;
         let kind = RunKind {
@@ -195,9 +247,12 @@ impl Applying<'_> {
             delivery: origin.delivery,
             rerun_of: origin.rerun_of,
             name: shared(&new.name),
+            title: shared(&new.title),
             path: shared(&new.path),
             event: origin.event,
             jobs,
+            declared: jobs,
+            concurrency: new.concurrency.clone().map(Arc::new),
             error: new.error.as_deref().map(shared),
         };
         let run = Run {
@@ -212,16 +267,19 @@ impl Applying<'_> {
         self.state.open_jobs += u32::from(jobs);
         for (index, job) in new.jobs.iter().enumerate() {
             let id = JobId { run: new.id, index: index as u16 };
-            self.state.specs.insert(id, job.spec.clone());
+            self.put_spec(id, job, &new.specs);
             self.state.put_job(id, record_of(job, extra.as_ref()));
         }
-        for index in 0..jobs {
-            let id = JobId { run: new.id, index };
-            if self.state.jobs.get(&id).is_some_and(|job| job.needs.is_empty()) {
-                self.ready(id);
-            }
+        let repo = origin.repo.and_then(|repo| self.state.repos.get(&repo));
+        // One that somebody runs again by hand is approved by that.
+        if from_fork && origin.rerun_of.is_none() && repo.is_some_and(|repo| repo.approve_forks) && jobs > 0 {
+            self.state.unapproved.insert(new.id, ());
+        }
+        if jobs > 0 {
+            self.claim_of_run(new.id);
         }
         self.notice(new.id, None);
+        self.follow(new.id, None);
         self.settle(new.id);
     }
 
@@ -242,24 +300,28 @@ impl Applying<'_> {
     }
 }
 
-fn ad_hoc_event(sender: &str) -> Event {
-    Event {
-        kind: EventKind::AdHoc,
-        git_ref: String::new(),
-        commit: String::new(),
-        before: String::new(),
-        sender: sender.to_owned(),
-        title: String::new(),
+fn check_group(of: Option<&Concurrency>) -> Result<(), Refusal> {
+    match of.map(|of| of.group.len()) {
+        None | Some(1..=limits::MAX_NAME_BYTES) => Ok(()),
+        Some(found) => {
+            let why = format!("its name has {found} bytes, 1 to {} are allowed", limits::MAX_NAME_BYTES);
+            Err(invalid("concurrency.group", why))
+        }
     }
 }
 
-fn record_of(new: &NewJob, extra: Option<&Labels>) -> Job {
+pub(super) fn record_of(new: &NewJob, extra: Option<&Labels>) -> Job {
     let labels = match extra {
         Some(extra) if !extra.is_empty() => new.labels.iter().chain(extra.iter()).collect(),
         _ => new.labels.clone(),
     };
     let kind = JobKind {
         key: shared(&new.key),
+        name: shared(&new.name),
+        group: new.group,
+        form: new.form,
+        may_fail: new.may_fail,
+        concurrency: new.concurrency.clone().map(Arc::new),
         priority: new.priority,
         condition: new.condition,
         max_attempts: new.max_attempts,
@@ -269,7 +331,7 @@ fn record_of(new: &NewJob, extra: Option<&Labels>) -> Job {
     };
     Job {
         kind: Arc::new(kind),
-        state: JobState::Waiting(new.needs.len() as u16),
+        state: JobState::Waiting(new.needs.len() as u16 + u16::from(new.group.is_some())),
         cancel_requested: false,
         attempts: 0,
         losses: 0,

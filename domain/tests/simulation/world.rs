@@ -7,11 +7,13 @@ mod guests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::invariants::{check_state, check_step};
+use std::sync::Arc;
+
 use domain::{
-    AttemptId, AttemptReport, BootId, Capacity, ClusterId, ClusterState, Command, Condition, DeliveryId,
-    DeliveryState, Effect, Entry, Event, EventKind, Fence, JobId, Labels, NewJob, NewRun, NodeFacts, NodeId,
-    Outcome, Placement, Progress, Refusal, Reply, RepoId, Resources, RunId, Snapshot, SpecBytes, Timestamp,
-    TokenId, plan,
+    Access, AttemptId, AttemptReport, BootId, Capacity, ClusterId, ClusterState, Command, Condition,
+    DeliveryId, DeliveryState, Effect, Entry, Event, EventKind, Fence, JobId, Labels, NewJob, NewRun,
+    NodeFacts, NodeId, Outcome, Placement, Progress, Refusal, Reply, RepoId, Resources, RunId, Sealed,
+    Snapshot, SpecBytes, Timestamp, TokenId, plan,
 };
 
 use crate::moves::{Kind, Move};
@@ -58,8 +60,10 @@ impl World {
             id: REPO,
             name: "o/r".parse().expect("a good name"),
             clone_url: "https://example.com/o/r".to_owned(),
-            webhook_secret: "0123456789".to_owned(),
+            webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
             labels: Labels::default(),
+            access: Access::default(),
+            approve_forks: false,
         };
         for command in [init, repo] {
             world.apply(command).expect("the world begins well");
@@ -213,7 +217,7 @@ impl World {
     fn new_run(&mut self, one: Move, most: u64) -> NewRun {
         let id = RunId(self.mint());
         let jobs = (0..1 + one.a % most).map(|index| new_job(one, index as u16)).collect();
-        NewRun { id, name: "run".to_owned(), path: String::new(), jobs, error: None }
+        NewRun::of(id, "run", jobs, vec![SpecBytes(Arc::from([1u8]))])
     }
 
     fn submit(&mut self, one: Move) -> Result<Reply, String> {
@@ -239,6 +243,7 @@ impl World {
             before: String::new(),
             sender: "someone".to_owned(),
             title: String::new(),
+            ..Event::of(EventKind::Push)
         };
         let command = Command::AcceptDelivery {
             id,
@@ -285,7 +290,8 @@ impl World {
             return self.apply(Command::DeferDelivery { delivery, fence, reason, not_before }).map(drop);
         }
         let runs = vec![self.new_run(one, 6)];
-        self.apply(Command::ExpandDelivery { delivery, fence, commit: "c".to_owned(), runs }).map(drop)
+        let commit = "c".to_owned();
+        self.apply(Command::ExpandDelivery { delivery, fence, commit, runs, triggers: None }).map(drop)
     }
 
     fn plan(&mut self) -> Result<(), String> {
@@ -341,6 +347,8 @@ impl World {
                 steps: vec![],
                 artifacts: vec![],
                 log_bytes: one.b,
+                outputs: vec![],
+                annotations: vec![],
             }
         };
         self.network.push(AttemptReport { attempt, fence, node, what });
@@ -465,6 +473,8 @@ impl World {
                     steps: vec![],
                     artifacts: vec![],
                     log_bytes: 0,
+                    outputs: vec![],
+                    annotations: vec![],
                 };
                 let reply = self.report(AttemptReport { attempt, fence: holding.fence, node, what })?;
                 if reply != Reply::Done {
@@ -489,7 +499,7 @@ fn new_job(one: Move, index: u16) -> NewJob {
         resources: Resources { cpu_millis: 300 + (bits % 3) as u32 * 300, memory_mib: 512 },
         priority: (bits % 5) as i8 - 2,
         max_attempts: 1 + (bits % 3) as u16,
-        spec: SpecBytes(vec![bits as u8; 8].into()),
+        ..NewJob::named("job")
     }
 }
 

@@ -36,7 +36,8 @@ pub(super) async fn receive(api: &Api, request: &mut Request) -> Answer {
         (found.0, found.1.clone())
     };
     let seconds = now().0 / 1000;
-    let received = forge::receive(&Headers(&request.headers), &body, &record.webhook_secret, seconds)
+    let secret = std::str::from_utf8(&record.webhook_secret.0).unwrap_or_default();
+    let received = forge::receive(&Headers(&request.headers), &body, secret, seconds)
         .inspect_err(|_| count("unknown", "rejected"))
         .map_err(rejected)?;
     let forge = received.forge.as_str();

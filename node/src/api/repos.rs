@@ -1,7 +1,7 @@
 //! Repositories, dispatches, deliveries.
 
 use actors::workspace::{CloneUrl, check_ref};
-use domain::{Command, DeliveryId, Event, EventKind, Reply, RepoId, RepoName};
+use domain::{Access, Command, DeliveryId, Event, EventKind, Reply, RepoId, RepoName, Sealed};
 use sha2::{Digest, Sha256};
 use warp::http::StatusCode;
 
@@ -43,12 +43,18 @@ pub(super) async fn put(api: &Api, request: &mut Request) -> Answer {
     let wanted: PutRepo = request::json(&body)?;
     let url = CloneUrl::parse(&wanted.clone_url).map_err(|error| Problem::invalid("clone_url", error))?;
     check_labels(&wanted.labels).map_err(|why| Problem::invalid("labels", why))?;
+    let bytes = wanted.webhook_secret.len();
+    if !(8..=256).contains(&bytes) {
+        return Err(Problem::invalid("webhook_secret", format!("{bytes} bytes, 8 to 256 are allowed")));
+    }
     let command = Command::PutRepo {
         id: RepoId::from_parts(now(), rand::random()),
         name: name.clone(),
         clone_url: url.expose().to_owned(),
-        webhook_secret: wanted.webhook_secret,
+        webhook_secret: Sealed(wanted.webhook_secret.into_bytes().into()),
         labels: wanted.labels.into_iter().collect(),
+        access: Access::default(),
+        approve_forks: true,
     };
     match api.change(command).await? {
         Reply::Repo { existed, .. } => {
@@ -97,14 +103,7 @@ pub(super) async fn dispatch(api: &Api, caller: Caller, request: &mut Request) -
         key: String::new(),
         // A dispatch is never a repetition of another, so its digest is its own.
         digest: Sha256::digest(delivery.to_string()).into(),
-        event: Event {
-            kind: EventKind::WorkflowDispatch,
-            git_ref,
-            commit: String::new(),
-            before: String::new(),
-            sender: caller.sender(),
-            title: String::new(),
-        },
+        event: Event { git_ref, sender: caller.sender(), ..Event::of(EventKind::WorkflowDispatch) },
         only_path: wanted.workflow,
     };
     match api.store.propose(command).await?.reply {

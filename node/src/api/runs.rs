@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use domain::{
-    Action, ClusterState, Command, Condition, JobSpec, NewJob, NewRun, Reply, RepoName, Resources, RunId,
-    Shell, SpecBytes, StepSpec, limits,
+    Action, ClusterState, Command, Condition, Container, Form, JobSpec, NewJob, NewRun, Reply, RepoName,
+    Resources, RunId, SpecBytes, StepSpec, limits,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -108,23 +108,16 @@ pub(crate) fn new_run(wanted: Submit) -> Result<NewRun, Problem> {
     let name = if wanted.name.is_empty() { "ad hoc".to_owned() } else { wanted.name };
     let step = StepSpec {
         name: "script".to_owned(),
-        action: Action::Run {
-            script: wanted.script,
-            shell: Shell::Default,
-            working_directory: String::new(),
-        },
-        env: Default::default(),
-        condition: Condition::Success,
-        timeout_seconds: 0,
-        continue_on_error: false,
+        action: Action::Run { script: wanted.script, shell: String::new(), working_directory: String::new() },
+        ..StepSpec::default()
     };
     let spec = JobSpec {
-        name: name.clone(),
-        image: wanted.image,
-        env: wanted.env,
+        container: Container { image: wanted.image, ..Container::default() },
+        env: wanted.env.into_iter().collect(),
         timeout_seconds: wanted.timeout_seconds,
         steps: vec![step],
         artifacts: wanted.artifacts,
+        ..JobSpec::default()
     };
     let bytes =
         raft_store::codec::encode(&spec).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
@@ -134,16 +127,31 @@ pub(crate) fn new_run(wanted: Submit) -> Result<NewRun, Problem> {
     }
     let job = NewJob {
         key: "job".to_owned(),
+        name: name.clone(),
         needs: Vec::new(),
+        group: None,
+        form: Form::Job,
+        may_fail: false,
+        concurrency: None,
+        contexts: String::new(),
         condition: Condition::Success,
         labels: wanted.labels.into_iter().collect(),
         resources: Resources { cpu_millis: wanted.cpu_millis, memory_mib: wanted.memory_mib },
         priority: wanted.priority,
         max_attempts: limits::MAX_ATTEMPTS,
-        spec: SpecBytes(bytes.into()),
+        spec: 0,
     };
     let id = RunId::from_parts(now(), rand::random());
-    Ok(NewRun { id, name, path: String::new(), jobs: vec![job], error: None })
+    Ok(NewRun {
+        id,
+        name,
+        title: String::new(),
+        path: String::new(),
+        jobs: vec![job],
+        specs: vec![SpecBytes(bytes.into())],
+        concurrency: None,
+        error: None,
+    })
 }
 
 fn check(wanted: &Submit) -> Result<(), Problem> {

@@ -121,6 +121,8 @@ mod tests {
         JobView {
             id: "x.0".to_owned(),
             key: "te\u{1b}st".to_owned(),
+            name: String::new(),
+            group: None,
             state: state.to_owned(),
             outcome: outcome.map(str::to_owned),
             attempts: 2,

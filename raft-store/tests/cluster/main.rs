@@ -154,23 +154,10 @@ async fn a_command_over_the_limit_is_refused_before_it_is_proposed() -> Result {
     nodes.start_all().await?;
     nodes.all_have(|state| state.cluster.is_some()).await?;
     let submit = |spec: usize, label: usize| {
-        let job = domain::NewJob {
-            key: "big".to_owned(),
-            needs: vec![],
-            condition: domain::Condition::Success,
-            labels: domain::Labels::from_iter(["x".repeat(label)]),
-            resources: domain::Resources::default(),
-            priority: 0,
-            max_attempts: 1,
-            spec: domain::SpecBytes(vec![0; spec].into()),
-        };
-        let run = domain::NewRun {
-            id: domain::RunId(1),
-            name: String::new(),
-            path: String::new(),
-            jobs: vec![job],
-            error: None,
-        };
+        let labels = domain::Labels::from_iter(["x".repeat(label)]);
+        let job = domain::NewJob { labels, ..domain::NewJob::named("big") };
+        let specs = vec![domain::SpecBytes(vec![0; spec].into())];
+        let run = domain::NewRun::of(domain::RunId(1), "", vec![job], specs);
         let (key, sender) = (String::new(), String::new());
         Command::SubmitRun { key, digest: [0; 32], sender, run, max_open_jobs: 10 }
     };

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use domain::{
-    AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Condition, Fence, JobId, Labels,
-    NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, Progress, Reply, RepoId, Resources, RunId,
-    SpecBytes, Timestamp,
+    Access, AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Condition, Fence, JobId,
+    Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, Progress, Reply, RepoId, Resources, RunId,
+    Sealed, SpecBytes, Timestamp,
 };
 use raft_store::{Committed, ProposeError, Store};
 
@@ -129,8 +129,10 @@ impl Request {
                 id: RepoId(u128::from(value)),
                 name: repo_name(key).parse().ok()?,
                 clone_url: format!("v:{value}"),
-                webhook_secret: "a secret".to_owned(),
+                webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
                 labels: Labels::default(),
+                access: Access::default(),
+                approve_forks: false,
             },
             Self::Submit { key, run } => Command::SubmitRun {
                 key: format!("k{key}"),
@@ -152,7 +154,15 @@ impl Request {
                     run,
                     number,
                     fence,
-                    Progress::Finished { outcome, reason, steps, artifacts, log_bytes: 0 },
+                    Progress::Finished {
+                        outcome,
+                        reason,
+                        steps,
+                        artifacts,
+                        log_bytes: 0,
+                        outputs: vec![],
+                        annotations: vec![],
+                    },
                 )
             }
             Self::Unplace { run, number, fence } => Command::Unplace {
@@ -206,13 +216,8 @@ fn new_run(run: u64) -> NewRun {
         resources: Resources::default(),
         priority: 0,
         max_attempts: 5,
-        spec: SpecBytes(Arc::from(&[run as u8; 200][..])),
+        ..NewJob::named("job")
     };
-    NewRun {
-        id: RunId(u128::from(run)),
-        name: format!("run {run}"),
-        path: String::new(),
-        jobs: vec![job],
-        error: None,
-    }
+    let spec = SpecBytes(Arc::from(&[run as u8; 200][..]));
+    NewRun::of(RunId(u128::from(run)), &format!("run {run}"), vec![job], vec![spec])
 }

@@ -1,6 +1,6 @@
 //! Steps, as far as they are supported.
 
-use domain::{Action, Condition, Shell, StepSpec, limits};
+use domain::{Action, Condition, Native, StepSpec, Variables, limits};
 
 use super::text::{boolean, env, map, number, path, refuse_keys, text};
 use crate::complaints::Complaints;
@@ -28,7 +28,7 @@ const STEP_KEYS: [&str; 11] = [
 /// What steps take when they do not say.
 #[derive(Default, Clone)]
 pub(super) struct Defaults {
-    shell: Shell,
+    shell: String,
     working_directory: String,
 }
 
@@ -59,7 +59,8 @@ fn step(step: &Step, defaults: &Defaults, c: &mut Complaints) -> Option<StepSpec
     let action = match &step.action {
         model::Action::Run { script, shell: found, working_directory } => {
             let script = text(script, "run", c);
-            let shell = found.as_ref().and_then(|found| shell(found, c)).unwrap_or(defaults.shell);
+            let shell =
+                found.as_ref().and_then(|found| shell(found, c)).unwrap_or_else(|| defaults.shell.clone());
             let directory = working_directory.as_ref().and_then(|found| directory(found, c));
             let working_directory = directory.unwrap_or_else(|| defaults.working_directory.clone());
             script.map(|script| Action::Run { script, shell, working_directory })
@@ -78,10 +79,12 @@ fn step(step: &Step, defaults: &Defaults, c: &mut Complaints) -> Option<StepSpec
     Some(StepSpec {
         name: name.unwrap_or_else(|| title(&action)),
         action,
-        env,
-        condition,
-        timeout_seconds: minutes.unwrap_or(0) * 60,
-        continue_on_error: continue_on_error.unwrap_or(false),
+        id: String::new(),
+        at: (step.at.line as u32, step.at.column as u32),
+        env: env.into_iter().collect(),
+        condition: status(condition).to_owned(),
+        timeout_minutes: minutes.map(|minutes| minutes.to_string()).unwrap_or_default(),
+        continue_on_error: continue_on_error.map(|yes| yes.to_string()).unwrap_or_default(),
     })
 }
 
@@ -102,6 +105,14 @@ pub(super) fn condition(found: &model::Condition, c: &mut Complaints) -> Conditi
     }
 }
 
+fn status(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Success => "",
+        Condition::Failure => "failure()",
+        Condition::Always => "always()",
+    }
+}
+
 /// As GitHub names a step without a name, at most 100 characters of the script.
 fn title(action: &Action) -> String {
     match action {
@@ -109,7 +120,7 @@ fn title(action: &Action) -> String {
             let line = script.lines().next().unwrap_or_default();
             format!("Run {}", line.chars().take(100).collect::<String>())
         }
-        Action::Checkout { .. } => "Checkout".to_owned(),
+        _ => "Checkout".to_owned(),
     }
 }
 
@@ -148,13 +159,14 @@ fn uses(action: &Located<String>, with: Option<&Template>, c: &mut Complaints) -
             }
         }
     }
-    Some(Action::Checkout { path: to, git_ref, depth })
+    let with = [("path", to), ("ref", git_ref), ("fetch-depth", depth.to_string())];
+    let with: Variables = with.map(|(name, value)| (name.to_owned(), value)).into();
+    Some(Action::Native { what: Native::Checkout, with })
 }
 
-fn shell(found: &Located<Dynamic<String>>, c: &mut Complaints) -> Option<Shell> {
+fn shell(found: &Located<Dynamic<String>>, c: &mut Complaints) -> Option<String> {
     match text(found, "shell", c)?.as_str() {
-        "bash" => Some(Shell::Bash),
-        "sh" => Some(Shell::Sh),
+        known @ ("bash" | "sh") => Some(known.to_owned()),
         other => {
             let shown = cut(other);
             c.unsupported(found.at, format!("the shell {shown:?} is not supported. Allowed: bash, sh"));

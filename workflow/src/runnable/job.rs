@@ -79,16 +79,19 @@ fn job(job: &model::Job, around: &Around, c: &mut Complaints) -> Option<Job> {
     let extension = work.extension.as_ref().map(|found| extension(&found.0, c)).unwrap_or_default();
     let Extension { artifacts, priority, resources, attempts: max_attempts } = extension;
     let spec = JobSpec {
-        name,
-        image,
-        env: variables,
+        expressions: false,
+        id: key.clone(),
+        container: domain::Container { image, ..Default::default() },
+        services: Vec::new(),
+        outputs: Vec::new(),
+        env: variables.into_iter().collect(),
         timeout_seconds: minutes.unwrap_or(DEFAULT_TIMEOUT_MINUTES) * 60,
         steps: steps(&work.steps, &defaults, c),
         artifacts,
     };
     let needs = job.needs.iter().filter_map(|need| needed(need, &job.id.value, around, c)).collect();
     let condition = job.condition.as_ref().map(|found| condition(found, c)).unwrap_or_default();
-    Some(Job { key, needs, condition, labels, resources, priority, max_attempts, spec })
+    Some(Job { key, name, needs, condition, labels, resources, priority, max_attempts, spec })
 }
 
 /// A name that is no job's is wrong for GitHub, too; where it says only that no job can begin, the name is still said here.

@@ -49,6 +49,8 @@ pub enum Trigger {
 pub struct Job {
     /// Its key.
     pub key: String,
+    /// The name as people see it.
+    pub name: String,
     /// Indices of the jobs that it needs.
     pub needs: Vec<u16>,
     /// Its `if`.

@@ -211,9 +211,15 @@ pub struct JobView {
     /// Its id, `RUN.INDEX`.
     #[schemars(extend("pattern" = JOB_ID))]
     pub id: String,
-    /// Its key in the workflow file.
+    /// Unique in the run: its id in the workflow file, of a member of a group with more behind it.
     pub key: String,
-    /// `waiting`, `queued`, `held`, `placed`, `running` or `finished`.
+    /// The name as people see it.
+    #[serde(default)]
+    pub name: String,
+    /// The key of the group (a matrix, a called workflow) that it is a member of.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// `waiting`, `deciding`, `queued`, `held`, `placed`, `running`, `open` (a group whose members are under way) or `finished`.
     #[schemars(extend("enum" = JOB_STATES))]
     pub state: String,
     /// How it ended.
@@ -253,6 +259,11 @@ impl JobView {
         Self {
             id: id.to_string(),
             key: job.key.to_string(),
+            name: job.name.to_string(),
+            group: job
+                .group
+                .and_then(|index| state.jobs.get(&JobId { index, ..id }))
+                .map(|group| group.key.to_string()),
             state: job.state.as_str().to_owned(),
             reason: reason(state, waits, id, job),
             outcome: job.outcome().map(outcome),
@@ -275,13 +286,23 @@ fn reason(state: &ClusterState, waits: &Waits<'_>, id: JobId, job: &Job) -> Opti
     match job.state {
         JobState::Waiting(_) => {
             let needs = job.needs.iter().filter_map(|index| state.jobs.get(&JobId { index: *index, ..id }));
-            let open: Vec<_> = needs.filter(|need| need.outcome().is_none()).map(|need| &*need.key).collect();
+            let group = job.group.and_then(|index| state.jobs.get(&JobId { index, ..id }));
+            let needs = needs.filter(|need| need.outcome().is_none());
+            let group = group.filter(|group| group.state != JobState::Open);
+            let open: Vec<_> = needs.chain(group).map(|need| &*need.key).collect();
             Some(format!("waits for {}", open.join(", ")))
         }
         JobState::Queued => waits.why(job).map(|why| why.to_string()),
         JobState::Finished(Outcome::Succeeded) => None,
-        JobState::Finished(_) => last().map(|last| last.reason.to_string()).filter(|why| !why.is_empty()),
-        JobState::Held => Some("its run is paused".to_owned()),
+        JobState::Finished(_) => {
+            let of_itself = state.reasons.get(&id).map(ToString::to_string);
+            of_itself.or_else(|| last().map(|last| last.reason.to_string())).filter(|why| !why.is_empty())
+        }
+        JobState::Held => state.hold(id).map(|hold| hold.as_str().to_owned()),
+        JobState::Deciding => {
+            Some("the leader decides what it is, now that all it needs has ended".to_owned())
+        }
+        JobState::Open => Some("waits for its members".to_owned()),
         JobState::Placed | JobState::Running => {
             let still = state.paused_attempts.contains(&job.attempt_id(id));
             match (state.paused_runs.contains(&id.run), still) {

@@ -109,6 +109,8 @@ mod tests {
         let job = JobView {
             id: String::new(),
             key: String::new(),
+            name: String::new(),
+            group: None,
             state: "finished".to_owned(),
             outcome: Some("succeeded".to_owned()),
             attempts: 1,

@@ -51,7 +51,7 @@ impl Work {
             timeout_seconds: 60,
             artifacts: Vec::new(),
         };
-        let spec_bytes = |run: &NewRun| run.jobs.iter().map(|job| job.spec.0.len()).sum::<usize>();
+        let spec_bytes = |run: &NewRun| run.specs.iter().map(|spec| spec.0.len()).sum::<usize>();
         // A text past 250 bytes has two more of length.
         let missing = RECORD_BYTES.saturating_sub(spec_bytes(&crate::api::new_run(job.clone())?) + 2);
         job.script.push_str(&"x".repeat(missing));

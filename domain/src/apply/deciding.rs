@@ -1,0 +1,113 @@
+//! Undecided jobs become what the leader makes of them once all that they need is finished; runs of forks begin once
+//! somebody approves them.
+
+use std::sync::Arc;
+
+use super::runs::record_of;
+use super::{Answer, Applying, clipped, invalid, not_found, wrong_state};
+use crate::{
+    Condition, JobId, JobKind, JobState, NewJob, NewRun, Outcome, Refusal, Reply, RunId, SpecBytes, Verdict,
+    limits, shared,
+};
+
+impl Applying<'_> {
+    pub(super) fn decide_job(&mut self, id: JobId, verdict: &Verdict) -> Answer {
+        let job = self.state.jobs.get(&id).ok_or_else(|| not_found("job", id))?;
+        if job.state != JobState::Deciding {
+            return Err(wrong_state(format!("job {id}"), job.state.as_str(), "deciding it"));
+        }
+        match verdict {
+            Verdict::Skip => self.move_job(id, JobState::Finished(Outcome::Skipped)),
+            Verdict::Fail { reason } => self.fail_undecided(id, reason),
+            Verdict::Become { jobs, specs } => match self.check_become(id, jobs, specs) {
+                Ok(()) => self.become_jobs(id, jobs, specs),
+                // It would be refused for ever, and nobody would see why.
+                Err(refusal) => self.fail_undecided(id, &refusal.to_string()),
+            },
+        }
+        self.settle(id.run);
+        Ok(Reply::Done)
+    }
+
+    fn fail_undecided(&mut self, id: JobId, reason: &str) {
+        self.state.reasons.insert(id, clipped(reason));
+        self.move_job(id, JobState::Finished(Outcome::Failed));
+    }
+
+    fn check_become(&self, id: JobId, jobs: &[NewJob], specs: &[SpecBytes]) -> Result<(), Refusal> {
+        let run = self.state.runs.get(&id.run).ok_or_else(|| not_found("run", id.run))?;
+        let total = usize::from(run.jobs) + jobs.len().saturating_sub(1);
+        if total > limits::MAX_JOBS_PER_RUN {
+            let why =
+                format!("{total} jobs with those of this one, the limit is {}", limits::MAX_JOBS_PER_RUN);
+            return Err(invalid("jobs", why));
+        }
+        let (jobs, specs) = (jobs.to_vec(), specs.to_vec());
+        let of = NewRun { jobs, specs, ..NewRun::failed(id.run, String::new(), String::new()) };
+        self.validate(&NewRun { error: None, ..of })
+    }
+
+    fn become_jobs(&mut self, id: JobId, jobs: &[NewJob], specs: &[SpecBytes]) {
+        let Some((first, others)) = jobs.split_first() else { return };
+        let Some(run) = self.state.runs.get(&id.run) else { return };
+        let (base, repo) = (run.jobs, run.repo);
+        // Indices in the list are of the list: the first is this job, the others come after all that there are.
+        let place = |index: u16| if index == 0 { id.index } else { base + index - 1 };
+        let extra = repo.and_then(|repo| self.state.repos.get(&repo)).map(|repo| repo.labels.clone());
+        if let Some(was) = self.state.specs.get(&id).cloned() {
+            self.state.once_undecided.insert(id, was);
+        }
+        let made = record_of(first, extra.as_ref());
+        self.state.jobs.update(&id, |job| {
+            let kind = JobKind {
+                key: Arc::clone(&job.kind.key),
+                needs: Arc::clone(&job.kind.needs),
+                group: job.kind.group,
+                condition: Condition::Always,
+                ..(*made.kind).clone()
+            };
+            job.kind = Arc::new(kind);
+        });
+        self.put_spec(id, first, specs);
+        let added = others.len() as u16;
+        self.state.open_jobs += u32::from(added);
+        self.state.runs.update(&id.run, |run| {
+            run.open_jobs += added;
+            Arc::make_mut(&mut run.kind).jobs += added;
+        });
+        for (offset, job) in others.iter().enumerate() {
+            let new = JobId { run: id.run, index: base + offset as u16 };
+            let moved = NewJob {
+                needs: job.needs.iter().map(|need| place(*need)).collect(),
+                group: Some(job.group.map_or(id.index, place)),
+                ..job.clone()
+            };
+            self.put_spec(new, job, specs);
+            self.state.put_job(new, record_of(&moved, extra.as_ref()));
+        }
+        self.move_job(id, JobState::Waiting(0));
+    }
+
+    /// What a job is to do, and what tells it apart from others that do the same.
+    pub(super) fn put_spec(&mut self, id: JobId, job: &NewJob, specs: &[SpecBytes]) {
+        let spec = specs.get(usize::from(job.spec)).cloned().unwrap_or_else(|| SpecBytes(Arc::new([])));
+        self.state.specs.insert(id, spec);
+        if job.contexts.is_empty() {
+            self.state.contexts.remove(&id);
+        } else {
+            self.state.contexts.insert(id, shared(&job.contexts));
+        }
+    }
+
+    pub(super) fn approve_run(&mut self, id: RunId, sender: &str) -> Answer {
+        let run = self.state.runs.get(&id).ok_or_else(|| not_found("run", id))?;
+        if run.outcome.is_some() {
+            return Err(wrong_state(format!("run {id}"), "finished", "approving it"));
+        }
+        if self.state.unapproved.remove(&id).is_some() {
+            self.state.approved.insert(id, shared(sender));
+            self.settle(id);
+        }
+        Ok(Reply::Done)
+    }
+}

@@ -1,0 +1,116 @@
+//! What starts workflows beside what forges tell: the times that they name, and runs of other workflows.
+
+use std::sync::Arc;
+
+use super::{Answer, Applying, invalid, not_found};
+use crate::{
+    Delivery, DeliveryId, DeliveryState, Effect, Event, EventKind, Outcome, Refusal, Reply, RepoId, RunId,
+    Schedule, Timestamp, Triggers, limits, shared,
+};
+
+impl Applying<'_> {
+    /// What the default branch says from now on. A schedule that was known goes on from where it is.
+    pub(super) fn set_triggers(&mut self, repo: RepoId, new: &Triggers) {
+        let known = self.state.triggers.get(&repo).cloned().unwrap_or_default();
+        let now = self.state.now;
+        let schedules = new.schedules.iter().take(limits::MAX_SCHEDULES).map(|new| {
+            let same = |old: &&Schedule| (&old.path, &old.cron) == (&new.path, &new.cron);
+            let last = known.schedules.iter().find(same).map_or(now, |old| old.last);
+            Schedule { last, ..new.clone() }
+        });
+        let triggers = Triggers { schedules: schedules.collect(), ..new.clone() };
+        if triggers.schedules.is_empty() && triggers.follows.is_empty() {
+            self.state.triggers.remove(&repo);
+        } else {
+            self.state.triggers.insert(repo, triggers);
+        }
+        self.effects.push(Effect::WakeClock);
+    }
+
+    /// Once for each time: the entry that moves the schedule on is the one that accepts the delivery.
+    pub(super) fn tick(
+        &mut self,
+        id: DeliveryId,
+        repo: RepoId,
+        (path, cron): (&str, &str),
+        due: Timestamp,
+    ) -> Answer {
+        let triggers = self.state.triggers.get(&repo).ok_or_else(|| not_found("schedule of", repo))?;
+        let same = |one: &Schedule| one.path == path && one.cron == cron;
+        let known = triggers.schedules.iter().find(|one| same(one));
+        let known = known.ok_or_else(|| not_found("schedule of", path))?;
+        if due <= known.last || self.state.deliveries.contains(&id) {
+            return Err(Refusal::AlreadyDone { what: format!("{path} at {}", due.0) });
+        }
+        // The leader's clock may be ahead by what clocks of a cluster may differ, not by a day.
+        if due.millis_since(self.state.now) > 24 * 3600 * 1000 {
+            return Err(invalid("due", "it is more than a day away"));
+        }
+        let event = Event {
+            git_ref: triggers.git_ref.clone(),
+            sender: "schedule".to_owned(),
+            title: cron.to_owned(),
+            payload: format!("{{\"schedule\":\"{cron}\"}}"),
+            ..Event::of(EventKind::Schedule)
+        };
+        let moved = |one: &Schedule| Schedule { last: if same(one) { due } else { one.last }, ..one.clone() };
+        let schedules = triggers.schedules.iter().map(moved).collect();
+        self.state.triggers.update(&repo, |triggers| triggers.schedules = schedules);
+        self.accept_own(id, repo, event, path);
+        Ok(Reply::Delivery { id, duplicate: false })
+    }
+
+    /// A run was made (no outcome) or has ended: workflows that follow it get a delivery, on the default branch.
+    pub(super) fn follow(&mut self, run_id: RunId, outcome: Option<Outcome>) {
+        let Some(run) = self.state.runs.get(&run_id) else { return };
+        let Some((repo, triggers)) = run.repo.and_then(|id| Some((id, self.state.triggers.get(&id)?))) else {
+            return;
+        };
+        if self.depth(run_id) >= limits::MAX_FOLLOWING {
+            return;
+        }
+        let name = Arc::clone(&run.name);
+        let wanted = |one: &&crate::Follow| {
+            let asked = if outcome.is_some() { one.completed } else { one.requested };
+            asked && one.workflows.iter().any(|workflow| **workflow == *name)
+        };
+        let paths: Vec<String> = triggers.follows.iter().filter(wanted).map(|one| one.path.clone()).collect();
+        let event = Event {
+            git_ref: triggers.git_ref.clone(),
+            before: run.event.commit.clone(),
+            sender: run.event.sender.clone(),
+            title: run.name.to_string(),
+            from_fork: run.event.from_fork,
+            cause: Some(run_id),
+            ..Event::of(EventKind::WorkflowRun)
+        };
+        for (number, path) in paths.iter().enumerate() {
+            // Of the run's own id, so that every node mints the same: its first bits are time, its last ones random.
+            let mark = 2 * number as u128 + u128::from(outcome.is_some());
+            self.accept_own(DeliveryId(run_id.0 ^ (mark + 1)), repo, event.clone(), path);
+        }
+    }
+
+    fn depth(&self, run: RunId) -> usize {
+        let cause = |run: &RunId| self.state.runs.get(run).and_then(|run| run.event.cause);
+        std::iter::successors(cause(&run), cause).take(limits::MAX_FOLLOWING).count()
+    }
+
+    /// A delivery that comes from within.
+    fn accept_own(&mut self, id: DeliveryId, repo: RepoId, event: Event, path: &str) {
+        if self.state.deliveries.contains(&id) {
+            return;
+        }
+        let delivery = Delivery {
+            repo,
+            event: Arc::new(event),
+            only_path: shared(path),
+            accepted_at: self.state.now,
+            tries: 0,
+            state: DeliveryState::Pending { not_before: self.state.now, reason: shared("") },
+        };
+        self.state.deliveries.insert(id, delivery);
+        self.state.pending_deliveries.insert(id, ());
+        self.effects.push(Effect::WakeExpansion);
+    }
+}
