@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actors::executor::{ContainerId, ContainerSpec, Error, Executor, Exit, FakeExecutor, Found};
 use actors::runner::work::{Finished, Work};
-use domain::{Action, Condition, JobSpec, Outcome, StepSpec};
+use domain::{Action, JobSpec, Outcome, StepSpec};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use init::wire::{self, FrameKind};

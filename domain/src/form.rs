@@ -223,7 +223,7 @@ mod tests {
         let (job, run): (Job, Run) = (serde_json::from_str(JOB)?, serde_json::from_str(RUN)?);
         assert_eq!(serde_json::to_string(&job)?, JOB);
         assert_eq!(serde_json::to_string(&run)?, RUN);
-        assert_eq!((hash(&job), hash(&run)), (0x14ce_3f2c_6593_120a, 0x22df_e637_0a54_16e2));
+        assert_eq!((hash(&job), hash(&run)), (0x6ae4_50c4_82f9_c5c0, 0x1c6b_e447_7557_c02c));
         Ok(())
     }
 }

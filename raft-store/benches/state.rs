@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::{ClusterId, Command, Condition, Entry, Labels, NewJob, NewRun, Resources, RunId, SpecBytes};
+use domain::{ClusterId, Command, Entry, Labels, NewJob, NewRun, Resources, RunId, SpecBytes};
 use domain::{Timestamp, TokenId};
 use openraft::EntryPayload;
 use openraft::LogId;

@@ -75,6 +75,10 @@ fn event() -> Event {
         before: "b".to_owned(),
         sender: "s".to_owned(),
         title: "t".to_owned(),
+        payload: "{}".to_owned(),
+        from_fork: true,
+        base_ref: "b".to_owned(),
+        cause: Some(RunId(4)),
     }
 }
 
@@ -103,6 +107,13 @@ fn new_run() -> NewRun {
         error: Some("e".to_owned()),
         ..NewRun::of(RunId(5), "ci", vec![job], specs)
     }
+}
+
+fn triggers() -> Triggers {
+    let schedule = Schedule { path: "p".to_owned(), cron: "0 0 * * *".to_owned(), last: Timestamp(1) };
+    let workflows = vec!["w".to_owned()];
+    let follow = Follow { path: "p".to_owned(), workflows, requested: true, completed: false };
+    Triggers { git_ref: "r".to_owned(), schedules: [schedule].into(), follows: [follow].into() }
 }
 
 fn sealed() -> Sealed {
@@ -138,7 +149,7 @@ fn report(what: Progress) -> Command {
 }
 
 fn commands() -> Result<Vec<Command>> {
-    let artifacts = vec![Artifact { path: "a".to_owned(), size: 4, digest: [4; 32] }];
+    let artifacts = vec![Artifact { name: "n".to_owned(), path: "a".to_owned(), size: 4, digest: [4; 32] }];
     Ok(vec![
         Command::InitCluster { cluster: ClusterId(1), token: TokenId(2), token_hash: [3; 32] },
         Command::RegisterNode(NodeFacts {
@@ -185,6 +196,7 @@ fn commands() -> Result<Vec<Command>> {
             fence: Fence(2),
             commit: "c".to_owned(),
             runs: vec![new_run()],
+            triggers: Some(triggers()),
         },
         Command::DeferDelivery {
             delivery: DeliveryId(1),
@@ -211,7 +223,7 @@ fn commands() -> Result<Vec<Command>> {
             steps: steps(),
             artifacts,
             log_bytes: 300,
-            outputs: vec![],
+            outputs: vec![("a".to_owned(), "b".to_owned())],
             annotations: vec![],
         }),
         Command::NoticeSent { run: RunId(1), at: Timestamp(2) },

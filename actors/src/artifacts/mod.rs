@@ -301,7 +301,8 @@ mod tests {
         use domain::{StepResult, Timestamp, limits};
         let files: usize = 1000;
         let path = "x".repeat(MAX_LIST_BYTES / files - ENTRY_BYTES);
-        let artifacts = vec![Artifact { path, size: u64::MAX, digest: [0xff; 32] }; files];
+        let artifacts =
+            vec![Artifact { name: String::new(), path, size: u64::MAX, digest: [0xff; 32] }; files];
         let step = StepResult {
             exit_code: Some(i32::MIN),
             signal: Some(i32::MIN),
@@ -315,6 +316,8 @@ mod tests {
             steps: vec![step; limits::MAX_STEPS],
             artifacts,
             log_bytes: u64::MAX,
+            outputs: vec![("n".to_owned(), "v".repeat(limits::MAX_OUTPUT_BYTES - 1))],
+            annotations: Vec::new(),
         };
         let job = JobId { run: RunId(u128::MAX), index: u16::MAX };
         let attempt = AttemptId { job, number: u16::MAX };

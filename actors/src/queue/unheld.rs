@@ -93,10 +93,9 @@ pub(super) mod tests {
             resources: Resources { cpu_millis: 100, memory_mib: 10 },
             priority: 0,
             max_attempts: 3,
-            spec: SpecBytes(Arc::from([1u8])),
+            ..NewJob::named("job")
         };
-        let run =
-            NewRun { id: JOB.run, name: "x".to_owned(), path: String::new(), jobs: vec![job], error: None };
+        let run = NewRun::of(JOB.run, "x", vec![job], vec![SpecBytes(Arc::from([1u8]))]);
         let submit = Command::SubmitRun {
             key: String::new(),
             digest: [0; 32],

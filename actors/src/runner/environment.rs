@@ -86,12 +86,16 @@ mod tests {
             before: String::new(),
             sender: "ada".to_owned(),
             title: "$(rm -rf /)".to_owned(),
+            ..Event::of(EventKind::Push)
         };
         let kind = RunKind {
             repo: None,
             delivery: None,
             rerun_of: None,
             name: "build".into(),
+            title: "".into(),
+            declared: 1,
+            concurrency: None,
             path: "".into(),
             event: event.into(),
             jobs: 1,
@@ -107,12 +111,9 @@ mod tests {
         };
         let env = [("GITHUB_SHA", "forged"), ("CI", "no"), ("MINE", "1")];
         let spec = JobSpec {
-            name: String::new(),
-            image: String::new(),
             env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
             timeout_seconds: 1,
-            steps: Vec::new(),
-            artifacts: Vec::new(),
+            ..JobSpec::default()
         };
         let attempt = AttemptId { job: JobId { run: RunId(1), index: 0 }, number: 2 };
         let facts = Facts {

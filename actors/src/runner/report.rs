@@ -119,6 +119,8 @@ mod tests {
             steps: Vec::new(),
             artifacts: Vec::new(),
             log_bytes: 9,
+            outputs: Vec::new(),
+            annotations: Vec::new(),
         };
         let report = AttemptReport { attempt, fence: Fence(4), node: NodeId(5), what };
         assert!(kept(&dir.path().join("none"))?.is_empty());

@@ -19,9 +19,9 @@ use actors::logs::{Content, Frame, LogStore, follow};
 use actors::runner::work::{Finished, Task, Told};
 use actors::workspace::Mirrors;
 use domain::{
-    Action, AttemptId, BootId, Capacity, Command, Condition, DeliveryId, DeliveryState, Event, EventKind,
-    Fence, JobId, JobSpec, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, RepoId, Resources,
-    RunId, Shell, SpecBytes, StepSpec,
+    Access, Action, AttemptId, BootId, Capacity, Command, DeliveryId, DeliveryState, Event, EventKind, Fence,
+    JobId, JobSpec, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, RepoId, Resources, RunId,
+    Sealed, SpecBytes, StepSpec,
 };
 use futures::StreamExt;
 use tokio::sync::watch;
@@ -212,7 +212,13 @@ impl Rig {
             panic!("not given to the node: {:?}", state.deliveries.get(&delivery));
         };
         let runs = vec![new_run(run, spec)];
-        self.copy.apply(Command::ExpandDelivery { delivery, fence, commit: "c".repeat(40), runs });
+        self.copy.apply(Command::ExpandDelivery {
+            delivery,
+            fence,
+            commit: "c".repeat(40),
+            runs,
+            triggers: None,
+        });
         self.attempt = AttemptId { job: JobId { run, index: 0 }, number: 1 };
         self.fence = place(&self.copy, self.attempt, self.node);
     }
