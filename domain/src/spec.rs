@@ -222,6 +222,8 @@ pub enum Condition {
     Failure,
     /// `always()`: in every case, cancellation included.
     Always,
+    /// In no case: what it asks for was known not to be so.
+    Never,
 }
 
 /// Variables, name and value in order; later ones win. One without a name is an expression whose value is a map of them.
@@ -407,6 +409,4 @@ pub struct Undecided {
     pub path: String,
     /// That file and those that it calls or uses, path and text.
     pub files: Vec<(String, String)>,
-    /// Its id in the file.
-    pub id: String,
 }

@@ -54,6 +54,10 @@ impl At {
         self.says(Kind::Unsupported, message.into())
     }
 
+    pub(crate) fn says_of(self, kind: Kind, message: impl Into<String>) -> Diagnostic {
+        self.says(kind, message.into())
+    }
+
     /// What it says may quote the file, so it is cut: a complaint stays one that a person reads.
     fn says(self, kind: Kind, mut message: String) -> Diagnostic {
         if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {

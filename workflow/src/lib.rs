@@ -21,7 +21,9 @@
 //!
 //! Pure, and usable by itself. Must not know how files are fetched, how specifications are encoded, where jobs run.
 
+mod compile;
 mod complaints;
+pub mod contexts;
 mod diagnostic;
 pub mod events;
 mod expand;
@@ -31,15 +33,14 @@ pub mod graph;
 pub mod matrix;
 pub mod model;
 mod read;
-mod runnable;
 mod schema;
 pub mod template;
 mod variants;
 mod yaml;
 
+pub use compile::{NoFiles, check_artifacts, directory_of, lint};
 pub use diagnostic::{At, Diagnostic, Kind};
-pub use expand::{Mint, expand};
+pub use expand::{Asked, Mint, Occasion, Spec, decide, expand, triggers};
 pub use filter::{Filter, InvalidPattern};
 pub use read::read;
-pub use runnable::{Job, Trigger, Workflow, check_artifacts, lint};
 pub use variants::{Variant, variants};

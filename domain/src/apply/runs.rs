@@ -360,6 +360,7 @@ fn cycle(jobs: &[NewJob]) -> Option<&str> {
 pub(super) fn starts(condition: Condition, mut ancestors: impl Iterator<Item = Outcome>) -> bool {
     match condition {
         Condition::Always => true,
+        Condition::Never => false,
         Condition::Success => ancestors.all(|outcome| outcome == Outcome::Succeeded),
         Condition::Failure => {
             ancestors.any(|outcome| matches!(outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Lost))

@@ -19,6 +19,20 @@ mod scope;
 mod value;
 
 pub use ast::{Expression, Visit};
+/// The value that a JSON text stands for.
+///
+/// # Errors
+/// In words, what is wrong with it.
+pub fn from_json(text: &str) -> Result<Value, String> {
+    json::parse(text)
+}
+
+/// A value as JSON; none when it takes more bytes than this.
+#[must_use]
+pub fn to_json(value: &Value, most: usize) -> Option<String> {
+    json::print(value, most)
+}
+
 pub use error::{Error, Kind, Unknown};
 pub use evaluate::{Environment, NoEnvironment, Options, evaluate};
 pub use scope::{Function, Scope, Status};

@@ -14,9 +14,10 @@ use crate::complaints::Complaints;
 use crate::diagnostic::{Diagnostic, Kind, cut};
 use crate::read;
 
-/// Where the files of called workflows come from.
+/// Where the files of called workflows and of actions come from.
 pub trait Files {
-    /// The file that a job's `uses` names; none when there is none.
+    /// The file that `uses` of a job names, or one of the repository by its path, which then begins with `./`; none when there
+    /// is none, or it is too large.
     fn file(&self, uses: &str) -> Option<Vec<u8>>;
 }
 

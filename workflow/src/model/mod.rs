@@ -5,6 +5,7 @@
 //! Must not know: what is supported here, who runs it.
 
 mod call;
+mod composite;
 mod concurrency;
 mod condition;
 mod container;
@@ -23,6 +24,8 @@ mod trigger;
 mod workflow;
 
 pub use call::{Files, check_calls};
+pub(crate) use composite::composite;
+pub use composite::{ActionInput, Composite};
 pub use concurrency::{Concurrency, Queue};
 pub use condition::Condition;
 pub use container::{Container, Service};

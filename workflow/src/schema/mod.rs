@@ -6,6 +6,7 @@
 //!
 //! Must not know: what is supported here, what a value means to a runner.
 
+mod action;
 mod container;
 mod events;
 mod job;
@@ -15,6 +16,7 @@ mod scopes;
 mod step;
 mod workflow;
 
+pub(crate) use action::ACTION;
 pub(crate) use read::read;
 pub(crate) use scalar::explained;
 pub(crate) use scopes::JOB_CONDITION;

@@ -42,3 +42,6 @@ pub(crate) const RUNNER_NO_SECRETS: Scope =
     contexts(&["github", "inputs", "vars", "needs", "strategy", "matrix", "steps", "job", "runner", "env"]);
 pub(crate) const STEP: Scope = Scope { contexts: RUNNER.contexts, functions: &[HASH_FILES] };
 pub(crate) const STEP_CONDITION: Scope = Scope { contexts: RUNNER_NO_SECRETS.contexts, functions: OF_STEPS };
+pub(crate) const ACTION_INPUT: Scope = contexts(&["github", "strategy", "matrix", "job", "runner"]);
+pub(crate) const ACTION_OUTPUT: Scope =
+    contexts(&["github", "strategy", "matrix", "job", "runner", "env", "steps", "inputs"]);

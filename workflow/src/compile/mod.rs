@@ -1,0 +1,40 @@
+//! Brings jobs of the typed model down to what the cluster carries (`domain::JobSpec`), and refuses what is not supported here,
+//! with its place.
+//!
+//! Nothing is computed: expressions go along as text, for whoever runs a job computes them when it comes to them.
+//! Must not know: how jobs run, how specifications are encoded.
+
+mod check;
+mod container;
+mod extension;
+mod fields;
+mod job;
+mod step;
+mod text;
+mod uses;
+
+pub(crate) use check::check;
+pub use extension::check_artifacts;
+pub(crate) use extension::{Extension, extension};
+pub(crate) use job::{DEFAULT_TIMEOUT_MINUTES, MAX_TIMEOUT_MINUTES, seconds, spec};
+pub(crate) use text::{text_of, variables};
+pub use uses::{NoFiles, directory_of};
+
+use crate::diagnostic::Diagnostic;
+use crate::model::{Files, Workflow};
+
+/// Reads a workflow file that is to be run here; `files` has what it calls and uses of its own repository.
+///
+/// # Errors
+/// Everything that is wrong with it (the first 100 complaints found), in the order of the file. Never empty.
+pub fn lint(bytes: &[u8], files: &dyn Files) -> Result<Workflow, Vec<Diagnostic>> {
+    let (workflow, mut complaints) = crate::read::read_all(bytes);
+    if let Some(workflow) = &workflow {
+        check(workflow, files, &mut complaints);
+    }
+    let found = complaints.sorted();
+    match workflow {
+        Some(workflow) if found.is_empty() => Ok(workflow),
+        _ => Err(found),
+    }
+}

@@ -1,0 +1,416 @@
+//! Jobs of a workflow to jobs of a run: conditions that can be decided are, matrices and called workflows become groups, and what
+//! depends on how other jobs end is left undecided.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use domain::{Condition, Form, GroupSpec, NewJob, SpecBytes, Undecided, limits};
+
+use super::{Mint, Spec, concurrency, inputs};
+use crate::compile::{
+    DEFAULT_TIMEOUT_MINUTES, MAX_TIMEOUT_MINUTES, directory_of, extension, lint, seconds, spec, variables,
+};
+use crate::complaints::Complaints;
+use crate::diagnostic::{Diagnostic, cut};
+use crate::expression::{Expression, Object, Value, Visit, to_json};
+use crate::graph::{Before, job_runs};
+use crate::model::{Call, Dynamic, Files, Job, Located, Secrets, Steps, Work, Workflow};
+use crate::template::{Content, Template};
+use crate::variants::{Variant, variants};
+
+/// Deepest nesting of called workflows, the first included; GitHub's.
+const MAX_LEVELS: usize = 10;
+/// Most bytes of what tells one job from others of its specification.
+const MAX_CONTEXTS: usize = 64 * 1024;
+
+/// A workflow and where its jobs are to stand.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) path: &'a str,
+    pub(super) bytes: &'a [u8],
+    pub(super) workflow: &'a Workflow,
+    /// `github`, `inputs`, `vars`; of a called workflow `secrets`, as text.
+    pub(super) contexts: &'a Object,
+    /// Before the keys of its jobs.
+    pub(super) prefix: &'a str,
+    /// The group that stands for it.
+    pub(super) group: Option<u16>,
+    pub(super) depth: usize,
+}
+
+/// Jobs as they are made.
+pub(super) struct Builder<'a> {
+    files: Recorder<'a>,
+    mint: &'a dyn Mint,
+    jobs: Vec<NewJob>,
+    keys: HashSet<String>,
+    specs: Vec<SpecBytes>,
+}
+
+/// Remembers the files that were asked for: a job that is decided later needs them again.
+struct Recorder<'a> {
+    files: &'a dyn Files,
+    seen: RefCell<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Files for Recorder<'_> {
+    fn file(&self, uses: &str) -> Option<Vec<u8>> {
+        let found = self.files.file(uses)?;
+        self.seen.borrow_mut().insert(uses.to_owned(), found.clone());
+        Some(found)
+    }
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(files: &'a dyn Files, mint: &'a dyn Mint) -> Self {
+        let files = Recorder { files, seen: RefCell::default() };
+        Self { files, mint, jobs: Vec::new(), keys: HashSet::new(), specs: Vec::new() }
+    }
+
+    pub(super) fn made(self) -> (Vec<NewJob>, Vec<SpecBytes>) {
+        (self.jobs, self.specs)
+    }
+
+    /// All jobs of a workflow.
+    pub(super) fn workflow(&mut self, place: &Place<'_>) -> Result<(), String> {
+        let base = self.jobs.len();
+        for job in &place.workflow.jobs {
+            let key = format!("{}{}", place.prefix, job.id.value);
+            self.push(NewJob { group: place.group, ..NewJob::named(&key) })?;
+        }
+        let index = |id: &str| place.workflow.jobs.iter().position(|job| job.id.value == id);
+        for (number, job) in place.workflow.jobs.iter().enumerate() {
+            let needs = job.needs.iter().filter_map(|need| index(&need.value));
+            self.jobs[base + number].needs = needs.map(|need| (base + need) as u16).collect();
+            self.job(base + number, job, place)?;
+        }
+        Ok(())
+    }
+
+    /// One that is to be decided anew: it stands first, alone.
+    pub(super) fn only(&mut self, job: &Job, place: &Place<'_>) -> Result<(), String> {
+        self.push(NewJob::named(&format!("{}{}", place.prefix, job.id.value)))?;
+        self.decided(0, job, place)
+    }
+
+    fn push(&mut self, job: NewJob) -> Result<usize, String> {
+        if self.jobs.len() >= limits::MAX_JOBS_PER_RUN {
+            return Err(format!("more than {} jobs with those of matrices", limits::MAX_JOBS_PER_RUN));
+        }
+        self.keys.insert(job.key.clone());
+        self.jobs.push(job);
+        Ok(self.jobs.len() - 1)
+    }
+
+    fn job(&mut self, index: usize, job: &Job, place: &Place<'_>) -> Result<(), String> {
+        if !job.needs.is_empty() && depends_on_needs(job) {
+            return self.undecided(index, job, place);
+        }
+        let condition =
+            job.condition.as_ref().map(|found| found.expression.text().trim().to_ascii_lowercase());
+        self.jobs[index].condition = match condition.as_deref() {
+            None | Some("success()") => Condition::Success,
+            Some("failure()") => Condition::Failure,
+            Some("always()") => Condition::Always,
+            // Nothing is before it, so nothing can change the answer.
+            Some(_) => match self.runs_now(job, place)? {
+                true => Condition::Always,
+                false => Condition::Never,
+            },
+        };
+        if self.jobs[index].condition == Condition::Never {
+            self.jobs[index].name = shown_name(job);
+            self.jobs[index].spec = self.spec(Spec::Job(&domain::JobSpec::default()))?;
+            return Ok(());
+        }
+        self.decided(index, job, place)
+    }
+
+    fn runs_now(&self, job: &Job, place: &Place<'_>) -> Result<bool, String> {
+        let Some(condition) = &job.condition else { return Ok(true) };
+        job_runs(condition, &Before::default(), place.contexts)
+            .map_err(|found| format!("{}:{found}", place.path))
+    }
+
+    fn undecided(&mut self, index: usize, job: &Job, place: &Place<'_>) -> Result<(), String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut files = vec![(format!("./{}", place.path), text(place.bytes))];
+        files.extend(self.files.seen.borrow().iter().map(|(path, bytes)| (path.clone(), text(bytes))));
+        files.dedup();
+        let undecided = Undecided { path: place.path.to_owned(), files };
+        let spec = self.spec(Spec::Undecided(&undecided))?;
+        let contexts = contexts_of(place.contexts)?;
+        let name = shown_name(job);
+        let new = &mut self.jobs[index];
+        (new.form, new.name, new.spec, new.contexts) = (Form::Undecided, name, spec, contexts);
+        Ok(())
+    }
+
+    fn decided(&mut self, index: usize, job: &Job, place: &Place<'_>) -> Result<(), String> {
+        let at = |found: Diagnostic| format!("{}:{found}", place.path);
+        let made = variants(job, place.contexts).map_err(at)?;
+        let Some(first) = made.first() else { return Err(format!("{}: a job of no variants", place.path)) };
+        if job.strategy.as_ref().is_none_or(|strategy| strategy.matrix.is_none()) {
+            return self.one(index, job, place, first);
+        }
+        let strategy = first.contexts.get("strategy").cloned().unwrap_or(Value::Null);
+        let of = |name: &str| crate::contexts::of(&strategy, &[name]);
+        let max_parallel = of("max-parallel").parse::<u16>().unwrap_or(0);
+        // As many as there are is no limit.
+        let max_parallel = if usize::from(max_parallel) >= made.len() { 0 } else { max_parallel };
+        let spec = self.spec(Spec::Group(&GroupSpec::default()))?;
+        let key = self.jobs[index].key.clone();
+        let group = &mut self.jobs[index];
+        (group.name, group.spec) = (shown_name(job), spec);
+        group.form = Form::Group { fail_fast: of("fail-fast") == "true", max_parallel };
+        for variant in &made {
+            let key = self.free_key(&key, variant);
+            let member = self.push(NewJob { group: Some(index as u16), ..NewJob::named(&key) })?;
+            self.one(member, job, place, variant)?;
+        }
+        Ok(())
+    }
+
+    /// The group's key with what tells this one apart.
+    fn free_key(&self, key: &str, variant: &Variant) -> String {
+        let shown = match variant.contexts.get("matrix") {
+            Some(Value::Object(matrix)) => crate::matrix::shown(matrix),
+            _ => String::new(),
+        };
+        let wanted: String = format!("{key} {shown}").chars().take(200).collect();
+        let numbered = |n: usize| if n == 0 { wanted.clone() } else { format!("{wanted} #{n}") };
+        (0..).map(numbered).find(|key| !self.keys.contains(key)).unwrap_or(wanted.clone())
+    }
+
+    fn one(&mut self, index: usize, job: &Job, place: &Place<'_>, variant: &Variant) -> Result<(), String> {
+        let at = |found: Diagnostic| format!("{}:{found}", place.path);
+        self.jobs[index].name.clone_from(&variant.name);
+        self.jobs[index].contexts = contexts_of(&variant.contexts)?;
+        if let Some(found) = &job.concurrency {
+            self.jobs[index].concurrency = concurrency(found, &variant.contexts).map_err(at)?;
+        }
+        match &job.work {
+            Work::Steps(work) => self.steps(index, job, work, place, variant),
+            Work::Call(call) => self.call(index, call, place, variant),
+        }
+    }
+
+    fn steps(
+        &mut self,
+        index: usize,
+        job: &Job,
+        work: &Steps,
+        place: &Place<'_>,
+        variant: &Variant,
+    ) -> Result<(), String> {
+        let at = |found: Diagnostic| format!("{}:{found}", place.path);
+        let may_fail = match &work.continue_on_error {
+            Some(found) => flag(found, &variant.contexts).map_err(at)?,
+            None => false,
+        };
+        let mut ignored = Complaints::default();
+        let mut made = spec(place.workflow, job, work, &self.files, &mut ignored);
+        made.timeout_seconds = seconds(match &work.timeout_minutes {
+            Some(found) => minutes(found, &variant.contexts).map_err(at)?,
+            None => DEFAULT_TIMEOUT_MINUTES,
+        });
+        let spec = self.spec(Spec::Job(&made))?;
+        let asks = work.extension.as_ref().map(|found| extension(&found.0, &mut ignored)).unwrap_or_default();
+        let new = &mut self.jobs[index];
+        new.labels = variant.labels.iter().cloned().collect();
+        (new.resources, new.priority, new.max_attempts) = (asks.resources, asks.priority, asks.attempts);
+        (new.may_fail, new.spec) = (may_fail, spec);
+        Ok(())
+    }
+
+    fn call(
+        &mut self,
+        index: usize,
+        call: &Call,
+        place: &Place<'_>,
+        variant: &Variant,
+    ) -> Result<(), String> {
+        let at = |message: String| format!("{}:{}", place.path, call.workflow.at.invalid(message));
+        let uses = &call.workflow.value;
+        if place.depth >= MAX_LEVELS {
+            return Err(at(format!("workflows call each other more than {MAX_LEVELS} levels deep")));
+        }
+        let bytes =
+            self.files.file(uses).ok_or_else(|| at(format!("there is no {:?} at this commit", cut(uses))))?;
+        let path = directory_of(uses).unwrap_or_else(|| uses.clone());
+        let called = lint(&bytes, &self.files).map_err(|found| {
+            let lines: Vec<_> = found.iter().take(20).map(|one| format!("{path}:{one}")).collect();
+            at(format!("the called workflow is refused: {}", lines.join("; ")))
+        })?;
+        let trigger = called.on.iter().find(|trigger| trigger.event.value == "workflow_call");
+        let trigger = trigger.ok_or_else(|| at(format!("{path} has no workflow_call")))?;
+        let given = inputs::of_call(trigger, call.with.as_ref(), &variant.contexts);
+        let given = given.map_err(|found| format!("{}:{found}", place.path))?;
+        let mut contexts = Object::default();
+        for (name, value) in place.contexts.iter().filter(|(name, _)| !matches!(*name, "inputs" | "secrets"))
+        {
+            contexts.insert(name, value.clone());
+        }
+        contexts.insert("inputs", given);
+        if let Some(secrets) = secrets_of(call, place.contexts) {
+            contexts.insert("secrets", secrets);
+        }
+        let group = GroupSpec { outputs: outputs_of(trigger.outputs.as_ref()), is_call: true };
+        let spec = self.spec(Spec::Group(&group))?;
+        let new = &mut self.jobs[index];
+        (new.form, new.spec) = (Form::Group { fail_fast: false, max_parallel: 0 }, spec);
+        let prefix = format!("{}/", new.key);
+        self.workflow(&Place {
+            path: &path,
+            bytes: &bytes,
+            workflow: &called,
+            contexts: &contexts,
+            prefix: &prefix,
+            group: Some(index as u16),
+            depth: place.depth + 1,
+        })
+    }
+
+    /// Where a specification is among those of the run; equal ones are there once.
+    fn spec(&mut self, spec: Spec<'_>) -> Result<u16, String> {
+        let bytes = SpecBytes(self.mint.encode(spec)?.into());
+        let known = self.specs.iter().position(|other| *other == bytes);
+        Ok(known.unwrap_or_else(|| {
+            self.specs.push(bytes);
+            self.specs.len() - 1
+        }) as u16)
+    }
+}
+
+/// The job's own name, where it is not computed.
+fn shown_name(job: &Job) -> String {
+    let name = job.name.as_ref().and_then(|name| name.value.known());
+    name.unwrap_or(&job.id.value).clone()
+}
+
+/// Whether what a job is depends on how those that it needs end, beyond its place in their row.
+fn depends_on_needs(job: &Job) -> bool {
+    let mut asks = false;
+    let mut look = |expression: &Expression| {
+        expression.visit(&mut |seen| {
+            asks |= matches!(seen, Visit::Context(name) if name.eq_ignore_ascii_case("needs"))
+        });
+    };
+    let mut texts: Vec<&Located<Dynamic<String>>> = job.name.iter().collect();
+    if let Some(strategy) = &job.strategy {
+        strategy.matrix.iter().for_each(|matrix| each(matrix, &mut look));
+        computed(strategy.fail_fast.as_ref()).into_iter().for_each(&mut look);
+        computed(strategy.max_parallel.as_ref()).into_iter().for_each(&mut look);
+    }
+    if let Some(group) = &job.concurrency {
+        texts.push(&group.group);
+        computed(group.cancel_in_progress.as_ref()).into_iter().for_each(&mut look);
+    }
+    match &job.work {
+        Work::Steps(work) => {
+            texts.extend(work.runs_on.iter().flat_map(|runs_on| &runs_on.labels));
+            computed(work.timeout_minutes.as_ref()).into_iter().for_each(&mut look);
+            computed(work.continue_on_error.as_ref()).into_iter().for_each(&mut look);
+        }
+        Work::Call(call) => call.with.iter().for_each(|with| each(with, &mut look)),
+    }
+    texts.into_iter().filter_map(|text| computed(Some(text))).for_each(&mut look);
+    let plain = |text: &str| {
+        matches!(text.trim().to_ascii_lowercase().as_str(), "success()" | "failure()" | "always()")
+    };
+    asks || job.condition.as_ref().is_some_and(|condition| !plain(condition.expression.text()))
+}
+
+fn computed<T>(found: Option<&Located<Dynamic<T>>>) -> Option<&Expression> {
+    match &found?.value {
+        Dynamic::Is(_) => None,
+        Dynamic::Computed(expression) => Some(expression),
+    }
+}
+
+/// Every expression in a value.
+fn each(template: &Template, look: &mut impl FnMut(&Expression)) {
+    match &template.content {
+        Content::Expression(expression) => look(expression),
+        Content::List(items) => items.iter().for_each(|item| each(item, look)),
+        Content::Map(entries) => entries.iter().for_each(|(key, value)| {
+            each(key, look);
+            each(value, look);
+        }),
+        _ => {}
+    }
+}
+
+/// What tells a job apart: `matrix`, `strategy`, `inputs`, `secrets`.
+fn contexts_of(contexts: &Object) -> Result<String, String> {
+    let mut kept = Object::default();
+    for (name, value) in contexts.iter() {
+        let empty = matches!(value, Value::Null)
+            || matches!(value, Value::Object(object) if object.is_empty() && name != "secrets");
+        if matches!(name, "matrix" | "strategy" | "inputs" | "secrets") && !empty {
+            kept.insert(name, value.clone());
+        }
+    }
+    if kept.is_empty() {
+        return Ok(String::new());
+    }
+    to_json(&Value::Object(Arc::new(kept)), MAX_CONTEXTS)
+        .ok_or_else(|| format!("the matrix and the inputs of a job take more than {MAX_CONTEXTS} bytes"))
+}
+
+/// The secrets of a called workflow, as text; none when it has all that its caller has.
+fn secrets_of(call: &Call, around: &Object) -> Option<Value> {
+    match &call.secrets {
+        Secrets::Inherit => around.get("secrets").cloned(),
+        Secrets::Nothing => Some(Value::Object(Arc::default())),
+        Secrets::Given(given) => {
+            let given = variables(Some(given)).into_iter().filter(|(name, _)| !name.is_empty());
+            Some(Value::object(given.map(|(name, text)| (name, Value::text(text)))))
+        }
+    }
+}
+
+fn outputs_of(outputs: Option<&Template>) -> domain::Variables {
+    let Some(Template { content: Content::Map(entries), .. }) = outputs else { return Vec::new() };
+    let value = |(key, output): &(Template, Template)| {
+        let Content::Map(of) = &output.content else { return None };
+        let (_, value) = of.iter().find(|(name, _)| name.text().as_deref() == Some("value"))?;
+        let map = Template { at: key.at, content: Content::Map(vec![(key.clone(), value.clone())]) };
+        variables(Some(&map)).pop()
+    };
+    entries.iter().filter_map(value).collect()
+}
+
+/// Text that is computed here.
+pub(super) fn text(found: &Located<Dynamic<String>>, contexts: &Object) -> Result<String, Diagnostic> {
+    Ok(super::resolved(found, contexts)?.as_text().to_string())
+}
+
+/// True or false, computed here.
+pub(super) fn flag(found: &Located<Dynamic<bool>>, contexts: &Object) -> Result<bool, Diagnostic> {
+    Ok(match &found.value {
+        Dynamic::Is(value) => *value,
+        Dynamic::Computed(expression) => {
+            let found = Located { at: found.at, value: Dynamic::Computed(expression.clone()) };
+            super::resolved(&found, contexts)?.is_truthy()
+        }
+    })
+}
+
+/// A limit in minutes.
+fn minutes(found: &Located<Dynamic<f64>>, contexts: &Object) -> Result<f64, Diagnostic> {
+    let value = match &found.value {
+        Dynamic::Is(value) => *value,
+        Dynamic::Computed(expression) => {
+            let text = Located { at: found.at, value: Dynamic::Computed(expression.clone()) };
+            super::resolved(&text, contexts)?.as_number()
+        }
+    };
+    if value > 0.0 && value <= MAX_TIMEOUT_MINUTES {
+        return Ok(value);
+    }
+    Err(found
+        .at
+        .invalid(format!("timeout-minutes is {value}, expected a number up to {MAX_TIMEOUT_MINUTES}")))
+}
