@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use actors::workspace::{Checkout, CloneUrl, Error, Mirrors, Point, Source, checkout};
+use actors::workspace::{Checkout, CloneUrl, Error, MAX_CHANGED_PATHS, Mirrors, Point, Source, checkout};
 use domain::RepoId;
 use fixtures::{GitServer, Result, git};
 
@@ -76,6 +76,101 @@ async fn mirrors_of_repositories_that_are_gone_are_removed() -> Result {
     // It comes back when it is wanted.
     mirrors.ensure(&other).await?;
     assert!(mirrors.dir(RepoId(8)).join("HEAD").exists());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_push_changed_is_known_whatever_was_before_it() -> Result {
+    let server = GitServer::start("on: push\n")?;
+    let dir = tempfile::tempdir()?;
+    let (mirrors, repo) = (mirrors(dir.path()), RepoId(7));
+    let first = server.head()?;
+    let second = server.commit("docs/a b.md", "one")?;
+    git(&server.repo(), &["checkout", "-q", "-b", "topic", &first])?;
+    server.commit("src/one", "1")?;
+    let topic = server.commit("src/\u{e9}", "2")?;
+    git(&server.repo(), &["checkout", "-q", "main"])?;
+    let third = server.commit("docs/c.md", "two")?;
+    git(&server.repo(), &["mv", "docs/c.md", "docs/d.md"])?;
+    let renamed = server.commit("docs/e.md", "three")?;
+    mirrors.ensure(&source(&server, "refs/heads/main", &renamed)?).await?;
+    assert_eq!(mirrors.default_branch(repo).await?, "refs/heads/main");
+    let zeros = "0".repeat(40);
+    let gone = "1".repeat(40);
+    for (before, after, wanted) in [
+        (&first, &third, vec!["docs/a b.md", "docs/c.md"]),
+        (&second, &third, vec!["docs/c.md"]),
+        (&third, &third, vec![]),
+        // Both names of what was renamed.
+        (&third, &renamed, vec!["docs/c.md", "docs/d.md", "docs/e.md"]),
+        // Forced, and what was before is still there: both sides differ.
+        (&second, &topic, vec!["docs/a b.md", "src/one", "src/\u{e9}"]),
+        // New, or forced over what is gone: since it left the default branch.
+        (&zeros, &topic, vec!["src/one", "src/\u{e9}"]),
+        (&gone, &topic, vec!["src/one", "src/\u{e9}"]),
+        (&String::new(), &topic, vec!["src/one", "src/\u{e9}"]),
+        // New, and of the default branch: what the commit changed itself, of the very first all.
+        (&zeros, &second, vec!["docs/a b.md"]),
+        (&zeros, &first, vec![".github/workflows/ci.yml"]),
+    ] {
+        assert_eq!(mirrors.changed_paths(repo, before, after).await?, wanted, "{before}..{after}");
+    }
+    let found = mirrors.changed_paths_of_pull_request(repo, &third, &topic).await?;
+    assert_eq!(found, ["src/one", "src/\u{e9}"]);
+    let error = mirrors.changed_paths(repo, "--output=x", &topic).await.unwrap_err();
+    assert!(matches!(error, Error::BadRef { .. }), "{error}");
+    let error = mirrors.changed_paths(repo, &first, &gone).await.unwrap_err();
+    assert!(matches!(error, Error::Failed { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_very_many_changed_paths_the_first_ones_count() -> Result {
+    let server = GitServer::start("on: push\n")?;
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    let first = server.head()?;
+    let folder = server.repo().join("many/".to_owned() + &"x".repeat(200));
+    fs::create_dir_all(&folder)?;
+    for number in 0..MAX_CHANGED_PATHS + 2000 {
+        fs::write(folder.join(format!("{:0100}", number)), "")?;
+    }
+    let second = server.commit("zz", "")?;
+    mirrors.ensure(&source(&server, "refs/heads/main", &second)?).await?;
+    let found = mirrors.changed_paths(RepoId(7), &first, &second).await?;
+    // The limit of bytes comes before that of paths, and no path is cut.
+    assert!((2000..MAX_CHANGED_PATHS).contains(&found.len()), "{}", found.len());
+    assert!(found.iter().all(|path| path.len() == "many/".len() + 201 + 100));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_default_branch_and_the_heads_of_pull_requests_are_found() -> Result {
+    let server = GitServer::start("on: push\n")?;
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    let first = server.head()?;
+    git(&server.repo(), &["checkout", "-q", "-b", "trunk"])?;
+    let second = server.commit("file", "x")?;
+    let found = mirrors.ensure(&source(&server, "", "")?).await?;
+    assert_eq!((found.git_ref.as_str(), found.commit), ("refs/heads/trunk", second.clone()));
+    git(&server.repo(), &["symbolic-ref", "HEAD", "refs/heads/main"])?;
+    let found = mirrors.ensure(&source(&server, "", "")?).await?;
+    assert_eq!((found.git_ref.as_str(), &found.commit), ("refs/heads/main", &first));
+    // By the beginning of its id, which is all that Bitbucket Cloud tells.
+    let found = mirrors.ensure(&source(&server, "refs/heads/trunk", &second[..12])?).await?;
+    assert_eq!(found.commit, second);
+    let refused = mirrors.ensure(&source(&server, "refs/heads/trunk", &second[..11])?).await.unwrap_err();
+    assert!(matches!(refused, Error::BadRef { .. }), "{refused}");
+    // A fork's commits are under no branch of the repository.
+    git(&server.repo(), &["checkout", "-q", "--detach"])?;
+    let third = server.commit("file", "y")?;
+    git(&server.repo(), &["update-ref", "refs/pull/1/head", &third])?;
+    git(&server.repo(), &["checkout", "-q", "main"])?;
+    let found = mirrors.ensure(&source(&server, "refs/pull/1/head", &third)?).await?;
+    assert_eq!((found.git_ref.as_str(), &found.commit), ("refs/pull/1/head", &third));
+    let found = mirrors.ensure(&source(&server, "refs/pull/1/head", "")?).await?;
+    assert_eq!(found.commit, third);
     Ok(())
 }
 

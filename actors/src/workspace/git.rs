@@ -105,27 +105,43 @@ impl<'a> Git<'a> {
 
     /// Runs `git ARGS`; its standard output on success.
     pub(super) async fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Vec<u8>, Error> {
-        let action = args.first().map(|a| a.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
-        let mut command = Command::new("git");
-        command
-            .args(args)
-            .current_dir(self.dir)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .process_group(0);
-        for (key, value) in self.environment() {
-            command.env(key, value);
-        }
-        let ended = tokio::time::timeout(self.deadline, end(&mut command, &action)).await;
+        let action = action_of(args);
+        let ended = tokio::time::timeout(self.deadline, end(&mut self.command(args), &action)).await;
         let (status, stdout, stderr) = ended
             .map_err(|_| Error::TimedOut { action: action.clone(), seconds: self.deadline.as_secs() })??;
         if status.success() {
             return Ok(stdout);
         }
         Err(Error::Failed { action, stderr: self.readable(&stderr) })
+    }
+
+    /// Runs `git ARGS`, and of what it writes takes only the beginning, at most so many bytes: it is then ended.
+    pub(super) async fn beginning<S: AsRef<OsStr>>(&self, args: &[S], most: u64) -> Result<Vec<u8>, Error> {
+        let action = action_of(args);
+        let read = tokio::time::timeout(self.deadline, begin(&mut self.command(args), &action, most)).await;
+        let (status, bytes, stderr) =
+            read.map_err(|_| Error::TimedOut { action: action.clone(), seconds: self.deadline.as_secs() })??;
+        match status {
+            Some(status) if !status.success() => {
+                Err(Error::Failed { action, stderr: self.readable(&stderr) })
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new("git");
+        command
+            .args(args)
+            .current_dir(self.dir)
+            .env_clear()
+            .envs(self.environment())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .process_group(0);
+        command
     }
 
     fn environment(&self) -> Vec<(String, String)> {
@@ -185,6 +201,11 @@ impl<'a> Git<'a> {
     }
 }
 
+/// The subcommand.
+fn action_of<S: AsRef<OsStr>>(args: &[S]) -> String {
+    args.first().map(|a| a.as_ref().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// git and whatever it started (the program that talks to the server): all of it ends when nobody waits for it any more.
 struct Group(Child);
 
@@ -206,6 +227,26 @@ async fn end(command: &mut Command, action: &str) -> Result<(ExitStatus, Vec<u8>
     // To their ends before git is waited for: whoever holds them open longer than git is of the group, and is killed with it.
     let (stdout, stderr) = tokio::try_join!(whole(stdout, action), last(stderr, action))?;
     Ok((group.0.wait().await.map_err(io)?, stdout, stderr))
+}
+
+/// Runs it until it has written so much, or to its end: how it ended, if it did, and the beginning of its output.
+async fn begin(
+    command: &mut Command,
+    action: &str,
+    most: u64,
+) -> Result<(Option<ExitStatus>, Vec<u8>, Vec<u8>), Error> {
+    let io = |source| Error::Io { action: action.to_owned(), source };
+    let mut group = Group(command.spawn().map_err(io)?);
+    let (stdout, stderr) = (group.0.stdout.take(), group.0.stderr.take());
+    let mut bytes = Vec::new();
+    if let Some(stdout) = stdout {
+        stdout.take(most).read_to_end(&mut bytes).await.map_err(io)?;
+    }
+    if bytes.len() as u64 >= most {
+        return Ok((None, bytes, Vec::new()));
+    }
+    let stderr = last(stderr, action).await?;
+    Ok((Some(group.0.wait().await.map_err(io)?), bytes, stderr))
 }
 
 async fn whole(from: Option<impl AsyncRead + Unpin>, action: &str) -> Result<Vec<u8>, Error> {

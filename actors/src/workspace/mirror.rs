@@ -26,7 +26,8 @@ pub struct Source {
     pub repo: RepoId,
     /// Where it is fetched from.
     pub url: CloneUrl,
-    /// The event's full ref (`refs/heads/main`), or the name of a branch or tag; may be empty when `commit` is given.
+    /// The event's full ref (`refs/heads/main`), or the name of a branch or tag. May be empty: beside a commit nothing is known
+    /// of where it stands, and without one the default branch is meant.
     pub git_ref: String,
     /// The commit; empty when it is to be found from `git_ref`.
     pub commit: String,
@@ -45,7 +46,7 @@ pub struct Point {
 #[derive(Debug, Clone)]
 pub struct Mirrors {
     root: PathBuf,
-    fetch_timeout: Duration,
+    pub(super) fetch_timeout: Duration,
     // One fetch at a time per repository; others wait for it and mostly find what they need.
     busy: Arc<Mutex<HashMap<RepoId, Arc<tokio::sync::Mutex<()>>>>>,
 }
@@ -64,7 +65,8 @@ impl Mirrors {
     }
 
     /// Makes sure that the mirror has the source's commit, fetching only when it has not. Where a branch and a
-    /// tag have the same name, the branch is meant, as `actions/checkout` has it.
+    /// tag have the same name, the branch is meant, as `actions/checkout` has it. A commit may be given by its beginning (12
+    /// digits are what Bitbucket Cloud tells); the answer has all of it.
     ///
     /// # Errors
     /// [`Error::BadRef`], [`Error::NoSuchCommit`], or git's own failure (a server that is down among them).
@@ -74,24 +76,39 @@ impl Mirrors {
                 check_ref(text)?;
             }
         }
-        if !source.commit.is_empty() && !is_commit_id(&source.commit) {
+        if !source.commit.is_empty() && !is_commit_id(&source.commit) && !is_beginning(&source.commit) {
             return Err(Error::BadRef { found: source.commit.clone() });
         }
         let lock = self.lock(source.repo);
         let _one_at_a_time = lock.lock().await;
         let dir = self.init(source.repo).await?;
-        if !source.commit.is_empty() && self.has(&dir, &source.commit).await {
-            return Ok(Point { git_ref: source.git_ref.clone(), commit: source.commit.clone() });
+        let point = |commit| Point { git_ref: source.git_ref.clone(), commit };
+        if !source.commit.is_empty()
+            && let Some(commit) = self.resolve(&dir, &source.commit).await
+        {
+            return Ok(point(commit));
         }
         self.fetch(&dir, source).await?;
-        let found = if source.commit.is_empty() {
-            self.find(&dir, &source.git_ref).await
-        } else {
-            let commit = self.resolve(&dir, &source.commit).await;
-            commit.map(|commit| Point { git_ref: source.git_ref.clone(), commit })
+        let found = match (source.commit.as_str(), source.git_ref.as_str()) {
+            ("", "") => self.find(&dir, &self.default_branch(source.repo).await?).await,
+            ("", git_ref) => self.find(&dir, git_ref).await,
+            (commit, _) => self.resolve(&dir, commit).await.map(point),
         };
-        let wanted = if source.commit.is_empty() { &source.git_ref } else { &source.commit };
-        found.ok_or_else(|| Error::NoSuchCommit { wanted: wanted.clone(), url: source.url.redacted() })
+        let wanted = [&source.commit, &source.git_ref].into_iter().find(|text| !text.is_empty());
+        found.ok_or_else(|| Error::NoSuchCommit {
+            wanted: wanted.map_or_else(|| "the default branch".to_owned(), String::clone),
+            url: source.url.redacted(),
+        })
+    }
+
+    /// The branch that the server's `HEAD` stood at when the mirror was last fetched, in full (`refs/heads/main`).
+    ///
+    /// # Errors
+    /// The mirror cannot be read: [`Mirrors::ensure`] makes it.
+    pub async fn default_branch(&self, repo: RepoId) -> Result<String, Error> {
+        let dir = self.dir(repo);
+        let head = Git::new(&dir, self.fetch_timeout).run(&["symbolic-ref", "HEAD"]).await?;
+        Ok(String::from_utf8_lossy(&head).trim().to_owned())
     }
 
     /// Where a full ref, or a branch or tag of this name, points.
@@ -198,23 +215,49 @@ impl Mirrors {
             all[1],
         ];
         git.run(&args).await?;
-        // A forced push may have moved the branch on before we came: ask for the commit by its id.
-        if !source.commit.is_empty() && !self.has(dir, &source.commit).await {
-            let keep = format!("{0}:refs/troupe/{0}", source.commit);
-            let by_id =
-                ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--end-of-options", &url, &keep];
-            if let Err(error) = git.run(&by_id).await {
-                tracing::debug!(%error, "the commit cannot be fetched by its id");
+        self.follow_head(dir, &git, &url).await?;
+        let beside = |refspec: String| {
+            let args = [
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-recurse-submodules",
+                "--end-of-options",
+                &url,
+                &refspec,
+            ]
+            .map(str::to_owned);
+            let git = &git;
+            async move {
+                if let Err(error) = git.run(&args).await {
+                    tracing::debug!(%error, "what is neither of a branch nor of a tag cannot be fetched");
+                }
             }
+        };
+        // A pull request's head, which is under no branch here.
+        let elsewhere = ["refs/heads/", "refs/tags/"].iter().all(|known| !source.git_ref.starts_with(known));
+        if source.git_ref.starts_with("refs/") && elsewhere {
+            beside(format!("+{0}:{0}", source.git_ref)).await;
+        }
+        // A forced push may have moved the branch on before we came: ask for the commit by its id.
+        if is_commit_id(&source.commit) && self.resolve(dir, &source.commit).await.is_none() {
+            beside(format!("{0}:refs/troupe/{0}", source.commit)).await;
         }
         Ok(())
     }
 
-    async fn has(&self, dir: &Path, commit: &str) -> bool {
-        self.resolve(dir, commit).await.is_some()
+    /// The mirror's `HEAD` stands where the server's does. A server that does not say leaves it as it is.
+    async fn follow_head(&self, dir: &Path, git: &Git<'_>, url: &str) -> Result<(), Error> {
+        let said = git.run(&["ls-remote", "--symref", "--end-of-options", url, "HEAD"]).await?;
+        let said = String::from_utf8_lossy(&said);
+        let head = said.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));
+        if let Some(head) = head.filter(|head| head.starts_with("refs/heads/") && check_ref(head).is_ok()) {
+            Git::new(dir, self.fetch_timeout).run(&["symbolic-ref", "HEAD", head]).await?;
+        }
+        Ok(())
     }
 
-    async fn resolve(&self, dir: &Path, name: &str) -> Option<String> {
+    pub(super) async fn resolve(&self, dir: &Path, name: &str) -> Option<String> {
         let peeled = format!("{name}^{{commit}}");
         let git = Git::new(dir, self.fetch_timeout);
         let found = git.run(&["rev-parse", "--quiet", "--verify", "--end-of-options", &peeled]).await.ok()?;
@@ -225,6 +268,11 @@ impl Mirrors {
 
 fn is_commit_id(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// The beginning of a commit's id, long enough to be one's alone.
+fn is_beginning(text: &str) -> bool {
+    (12..40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// `(path, object id, size)` of the regular YAML files in the output of `ls-tree -z -l`.

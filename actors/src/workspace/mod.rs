@@ -3,11 +3,13 @@
 //! Git runs hardened (`git`), only on what the job cannot write: mirrors and staging directories. Must not know
 //! containers or the state machine's rules.
 
+mod changes;
 mod checkout;
 mod clone_url;
 mod git;
 mod mirror;
 
+pub use changes::MAX_CHANGED_PATHS;
 pub use checkout::{Checkout, checkout};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use git::Error;
