@@ -2,6 +2,7 @@
 //!
 //! Must not know: HTTP for people (node), how consensus works (raft-store).
 
+pub mod addresses;
 pub mod artifacts;
 pub mod attempt;
 pub mod bulk;
@@ -20,6 +21,7 @@ pub mod runner;
 pub mod shelf;
 pub mod supervisor;
 mod tree;
+pub mod vault;
 pub mod workspace;
 
 #[cfg(feature = "test-faults")]

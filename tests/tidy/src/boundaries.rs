@@ -54,6 +54,7 @@ struct Home {
 const HOMES: &[Home] = &[
     Home { library: "bollard", places: &["actors/src/executor/docker.rs", "actors/src/executor/docker/"] },
     Home { library: "bincode", places: &["raft-store/src/codec.rs"] },
+    Home { library: "ring::aead", places: &["actors/src/vault.rs"] },
     Home { library: "ractor_cluster", places: &["actors/src/gateway.rs", "actors/src/gateway/"] },
 ];
 
