@@ -6,8 +6,8 @@ use std::time::Duration;
 use domain::Outcome;
 
 use super::accept::accept;
-use super::host::OBJECTS;
 use super::life::{Life, RETRY, lease_of};
+use super::native::OBJECTS;
 use super::plan;
 use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState};
 use crate::faults::{self, Point};

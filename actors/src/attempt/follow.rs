@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Outcome;
+use domain::{Action, Outcome};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::end::{Cause, conclude};
-use super::host::{Done, HostStep, Hosts};
+use super::host::{Done, Hosts};
 use super::life::{Life, RETRY};
+use super::native::{self, Lines, NativeContext};
 use super::pausing::Pausing;
 use super::{Parts, plan};
 use crate::clock;
@@ -145,18 +146,32 @@ impl Life {
     }
 
     fn host(&self, step: u16, hosts: &mut Hosts) {
-        let work = HostStep {
-            parts: Arc::clone(&self.parts),
-            repo: self.given.repo.clone(),
-            event: Arc::clone(&self.given.event),
-            directories: self.directories.clone(),
-            step,
-        };
         let action = self.given.spec.steps.get(usize::from(step)).map(|step| step.action.clone());
+        let (parts, task, given) = (Arc::clone(&self.parts), &self.task, &self.given);
+        let (attempt, fence, event) = (task.attempt, task.fence, Arc::clone(&given.event));
+        let (repo, directories) = (given.repo.clone(), self.directories.clone());
         hosts.begin(step, |writing| async move {
+            // Nobody reads what it says yet.
+            let (lines, _unread) = tokio::sync::mpsc::channel(1);
+            let context = NativeContext {
+                parts,
+                attempt,
+                fence,
+                repo,
+                event,
+                directories,
+                order: u32::from(step),
+                succeeding: true,
+                env: Vec::new(),
+                uploaded: Vec::new(),
+                lines: Lines(lines),
+                writing,
+            };
             match action {
-                Some(action) => work.run(action, writing).await,
-                None => Err("there is no such step".to_owned()),
+                Some(Action::Native { what, with }) => {
+                    native::run(&context, what, &with.into_iter().collect()).await.map(drop)
+                }
+                _ => Err("this step is not the node's to do".to_owned()),
             }
         });
     }

@@ -13,6 +13,8 @@ mod follow;
 mod given;
 mod host;
 mod life;
+#[allow(dead_code, reason = "parts of it are for actions that come next")]
+mod native;
 mod pausing;
 mod permit;
 mod plan;
