@@ -34,6 +34,7 @@ pub mod matrix;
 pub mod model;
 mod read;
 mod schema;
+pub mod steps;
 pub mod template;
 mod variants;
 mod yaml;

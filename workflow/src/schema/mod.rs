@@ -18,7 +18,7 @@ mod workflow;
 
 pub(crate) use action::ACTION;
 pub(crate) use read::read;
-pub(crate) use scalar::explained;
+pub(crate) use scalar::{explained, read_text};
 pub(crate) use scopes::JOB_CONDITION;
 pub(crate) use scopes::STEP_CONDITION;
 

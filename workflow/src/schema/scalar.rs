@@ -28,7 +28,7 @@ pub(super) fn read(scalar: &Scalar, at: At, scope: Scope, complaints: &mut Compl
 }
 
 /// Reads text with the expressions in it. When one of them is wrong, it is complained about and the text stays as it is.
-pub(super) fn read_text(text: &str, at: At, scope: Scope, complaints: &mut Complaints) -> Template {
+pub(crate) fn read_text(text: &str, at: At, scope: Scope, complaints: &mut Complaints) -> Template {
     let as_it_is = || Template { at, content: Content::Text(text.to_owned()) };
     if !text.contains(OPEN) {
         return as_it_is();

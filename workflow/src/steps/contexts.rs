@@ -1,0 +1,84 @@
+//! What the texts of a step are computed from: the contexts and variables as they are when the course comes to it.
+
+use std::sync::Arc;
+
+use domain::{StepSpec, Variables};
+
+use super::evaluate::Evaluator;
+use super::{Course, to_object};
+use crate::expression::{Environment, Object, Value};
+
+impl Course {
+    /// The environment that a step finds, without its own.
+    pub(super) fn env_around(&self) -> Variables {
+        [self.env.clone(), self.env_of_actions()].concat()
+    }
+
+    /// What the actions around a step were given.
+    pub(super) fn env_of_actions(&self) -> Variables {
+        self.levels.last().and_then(|level| level.action.as_ref()).map(|a| a.env.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn with_facts(&self, env: Variables, step: &StepSpec) -> Variables {
+        let mut env = [env, self.given.facts.clone()].concat();
+        if self.given.spec.expressions {
+            if !step.id.is_empty() {
+                env.push(("GITHUB_ACTION".to_owned(), step.id.clone()));
+            }
+            if let Some(action) = self.levels.last().and_then(|level| level.action.as_ref()) {
+                env.push(("GITHUB_ACTION_PATH".to_owned(), action.path.clone()));
+            }
+        }
+        env
+    }
+
+    pub(super) fn before(&self) -> Evaluator<'static> {
+        Evaluator::before_the_job(self.contexts(&[]), self.given.spec.expressions, &self.given.path)
+    }
+
+    pub(super) fn evaluator<'a>(
+        &self,
+        env: &[(String, String)],
+        files: &'a dyn Environment,
+        place: String,
+    ) -> Evaluator<'a> {
+        Evaluator { contexts: self.contexts(env), files, expressions: self.given.spec.expressions, place }
+    }
+
+    pub(super) fn contexts(&self, env: &[(String, String)]) -> Object {
+        let mut all = Object::default();
+        let action = self.levels.last().and_then(|level| level.action.as_ref());
+        if let Some(action) = action {
+            all.insert("inputs", action.inputs.clone());
+        }
+        let status = match (self.stopped, self.levels[0].failed()) {
+            (Some(_), _) => "cancelled",
+            (None, true) => "failure",
+            (None, false) => "success",
+        };
+        for (name, value) in &self.given.contexts {
+            let value = match (name.as_str(), action) {
+                ("github", Some(action)) => with(value, "action_path", Value::text(&action.path)),
+                ("job", _) => with(value, "status", Value::text(status)),
+                _ => value.clone(),
+            };
+            all.insert(name, value);
+        }
+        all.insert("job", Value::object([("status", Value::text(status))]));
+        all.insert("env", to_object(env.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
+        if let Some(level) = self.levels.last() {
+            all.insert("steps", level.context());
+        }
+        all
+    }
+}
+
+/// A map with one name more, or with another value for it.
+fn with(value: &Value, name: &str, added: Value) -> Value {
+    let mut object = Object::default();
+    object.insert(name, added);
+    if let Value::Object(map) = value {
+        map.iter().for_each(|(name, value)| object.insert(name, value.clone()));
+    }
+    Value::Object(Arc::new(object))
+}

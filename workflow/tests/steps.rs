@@ -1,0 +1,349 @@
+//! The course of a job, told step by step what would have happened.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use domain::{Action, JobSpec, Native, Outcome, StepSpec};
+use workflow::expression::{Environment, Status, Value};
+use workflow::steps::{Answer, Course, End, Given, Next, Note, Order, Over, Post, What, Written, from_json};
+
+struct Files(RefCell<Vec<String>>);
+
+impl Environment for Files {
+    fn status(&self, _: Status, _: &[Value]) -> Result<bool, String> {
+        Err("not asked here".to_owned())
+    }
+    fn hash_files(&self, patterns: &[String]) -> Result<String, String> {
+        self.0.borrow_mut().push(patterns.join(","));
+        Ok("abc".to_owned())
+    }
+}
+
+fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn run(script: &str) -> StepSpec {
+    let action =
+        Action::Run { script: script.to_owned(), shell: "sh".to_owned(), working_directory: String::new() };
+    StepSpec { action, at: (3, 7), ..StepSpec::default() }
+}
+
+fn named(id: &str, script: &str) -> StepSpec {
+    StepSpec { id: id.to_owned(), ..run(script) }
+}
+
+fn when(condition: &str, script: &str) -> StepSpec {
+    StepSpec { condition: condition.to_owned(), ..run(script) }
+}
+
+fn composite(steps: Vec<StepSpec>, inputs: &[(&str, &str)], outputs: &[(&str, &str)]) -> StepSpec {
+    let action =
+        Action::Composite { path: "act".to_owned(), inputs: pairs(inputs), steps, outputs: pairs(outputs) };
+    StepSpec { action, id: "act".to_owned(), ..StepSpec::default() }
+}
+
+fn spec(steps: Vec<StepSpec>) -> JobSpec {
+    JobSpec { expressions: true, steps, ..JobSpec::default() }
+}
+
+/// A course with what it was given, and what scripts it ordered.
+struct Told {
+    course: Course,
+    files: Files,
+    seen: Vec<String>,
+    notes: Vec<Note>,
+}
+
+fn course(spec: JobSpec) -> Told {
+    let contexts = [
+        ("github", r#"{"ref":"refs/heads/main","event":{"n":1}}"#),
+        ("secrets", r#"{"TOKEN":"s3cr3t!"}"#),
+        ("matrix", r#"{"os":"linux"}"#),
+    ];
+    let given = Given {
+        spec: Arc::new(spec),
+        path: "ci.yml".to_owned(),
+        workspace: "/w".to_owned(),
+        contexts: contexts
+            .iter()
+            .map(|(name, json)| ((*name).to_owned(), from_json(json).unwrap()))
+            .collect(),
+        facts: pairs(&[("GITHUB_REF", "refs/heads/main")]),
+        secrets: vec!["s3cr3t!".to_owned()],
+    };
+    Told { course: Course::new(given), files: Files(RefCell::default()), seen: vec![], notes: vec![] }
+}
+
+fn went(outcome: Outcome) -> Over {
+    let exit_code = Some(i32::from(outcome != Outcome::Succeeded));
+    Over { exit_code, signal: None, outcome, written: Written::default(), answer: Answer::default() }
+}
+
+fn ok() -> Over {
+    went(Outcome::Succeeded)
+}
+
+fn wrote(output: &str, env: &str) -> Over {
+    Over { written: Written { output: output.into(), env: env.into(), ..Written::default() }, ..ok() }
+}
+
+impl Told {
+    fn next(&mut self) -> Next {
+        let next = self.course.next(&self.files);
+        self.notes.extend(self.course.notes());
+        next
+    }
+
+    fn order(&mut self) -> Order {
+        match self.next() {
+            Next::Order(order) => order,
+            other => panic!("{other:?} {:?}", self.notes),
+        }
+    }
+
+    fn over(&mut self, number: u32, over: Over) {
+        self.course.started(number);
+        self.course.over(number, over);
+    }
+
+    /// Each order goes as it is said; what is not said succeeds.
+    fn end(mut self, went: impl Fn(&str) -> Option<Over>) -> (End, Self) {
+        loop {
+            match self.next() {
+                Next::Done(end) => return (end, self),
+                Next::Wait => panic!("it waits"),
+                Next::Order(order) => {
+                    let script = match &order.what {
+                        What::Run { script, .. } => script.clone(),
+                        What::Native { what, post, .. } => {
+                            format!(
+                                "{}{}",
+                                what.as_str(),
+                                post.as_ref().map(|p| format!(" post {p}")).unwrap_or_default()
+                            )
+                        }
+                        What::Docker { image, .. } => image.clone(),
+                    };
+                    let over = went(&script).unwrap_or_else(ok);
+                    self.seen.push(script);
+                    self.over(order.number, over);
+                }
+            }
+        }
+    }
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        let outcome =
+            |note: &Note| if let Note::Finished { outcome, .. } = note { Some(*outcome) } else { None };
+        self.notes.iter().filter_map(outcome).collect()
+    }
+
+    fn said(&self) -> String {
+        let said = |note: &Note| if let Note::Said { words, .. } = note { Some(words.clone()) } else { None };
+        self.notes.iter().filter_map(said).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn fails(bad: &'static str) -> impl Fn(&str) -> Option<Over> {
+    move |script| (script == bad).then(|| went(Outcome::Failed))
+}
+
+#[test]
+fn steps_run_by_their_conditions() {
+    use Outcome::{Failed, Skipped, Succeeded};
+    let may_fail =
+        StepSpec { continue_on_error: "${{ matrix.os == 'linux' }}".to_owned(), ..named("m", "may") };
+    let steps = vec![
+        may_fail,
+        when("steps.m.outcome == 'failure' && steps.m.conclusion == 'success'", "seen"),
+        run("bad"),
+        run("no"),
+        when("failure()", "failure"),
+        when("always() && job.status == 'failure'", "always"),
+        when("cancelled()", "no"),
+        when("!cancelled() && false", "no"),
+    ];
+    let (end, told) = course(spec(steps)).end(|script| matches!(script, "may" | "bad").then(|| went(Failed)));
+    assert_eq!(told.seen, ["may", "seen", "bad", "failure", "always"]);
+    assert_eq!(told.outcomes(), [Failed, Succeeded, Failed, Skipped, Succeeded, Succeeded, Skipped, Skipped]);
+    assert_eq!((end.outcome, end.reason.as_str()), (Failed, "step 3 exited with 1"));
+}
+
+#[test]
+fn what_steps_write_is_there_for_later_ones() {
+    let later = StepSpec {
+        env: pairs(&[("OWN", "${{ env.ADDED }}+"), ("ADDED", "step"), ("GITHUB_REF", "forged")]),
+        ..run(
+            "${{ steps.a.outputs.x }} ${{ env.OWN }} ${{ env.ADDED }} ${{ hashFiles('a', 'b') }} ${{ secrets.TOKEN }}",
+        )
+    };
+    let mut job = spec(vec![named("a", "first"), later]);
+    job.env = pairs(&[("ADDED", "job"), ("MAP", "${{ matrix.os }}")]);
+    job.outputs = pairs(&[("x", "${{ steps.a.outputs.x }}"), ("leak", "a ${{ secrets.TOKEN }}")]);
+    let mut told = course(job);
+    assert!(told.course.asks_for_files());
+    let first = told.order();
+    assert!(
+        matches!(&first.what, What::Run { env, argv, .. } if env.contains(&("MAP".into(), "linux".into())) && argv[0] == "sh")
+    );
+    assert_eq!(told.next(), Next::Wait);
+    let mut over = wrote("x=1\ny<<E\na\nb\nE\n", "ADDED=file\n");
+    over.written.path = b"/one\n/two\n".to_vec();
+    over.written.summary = b"# hi".to_vec();
+    told.over(first.number, over);
+    let second = told.order();
+    let What::Run { script, env, path, .. } = &second.what else { panic!("{second:?}") };
+    assert_eq!(script, "1 file+ step abc s3cr3t!");
+    assert_eq!(told.files.0.borrow().as_slice(), ["a,b"]);
+    let last =
+        |name: &str| env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    assert_eq!((last("GITHUB_REF"), last("ADDED")), (Some("refs/heads/main"), Some("step")));
+    assert_eq!(path, &["/one", "/two"]);
+    assert!(second.last && !first.last);
+    told.over(second.number, ok());
+    let Next::Done(end) = told.next() else { panic!() };
+    assert_eq!((end.outcome, end.outputs), (Outcome::Succeeded, pairs(&[("x", "1")])));
+    assert!(told.said().contains("leak"), "{}", told.said());
+    assert!(told.notes.contains(&Note::Summary { step: 0, text: b"# hi".to_vec() }));
+}
+
+#[test]
+fn what_cannot_be_computed_fails_its_step_and_says_where() {
+    for (step, wanted) in [
+        (run("${{ fromJSON('x') }}"), "ci.yml:3:7: run: "),
+        (when("nonsense(", "x"), "ci.yml:3:7: if: "),
+        (StepSpec { timeout_minutes: "${{ 'x' }}".to_owned(), ..run("x") }, "ci.yml:3:7: timeout-minutes: "),
+        (StepSpec { continue_on_error: "maybe".to_owned(), ..run("x") }, "ci.yml:3:7: continue-on-error: "),
+        (StepSpec { env: pairs(&[("A", "${{ nope.x }}")]), ..run("x") }, "ci.yml:3:7: env.A: "),
+    ] {
+        let (end, told) = course(spec(vec![step, when("failure()", "then")])).end(|_| None);
+        assert!(end.outcome == Outcome::Failed && end.reason.starts_with(wanted), "{wanted} {}", end.reason);
+        assert_eq!(told.seen, ["then"]);
+        assert_eq!(told.said(), end.reason);
+    }
+    for (file, wanted) in [("bad", "GITHUB_OUTPUT: line 1"), ("a<<E", "never comes")] {
+        let (end, _) = course(spec(vec![run("x")])).end(|_| Some(wrote(file, "")));
+        assert!(end.outcome == Outcome::Failed && end.reason.contains(wanted), "{}", end.reason);
+    }
+    let (end, _) = course(spec(vec![run("x")])).end(|_| Some(wrote("", "NODE_OPTIONS=--x")));
+    assert!(end.reason.contains("NODE_OPTIONS"), "{}", end.reason);
+    let mut job = spec(vec![run("x")]);
+    job.env = pairs(&[("A", "${{ fromJSON('') }}")]);
+    let (end, told) = course(job).end(|_| None);
+    assert!(end.reason.starts_with("ci.yml: env.A: ") && told.seen.is_empty(), "{}", end.reason);
+}
+
+#[test]
+fn an_action_of_steps_has_inputs_outputs_and_a_status_of_its_own() {
+    let inner = vec![
+        named("in", "${{ inputs.who }} ${{ github.action_path }} ${{ env.OUTER }}"),
+        when("success()", "again ${{ env.SET }}"),
+    ];
+    let mut outer =
+        composite(inner, &[("who", "${{ matrix.os }}")], &[("made", "${{ steps.in.outputs.x }}")]);
+    outer.env = pairs(&[("OUTER", "o")]);
+    let steps = vec![
+        outer,
+        run("${{ steps.act.outputs.made }}${{ inputs.who }}${{ steps.in.outputs.x }} ${{ env.SET }}"),
+    ];
+    let (end, told) =
+        course(spec(steps)).end(|script| script.starts_with("linux").then(|| wrote("x=made\n", "SET=it\n")));
+    assert_eq!(told.seen, ["linux /w/act o", "again it", "made it"]);
+    assert_eq!((end.outcome, told.outcomes().len()), (Outcome::Succeeded, 2));
+
+    // After a failure before it, `always()` begins it, and what is within goes by its own status.
+    let inner = vec![run("one"), run("bad"), run("no"), when("failure()", "mend")];
+    let mut action = composite(inner, &[], &[]);
+    action.condition = "always()".to_owned();
+    action.continue_on_error = "true".to_owned();
+    let steps = vec![run("first"), action, run("after")];
+    let (end, told) = course(spec(steps)).end(fails("bad"));
+    assert_eq!(told.seen, ["first", "one", "bad", "mend", "after"]);
+    assert_eq!((end.outcome, told.outcomes()[1]), (Outcome::Succeeded, Outcome::Failed));
+
+    let mut deep = run("x");
+    for _ in 0..11 {
+        deep = composite(vec![deep], &[], &[]);
+    }
+    let (end, _) = course(spec(vec![deep])).end(|_| None);
+    assert!(end.reason.contains("nested"), "{}", end.reason);
+}
+
+#[test]
+fn after_a_cancel_only_what_wants_to_run_does() {
+    let steps = vec![
+        run("one"),
+        run("two"),
+        when("always()", "always"),
+        when("cancelled()", "cancelled"),
+        when("failure()", "no"),
+    ];
+    let mut told = course(spec(steps));
+    let first = told.order();
+    told.over(first.number, ok());
+    // The second was ordered before the cancel was known: init refuses it.
+    let second = told.order();
+    told.course.stop(Outcome::Cancelled, "cancelled");
+    told.course.over(second.number, Over { exit_code: None, ..went(Outcome::Skipped) });
+    let (end, told) = told.end(|_| None);
+    assert_eq!(told.seen, ["always", "cancelled"]);
+    assert_eq!((end.outcome, end.reason.as_str()), (Outcome::Cancelled, "cancelled"));
+    use Outcome::{Skipped, Succeeded};
+    assert_eq!(told.outcomes(), [Succeeded, Skipped, Succeeded, Succeeded, Skipped]);
+}
+
+#[test]
+fn what_actions_left_is_done_at_the_end_the_last_first() {
+    let native = |what| StepSpec { action: Action::Native { what, with: vec![] }, ..StepSpec::default() };
+    let steps = || vec![native(Native::Cache), native(Native::Checkout), run("work")];
+    let answer = |script: &str| {
+        let on_success = script == "actions/cache";
+        let post = Some(Post { on_success, state: script.to_owned() });
+        let over = Over { answer: Answer { post, ..Answer::default() }, ..ok() };
+        (!script.contains("post") && script != "work").then_some(over)
+    };
+    let (end, told) = course(spec(steps())).end(answer);
+    let posts = ["actions/checkout post actions/checkout", "actions/cache post actions/cache"];
+    assert_eq!(told.seen[3..], posts);
+    assert_eq!(end.outcome, Outcome::Succeeded);
+    let (end, told) = course(spec(steps()))
+        .end(|script| if script == "work" { Some(went(Outcome::Failed)) } else { answer(script) });
+    assert_eq!(told.seen[3..], posts[..1]);
+    assert_eq!(end.reason, "step 3 exited with 1");
+}
+
+#[test]
+fn what_was_not_ordered_says_nothing() {
+    let mut told = course(spec(vec![run("one"), run("two")]));
+    let first = told.order();
+    told.over(7, went(Outcome::Failed));
+    told.over(first.number, ok());
+    told.over(first.number, went(Outcome::Failed));
+    let (end, _) = told.end(|_| None);
+    assert_eq!(end.outcome, Outcome::Succeeded);
+}
+
+#[test]
+fn without_expressions_texts_are_what_they_are() {
+    let mut job = spec(vec![run("${{ nope }}"), when("failure()", "no")]);
+    job.expressions = false;
+    let (end, told) = course(job).end(|_| None);
+    assert_eq!((told.seen, end.outcome), (vec!["${{ nope }}".to_owned()], Outcome::Succeeded));
+}
+
+#[test]
+fn annotations_are_kept_within_limits() {
+    let steps = (0..9).map(|_| run("x")).collect();
+    let mut told = course(spec(steps));
+    while let Next::Order(order) = told.next() {
+        for _ in 0..20 {
+            told.course.hear(workflow::steps::commands::parse("::warning::w").unwrap());
+        }
+        told.over(order.number, ok());
+    }
+    let steps: Vec<_> = told.course.annotations().iter().map(|annotation| annotation.step).collect();
+    assert_eq!((steps.len(), steps[9], steps[10]), (50, 0, 1));
+}
