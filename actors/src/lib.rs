@@ -14,6 +14,8 @@ pub mod health;
 pub mod init_binary;
 pub mod logs;
 pub mod metrics;
+pub mod mint;
+pub mod needs;
 pub mod queue;
 pub mod replica;
 pub mod root;

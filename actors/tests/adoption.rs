@@ -94,10 +94,7 @@ async fn adopted_attempts_keep_their_slots_and_nobody_else_gets_them() {
     let handle = root::start(Parts {
         replica: Arc::clone(&copy) as _,
         work: Arc::clone(&work) as _,
-        sources: Sources {
-            mirrors: Mirrors::new(dir.path().join("mirrors"), Duration::from_secs(5)),
-            expand: Arc::new(|_, _, _| Vec::new()),
-        },
+        sources: Sources { mirrors: Mirrors::new(dir.path().join("mirrors"), Duration::from_secs(5)) },
         wire: None,
         bulk: None,
         gateway: gateway::Options::new(ME, name, facts.boot),

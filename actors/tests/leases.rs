@@ -88,10 +88,7 @@ fn parts(replica: Arc<dyn Replica>, mute: &Arc<Mute>, dir: &Path) -> Parts {
     Parts {
         replica,
         work: Arc::new(MuteWork(Arc::clone(mute))),
-        sources: Sources {
-            mirrors: Mirrors::new(dir.join("mirrors"), Duration::from_secs(5)),
-            expand: Arc::new(|_, _, _| Vec::new()),
-        },
+        sources: Sources { mirrors: Mirrors::new(dir.join("mirrors"), Duration::from_secs(5)) },
         wire: None,
         bulk: None,
         gateway: gateway::Options::new(ME, name, boot),

@@ -41,10 +41,7 @@ fn parts(copy: &Arc<OneCopy>, bench: &Arc<Bench>, dir: &Path, boot: u64) -> Part
     Parts {
         replica: Arc::clone(copy) as _,
         work: Arc::new(BenchWork(Arc::clone(bench))),
-        sources: Sources {
-            mirrors: Mirrors::new(dir.join("mirrors"), Duration::from_secs(5)),
-            expand: Arc::new(|_, _, _| Vec::new()),
-        },
+        sources: Sources { mirrors: Mirrors::new(dir.join("mirrors"), Duration::from_secs(5)) },
         wire: None,
         bulk: None,
         gateway: gateway::Options::new(ME, name, boot),

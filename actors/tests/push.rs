@@ -102,7 +102,7 @@ async fn start(dir: &Path, docker: bool) -> Node {
     let handle = root::start(Parts {
         replica: Arc::clone(&copy) as _,
         work: Arc::new(work),
-        sources: Sources { mirrors, expand: Arc::new(expand) },
+        sources: Sources { mirrors },
         wire: None,
         bulk: None,
         gateway: gateway::Options::new(node, name, boot),
@@ -120,22 +120,6 @@ async fn start(dir: &Path, docker: bool) -> Node {
     .await
     .unwrap();
     Node { node, copy, logs, shelf, handle }
-}
-
-struct Mint(u128);
-
-impl workflow::Mint for Mint {
-    fn run_id(&mut self) -> RunId {
-        self.0 += 1;
-        RunId::from_parts(Timestamp(1), self.0 << 40 | u128::from(std::process::id()))
-    }
-    fn encode(&self, spec: &JobSpec) -> Result<Vec<u8>, String> {
-        codec::encode(spec).map_err(|e| e.to_string())
-    }
-}
-
-fn expand(files: &[(String, Vec<u8>)], event: &Event, only_path: &str) -> Vec<domain::NewRun> {
-    workflow::expand(files, event, only_path, &mut Mint(0))
 }
 
 /// Pushes a commit with this workflow, and waits until its run is over.

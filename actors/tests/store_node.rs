@@ -78,10 +78,7 @@ async fn a_run_is_placed_and_finishes_through_consensus() {
     let node = root::start(Parts {
         replica: Arc::new(store.clone()),
         work: Arc::new(BenchWork(Arc::clone(&bench))),
-        sources: Sources {
-            mirrors: Mirrors::new(dir.path().join("mirrors"), Duration::from_secs(5)),
-            expand: Arc::new(|_, _, _| Vec::new()),
-        },
+        sources: Sources { mirrors: Mirrors::new(dir.path().join("mirrors"), Duration::from_secs(5)) },
         wire: Some(gateway::Wire { dialer, incoming }),
         bulk: None,
         gateway: gateway::Options::new(me, name.parse().unwrap(), boot),

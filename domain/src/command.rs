@@ -121,6 +121,10 @@ pub enum Command {
         fence: Fence,
         /// The commit that was read (for a dispatch, the one its ref resolved to).
         commit: String,
+        /// The event's ref, looked up where it named none.
+        git_ref: String,
+        /// The event's payload, made where it had none.
+        payload: String,
         /// The runs; none when no workflow wants the event.
         runs: Vec<NewRun>,
         /// What the default branch says now, when the event is about it.

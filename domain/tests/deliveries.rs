@@ -78,6 +78,8 @@ impl Cluster {
             delivery,
             fence,
             commit: "c".to_owned(),
+            git_ref: "refs/heads/main".to_owned(),
+            payload: String::new(),
             runs: Vec::new(),
             triggers: None,
         });

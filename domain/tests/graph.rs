@@ -78,7 +78,15 @@ impl Cluster {
             ..NewRun::of(RUN, "ci", jobs, vec![SpecBytes(vec![].into())])
         };
         let (fence, commit) = (Fence(self.index), "c".to_owned());
-        self.done(Command::ExpandDelivery { delivery: id, fence, commit, runs: vec![run], triggers: None });
+        self.done(Command::ExpandDelivery {
+            delivery: id,
+            fence,
+            commit,
+            git_ref: "refs/heads/main".to_owned(),
+            payload: String::new(),
+            runs: vec![run],
+            triggers: None,
+        });
     }
 
     fn place(&mut self, index: u16) {

@@ -15,9 +15,9 @@ use actors::shelf::NodeShelf;
 use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
 use actors::{bulk, gateway, init_binary, queue, runner};
-use domain::{BootId, Capacity, JobSpec, NodeFacts, NodeId, NodeName, Resources, RunId};
+use domain::{BootId, Capacity, NodeFacts, NodeId, NodeName, Resources};
 use links::{Dialer, Link};
-use raft_store::{Store, codec};
+use raft_store::Store;
 use tokio::sync::mpsc;
 
 use crate::config::{self, Config};
@@ -104,7 +104,7 @@ pub(crate) async fn start(
     let handle = root::start(Parts {
         replica: Arc::clone(&replica),
         work: Arc::new(work),
-        sources: Sources { mirrors, expand: Arc::new(expand) },
+        sources: Sources { mirrors },
         wire: Some(gateway::Wire { dialer: dialer.clone(), incoming: actors }),
         bulk: Some(bulk::child(Arc::clone(&shelf) as _, bulk, bulk::Options::default())),
         gateway: gateway::Options::new(node, name, boot),
@@ -166,21 +166,4 @@ fn capacity(node: &config::Node) -> Capacity {
         configured => configured,
     };
     Capacity { resources: Resources { cpu_millis, memory_mib }, slots: node.slots }
-}
-
-/// Workflow files to runs, with ids of this node's clock and codec.
-fn expand(files: &[(String, Vec<u8>)], event: &domain::Event, only_path: &str) -> Vec<domain::NewRun> {
-    workflow::expand(files, event, only_path, &mut Mint)
-}
-
-struct Mint;
-
-impl workflow::Mint for Mint {
-    fn run_id(&mut self) -> RunId {
-        RunId::from_parts(crate::api::now(), rand::random())
-    }
-
-    fn encode(&self, spec: &JobSpec) -> Result<Vec<u8>, String> {
-        codec::encode(spec).map_err(|error| error.to_string())
-    }
 }

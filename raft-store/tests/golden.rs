@@ -195,6 +195,8 @@ fn commands() -> Result<Vec<Command>> {
             delivery: DeliveryId(1),
             fence: Fence(2),
             commit: "c".to_owned(),
+            git_ref: "refs/heads/main".to_owned(),
+            payload: String::new(),
             runs: vec![new_run()],
             triggers: Some(triggers()),
         },

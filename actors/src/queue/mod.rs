@@ -6,12 +6,14 @@
 //! Telling forges is not here yet: the outbox stays as it is in the state until an actor drains it.
 
 mod candidates;
+mod decider;
 mod dispatcher;
 mod expansions;
 mod intents;
 mod leases;
 mod retention;
 mod scheduler;
+mod timer;
 mod trouble;
 mod unheld;
 
@@ -263,6 +265,8 @@ fn children(shared: &Shared) -> Vec<Child> {
         part("dispatcher", |shared, stop| Box::pin(dispatcher::run(shared, stop))),
         part("scheduler", |shared, stop| Box::pin(scheduler::run(shared, stop))),
         part("expansions", |shared, stop| Box::pin(expansions::run(shared, stop))),
+        part("decider", |shared, stop| Box::pin(decider::run(shared, stop))),
+        part("timer", |shared, stop| Box::pin(timer::run(shared, stop))),
         part("retention", |shared, stop| Box::pin(retention::run(shared, stop))),
     ]
 }

@@ -5,29 +5,37 @@
 
 use std::sync::Arc;
 
-use domain::{Command, Delivery, DeliveryId, DeliveryState, Event, Fence, NewRun, Reply};
+use domain::{
+    ClusterState, Command, Delivery, DeliveryId, DeliveryState, Event, EventKind, Fence, NewRun, Reply,
+    Triggers,
+};
+use workflow::Occasion;
+use workflow::contexts::Facts;
 
 use crate::clock;
+use crate::mint::Mint;
 use crate::queue::expansion_pause;
 use crate::replica::{ProposeError, SharedReplica};
-use crate::workspace::{CloneUrl, Mirrors, Source};
+use crate::workspace::{CloneUrl, Mirrors, Point, Source};
 
-/// Workflow files (path and bytes), the event with its commit, and the only path wanted (empty for all), to runs.
-pub type ExpandFn = Arc<dyn Fn(&[(String, Vec<u8>)], &Event, &str) -> Vec<NewRun> + Send + Sync>;
+mod files;
+mod follows;
 
-/// Where workflow files come from and what makes runs of them.
-#[derive(Clone)]
+use files::AtCommit;
+
+/// Where workflow files come from.
+#[derive(Debug, Clone)]
 pub struct Sources {
     /// This node's mirrors.
     pub mirrors: Mirrors,
-    /// The workflow language.
-    pub expand: ExpandFn,
 }
 
-impl std::fmt::Debug for Sources {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sources").field("mirrors", &self.mirrors).finish_non_exhaustive()
-    }
+/// What an expansion found.
+struct Expanded {
+    /// The event with what was looked up of it.
+    event: Event,
+    runs: Vec<NewRun>,
+    triggers: Option<Triggers>,
 }
 
 pub(super) async fn expand(replica: &SharedReplica, sources: &Sources, id: DeliveryId, fence: Fence) {
@@ -36,8 +44,10 @@ pub(super) async fn expand(replica: &SharedReplica, sources: &Sources, id: Deliv
     if !matches!(delivery.state, DeliveryState::Expanding { fence: present, .. } if present == fence) {
         return;
     }
-    let command = match runs(&state, sources, &delivery).await {
-        Ok((commit, runs)) => Command::ExpandDelivery { delivery: id, fence, commit, runs, triggers: None },
+    let command = match expanded(&state, sources, &delivery).await {
+        Ok(Expanded { event: Event { commit, git_ref, payload, .. }, runs, triggers }) => {
+            Command::ExpandDelivery { delivery: id, fence, commit, git_ref, payload, runs, triggers }
+        }
         Err(reason) => {
             let pause = expansion_pause(delivery.tries).as_millis() as u64;
             tracing::warn!(delivery = %id, reason, "a delivery cannot be expanded now");
@@ -71,24 +81,72 @@ pub(super) async fn expand(replica: &SharedReplica, sources: &Sources, id: Deliv
     }
 }
 
-/// The commit and its runs; the error is for people, without secrets.
-async fn runs(
-    state: &domain::ClusterState,
-    sources: &Sources,
-    delivery: &Delivery,
-) -> Result<(String, Vec<NewRun>), String> {
+/// What comes of a delivery; the error is for people, without secrets.
+async fn expanded(state: &ClusterState, sources: &Sources, delivery: &Delivery) -> Result<Expanded, String> {
     let repo = state.repos.get(&delivery.repo).ok_or("its repository was removed")?;
     let url = CloneUrl::parse(&repo.clone_url).map_err(|e| format!("the clone URL: {e}"))?;
-    let event = &delivery.event;
-    let source =
-        Source { repo: delivery.repo, url, git_ref: event.git_ref.clone(), commit: event.commit.clone() };
-    let commit = sources.mirrors.ensure(&source).await.map_err(|e| e.to_string())?.commit;
-    let files = sources.mirrors.read_workflows(delivery.repo, &commit).await.map_err(|e| e.to_string())?;
-    let (expand, event) =
-        (Arc::clone(&sources.expand), Event { commit: commit.clone(), ..(**event).clone() });
-    let only = Arc::clone(&delivery.only_path);
-    let runs = tokio::task::spawn_blocking(move || expand(&files, &event, &only)).await;
+    let mirrors = &sources.mirrors;
+    let source = |git_ref: &str, commit: &str| Source {
+        repo: delivery.repo,
+        url: url.clone(),
+        git_ref: git_ref.to_owned(),
+        commit: commit.to_owned(),
+    };
+    let mut event = (*delivery.event).clone();
+    let Point { git_ref, commit } =
+        mirrors.ensure(&source(&event.git_ref, &event.commit)).await.map_err(|e| e.to_string())?;
+    event.commit = commit;
+    if event.git_ref.is_empty() {
+        event.git_ref = git_ref;
+    }
+    if let Some(cause) = event.cause {
+        event.payload = follows::payload(state, cause);
+    }
+    // What strangers push must not say what runs here: of a fork, the workflows are those of the branch that it is to go to.
+    let at = match event.from_fork && event.kind == EventKind::PullRequest {
+        true => mirrors.ensure(&source(&event.base_ref, "")).await.map_err(|e| e.to_string())?.commit,
+        false => event.commit.clone(),
+    };
+    let files = mirrors.read_workflows(delivery.repo, &at).await.map_err(|e| e.to_string())?;
+    let facts =
+        Facts { repository: repo.name.to_string(), server_url: server_of(url.expose()), ..Facts::default() };
+    let here = AtCommit::new(mirrors.clone(), delivery.repo, at, files.clone());
+    let (only, of_event) = (Arc::clone(&delivery.only_path), event.clone());
+    let runs = tokio::task::spawn_blocking(move || {
+        let changed = || here.changed(&of_event);
+        let occasion =
+            Occasion { event: &of_event, only_path: &only, facts: &facts, files: &here, changed: &changed };
+        workflow::expand(&files, &occasion, &mut Mint)
+    });
     // A panic on a file must not be tried for ever in silence.
-    let runs = runs.map_err(|_| "reading its workflow files failed unexpectedly (see the node's log)")?;
-    Ok((commit, runs))
+    let runs =
+        runs.await.map_err(|_| "reading its workflow files failed unexpectedly (see the node's log)")?;
+    let triggers = match event.kind {
+        EventKind::Push => triggers(mirrors, delivery, &event, &source).await?,
+        _ => None,
+    };
+    Ok(Expanded { event, runs, triggers })
+}
+
+/// Where the forge is, of a repository that is cloned by HTTP; empty of others.
+fn server_of(clone_url: &str) -> String {
+    let url = url::Url::parse(clone_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.map(|url| url.origin().ascii_serialization()).unwrap_or_default()
+}
+
+/// What the default branch says now, when it was pushed to: as it is by now, for pushes are not expanded in their order.
+async fn triggers(
+    mirrors: &Mirrors,
+    delivery: &Delivery,
+    event: &Event,
+    source: &impl Fn(&str, &str) -> Source,
+) -> Result<Option<Triggers>, String> {
+    let default = mirrors.default_branch(delivery.repo).await.map_err(|e| e.to_string())?;
+    if event.git_ref != default {
+        return Ok(None);
+    }
+    let head = mirrors.ensure(&source(&default, "")).await.map_err(|e| e.to_string())?.commit;
+    let files = mirrors.read_workflows(delivery.repo, &head).await.map_err(|e| e.to_string())?;
+    let read = tokio::task::spawn_blocking(move || workflow::triggers(&files, &default));
+    Ok(Some(read.await.map_err(|_| "reading its workflow files failed unexpectedly (see the node's log)")?))
 }

@@ -34,7 +34,7 @@ use crate::gateway::{Answer, Gateway, Outcome as Reply, Rejection};
 use crate::metrics::{SELF_FENCED, SLOTS};
 use crate::replica::SharedReplica;
 use crate::supervisor::Child;
-pub use expander::{ExpandFn, Sources};
+pub use expander::Sources;
 use life::SharedWork;
 use margin::Margin;
 pub(crate) use report::{Reported, report as report_until_known};

@@ -157,6 +157,27 @@ impl Mirrors {
         Ok(Vec::new())
     }
 
+    /// A file at a commit that [`Mirrors::ensure`] has fetched, by its path; none when there is none of that name, or it is larger
+    /// than a workflow may be.
+    ///
+    /// # Errors
+    /// Git's failure.
+    pub async fn read_file(&self, repo: RepoId, commit: &str, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        let dir = self.dir(repo);
+        let git = Git::new(&dir, self.fetch_timeout);
+        let listing = git.run(&["ls-tree", "-z", "-l", "--full-tree", commit, "--", path]).await?;
+        let listing = String::from_utf8_lossy(&listing);
+        // `MODE TYPE OBJECT SIZE<tab>PATH`
+        let Some((facts, _)) = listing.trim_end_matches('\0').split_once('\t') else { return Ok(None) };
+        let facts: Vec<_> = facts.split_whitespace().collect();
+        match facts.as_slice() {
+            [_, "blob", object, size] if size.parse().is_ok_and(|size: u64| size <= MAX_WORKFLOW_BYTES) => {
+                Ok(Some(git.run(&["cat-file", "blob", object]).await?))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Removes mirrors of repositories that are not in use, and are not just fetched; answers whose.
     ///
     /// # Errors

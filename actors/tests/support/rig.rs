@@ -216,6 +216,8 @@ impl Rig {
             delivery,
             fence,
             commit: "c".repeat(40),
+            git_ref: "refs/heads/main".to_owned(),
+            payload: String::new(),
             runs,
             triggers: None,
         });

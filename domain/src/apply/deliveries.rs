@@ -99,7 +99,7 @@ impl Applying<'_> {
         &mut self,
         id: DeliveryId,
         fence: Fence,
-        commit: &str,
+        (commit, git_ref, payload): (&str, &str, &str),
         (runs, triggers): (&[NewRun], Option<&Triggers>),
     ) -> Answer {
         let delivery = self.checked_expansion(id, fence)?;
@@ -110,7 +110,11 @@ impl Applying<'_> {
             self.set_triggers(delivery.repo, triggers);
         }
         let mut event = (*delivery.event).clone();
-        event.commit = commit.to_owned();
+        for (field, found) in
+            [(&mut event.commit, commit), (&mut event.git_ref, git_ref), (&mut event.payload, payload)]
+        {
+            found.clone_into(field);
+        }
         let event = Arc::new(event);
         for run in runs {
             let number = self.take_number(Some(delivery.repo));

@@ -95,8 +95,8 @@ impl Applying<'_> {
                 self.accept_delivery(*id, *repo, key, *digest, event, only_path)
             }
             Command::AssignExpansion { delivery, node } => self.assign_expansion(*delivery, *node),
-            Command::ExpandDelivery { delivery, fence, commit, runs, triggers } => {
-                self.expand_delivery(*delivery, *fence, commit, (runs, triggers.as_ref()))
+            Command::ExpandDelivery { delivery, fence, commit, git_ref, payload, runs, triggers } => {
+                self.expand_delivery(*delivery, *fence, (commit, git_ref, payload), (runs, triggers.as_ref()))
             }
             Command::DeferDelivery { delivery, fence, reason, not_before } => {
                 self.defer_delivery(*delivery, *fence, reason, *not_before)

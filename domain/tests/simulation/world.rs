@@ -291,7 +291,16 @@ impl World {
         }
         let runs = vec![self.new_run(one, 6)];
         let commit = "c".to_owned();
-        self.apply(Command::ExpandDelivery { delivery, fence, commit, runs, triggers: None }).map(drop)
+        self.apply(Command::ExpandDelivery {
+            delivery,
+            fence,
+            commit,
+            git_ref: "refs/heads/main".to_owned(),
+            payload: String::new(),
+            runs,
+            triggers: None,
+        })
+        .map(drop)
     }
 
     fn plan(&mut self) -> Result<(), String> {

@@ -4,6 +4,7 @@
 
 mod accept;
 mod auth;
+mod dispatches;
 pub mod dto;
 mod hooks;
 mod jobs;

@@ -1,15 +1,11 @@
-//! Repositories, dispatches, deliveries.
+//! Repositories, deliveries.
 
-use actors::workspace::{CloneUrl, check_ref};
-use domain::{Access, Command, DeliveryId, Event, EventKind, Reply, RepoId, RepoName, Sealed};
-use sha2::{Digest, Sha256};
+use actors::workspace::CloneUrl;
+use domain::{Access, Command, DeliveryId, Reply, RepoId, RepoName, Sealed};
 use warp::http::StatusCode;
 
-use super::auth::Caller;
 use super::dto::names::check_labels;
-use super::dto::{
-    Accepted, DeliveryView, Dispatch, MAX_WORKFLOW_BYTES, PutRepo, RepoPut, RepoRemoved, RepoView,
-};
+use super::dto::{DeliveryView, PutRepo, RepoPut, RepoRemoved, RepoView};
 use super::page::{Page, Wanted};
 use super::problem::Problem;
 use super::request::{self, Request};
@@ -75,46 +71,6 @@ pub(super) async fn remove(api: &Api, request: &Request) -> Answer {
     }
 }
 
-/// Asks for a workflow by hand.
-pub(super) async fn dispatch(api: &Api, caller: Caller, request: &mut Request) -> Answer {
-    let name: RepoName = request.id("repo")?;
-    let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
-    let wanted: Dispatch = request::json(&body)?;
-    check_ref(&wanted.git_ref).map_err(|error| Problem::invalid("git_ref", error))?;
-    let workflow = &wanted.workflow;
-    if !(1..=MAX_WORKFLOW_BYTES).contains(&workflow.len())
-        || workflow.contains("..")
-        || workflow.contains(char::is_control)
-    {
-        let why = format!("1 to {MAX_WORKFLOW_BYTES} bytes without .. or control characters are expected");
-        return Err(Problem::invalid("workflow", why));
-    }
-    let repo = repo_id(api, &name)?;
-    api.admit()?;
-    let git_ref = if wanted.git_ref.starts_with("refs/") {
-        wanted.git_ref
-    } else {
-        format!("refs/heads/{}", wanted.git_ref)
-    };
-    let delivery = DeliveryId::from_parts(now(), rand::random());
-    let command = Command::AcceptDelivery {
-        id: delivery,
-        repo,
-        key: String::new(),
-        // A dispatch is never a repetition of another, so its digest is its own.
-        digest: Sha256::digest(delivery.to_string()).into(),
-        event: Event { git_ref, sender: caller.sender(), ..Event::of(EventKind::WorkflowDispatch) },
-        only_path: wanted.workflow,
-    };
-    match api.store.propose(command).await?.reply {
-        Reply::Delivery { id, duplicate } => {
-            let delivery = Some(id.to_string());
-            json(StatusCode::ACCEPTED, &Accepted { delivery, duplicate, reason: None, more: Vec::new() })
-        }
-        other => Err(unexpected(other)),
-    }
-}
-
 /// A delivery.
 pub(super) fn delivery(api: &Api, request: &Request) -> Answer {
     let key: DeliveryId = request.id("delivery")?;
@@ -123,7 +79,7 @@ pub(super) fn delivery(api: &Api, request: &Request) -> Answer {
     json(StatusCode::OK, &DeliveryView::of(key, found))
 }
 
-fn repo_id(api: &Api, name: &RepoName) -> Result<RepoId, Problem> {
+pub(super) fn repo_id(api: &Api, name: &RepoName) -> Result<RepoId, Problem> {
     let state = api.store.state();
     state.find_repo(name).map(|(id, _)| id).ok_or_else(|| Problem::not_found("repository", name))
 }

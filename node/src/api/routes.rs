@@ -20,7 +20,7 @@ use super::openapi::{self, Access, Guarded, Missed, Open};
 use super::output::Output;
 use super::problem::{Code, Problem};
 use super::request::{Request, boxed};
-use super::{Answer, hooks, jobs, json, json_bytes, members, nodes, now, repos, runs, tokens};
+use super::{Answer, dispatches, hooks, jobs, json, json_bytes, members, nodes, now, repos, runs, tokens};
 use crate::config;
 
 /// How long a change of settings may take from its commit until this node has applied it.
@@ -172,7 +172,8 @@ async fn answer_guarded(api: &Arc<Api>, caller: Caller, guarded: Guarded, reques
         Guarded::GetRepo => repos::get(api, request),
         Guarded::PutRepo => repos::put(api, request).await,
         Guarded::RemoveRepo => repos::remove(api, request).await,
-        Guarded::Dispatch => repos::dispatch(api, caller, request).await,
+        Guarded::Dispatch => dispatches::dispatch(api, caller, request).await,
+        Guarded::RepositoryEvent => dispatches::repository_event(api, caller, request).await,
         Guarded::GetDelivery => repos::delivery(api, request),
         Guarded::ListRuns => runs::list(api, request),
         Guarded::Submit => runs::submit(api, caller, request).await,
@@ -181,6 +182,7 @@ async fn answer_guarded(api: &Arc<Api>, caller: Caller, guarded: Guarded, reques
         Guarded::CancelRun => runs::cancel(api, request).await,
         Guarded::PauseRun => runs::pause(api, caller, request).await,
         Guarded::ResumeRun => runs::resume(api, request).await,
+        Guarded::ApproveRun => runs::approve(api, caller, request).await,
         Guarded::Rerun => runs::rerun(api, caller, request).await,
         Guarded::ListJobs => jobs::list(api, request),
         Guarded::GetJob => jobs::get(api, request),

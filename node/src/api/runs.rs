@@ -15,7 +15,7 @@ use warp::http::StatusCode;
 use super::auth::Caller;
 use super::dto::names::{RUN_OUTCOMES, check_labels};
 use super::dto::{
-    Cancelling, MAX_CPU_MILLIS, MAX_IMAGE_BYTES, MAX_MEMORY_MIB, MAX_NAME_BYTES, MAX_PRIORITY,
+    Approving, Cancelling, MAX_CPU_MILLIS, MAX_IMAGE_BYTES, MAX_MEMORY_MIB, MAX_NAME_BYTES, MAX_PRIORITY,
     MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB, Pausing, Resuming, RunMade, RunView, Submit,
 };
 use super::page::{Page, Wanted};
@@ -215,6 +215,15 @@ pub(super) async fn resume(api: &Api, request: &Request) -> Answer {
     let run: RunId = request.id("run")?;
     match api.store.propose(Command::ResumeRun { run }).await?.reply {
         Reply::Done => json(StatusCode::ACCEPTED, &Resuming { resuming: run.to_string() }),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Lets a run begin that comes from a fork.
+pub(super) async fn approve(api: &Api, caller: Caller, request: &Request) -> Answer {
+    let run: RunId = request.id("run")?;
+    match api.store.propose(Command::ApproveRun { run, sender: caller.sender() }).await?.reply {
+        Reply::Done => json(StatusCode::ACCEPTED, &Approving { approving: run.to_string() }),
         other => Err(unexpected(other)),
     }
 }

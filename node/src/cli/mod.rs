@@ -6,6 +6,7 @@ mod artifacts;
 mod bench;
 mod client;
 mod cluster;
+mod dispatches;
 mod drain;
 mod events;
 mod failure;
@@ -18,6 +19,7 @@ mod local;
 mod logs;
 mod nodes;
 mod pages;
+mod plan;
 mod recover;
 mod repos;
 mod reseed;
@@ -29,6 +31,7 @@ mod table;
 mod target;
 mod tokens;
 mod watch;
+mod workflows;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -38,8 +41,6 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use client::Client;
 pub use failure::Failure;
-
-use crate::api::dto::Dispatch;
 
 /// Where options of every command stand in the help: after the command's own.
 const EVERYWHERE: &str = "Options of every command";
@@ -105,7 +106,7 @@ enum Command {
     },
     /// Workflow files.
     #[command(subcommand)]
-    Workflow(lint::Command),
+    Workflow(workflows::Command),
     #[command(flatten)]
     Remote(Box<Remote>),
 }
@@ -142,6 +143,19 @@ enum Remote {
         /// Branch or full ref.
         #[arg(long, value_name = "REF", default_value = "main")]
         git_ref: String,
+        /// An input of the workflow; may be given several times.
+        #[arg(long, value_name = "NAME=VALUE", value_parser = dispatches::input)]
+        input: Vec<(String, String)>,
+    },
+    /// Tells a repository of an event: workflows with repository_dispatch run. Prints the delivery's id.
+    Event {
+        /// The repository's name.
+        repo: domain::RepoName,
+        /// What happened, as `types` names it.
+        event_type: String,
+        /// A JSON object that workflows find as github.event.client_payload.
+        #[arg(long, value_name = "JSON", default_value = "{}", value_parser = dispatches::object)]
+        payload: serde_json::Map<String, serde_json::Value>,
     },
     /// Where a delivery stands, and the runs it became.
     Delivery {
@@ -201,7 +215,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "troupe", &mut text);
             std::io::stdout().write_all(&text)?;
         }
-        Command::Workflow(command) => return lint::run(&command, cli.json),
+        Command::Workflow(command) => return workflows::run(&command, cli.json),
         Command::Remote(command) => {
             let client = Client::new(&cli.addr, &cli.token)?;
             return remote(&client, *command, cli.json).await;
@@ -221,8 +235,11 @@ async fn remote(client: &Client, command: Remote, json: bool) -> Result<u8, Fail
         Remote::Nodes => nodes::list(client, json).await,
         Remote::Drain(args) => drain::run(client, &args, json).await,
         Remote::Repo(command) => repos::run(client, command, json).await,
-        Remote::Dispatch { repo, workflow, git_ref } => {
-            repos::dispatch(client, &repo, &Dispatch { workflow, git_ref }, json).await
+        Remote::Dispatch { repo, workflow, git_ref, input } => {
+            dispatches::dispatch(client, &repo, (workflow, git_ref, input), json).await
+        }
+        Remote::Event { repo, event_type, payload } => {
+            dispatches::event(client, &repo, (event_type, payload), json).await
         }
         Remote::Delivery { id } => repos::delivery(client, id, json).await,
         Remote::Token(command) => tokens::run(client, command, json).await,

@@ -1,4 +1,4 @@
-//! `troupe repo`, `dispatch`, `delivery`.
+//! `troupe repo`, `delivery`.
 
 use clap::Subcommand;
 use domain::{DeliveryId, RepoName};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::client::escaped;
 use super::pages::{self, Limit, Show};
 use super::{Client, Failure, table};
-use crate::api::dto::{Accepted, DeliveryView, Dispatch, PutRepo, RepoView};
+use crate::api::dto::{DeliveryView, PutRepo, RepoView};
 
 /// `troupe repo`.
 #[derive(Debug, Subcommand)]
@@ -69,23 +69,8 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
 }
 
 /// A repository's path: in one part, so that none of its name is taken for something else.
-fn at(name: &RepoName) -> String {
+pub(super) fn at(name: &RepoName) -> String {
     format!("/v1/repos/{}", escaped(name.as_str()))
-}
-
-/// Runs a workflow by hand; prints the delivery's id.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn dispatch(client: &Client, repo: &RepoName, body: &Dispatch, json: bool) -> Result<u8, Failure> {
-    let answer = client.call(Method::POST, &format!("{}/dispatch", at(repo)), body).await?;
-    if json {
-        table::pretty(&answer)?;
-    } else {
-        let accepted: Accepted = client.take(answer)?;
-        table::print(&accepted.delivery.unwrap_or_default())?;
-    }
-    Ok(0)
 }
 
 /// Where a delivery stands.

@@ -56,6 +56,11 @@ pub enum Command {
         /// Its id.
         id: RunId,
     },
+    /// Lets it begin, when it comes from a fork and waits for that.
+    Approve {
+        /// Its id.
+        id: RunId,
+    },
     /// Repeats it as a new run, and prints that one's id.
     Rerun {
         /// Its id.
@@ -101,6 +106,10 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
         Command::Resume { id } => {
             let answer = client.call(Method::POST, &format!("/v1/runs/{id}/resume"), &json!({})).await?;
             client.told(&answer, &format!("run {id} goes on"), json)?;
+        }
+        Command::Approve { id } => {
+            let answer = client.call(Method::POST, &format!("/v1/runs/{id}/approve"), &json!({})).await?;
+            client.told(&answer, &format!("run {id} is approved"), json)?;
         }
         Command::Rerun { id } => {
             let answer = client.call(Method::POST, &format!("/v1/runs/{id}/rerun"), &json!({})).await?;

@@ -15,7 +15,7 @@ mod uses;
 
 pub(crate) use check::check;
 pub use extension::check_artifacts;
-pub(crate) use extension::{Extension, extension};
+pub(crate) use extension::extension;
 pub(crate) use job::{DEFAULT_TIMEOUT_MINUTES, MAX_TIMEOUT_MINUTES, seconds, spec};
 pub(crate) use text::{text_of, variables};
 pub use uses::{NoFiles, directory_of};

@@ -224,3 +224,17 @@ pub(crate) fn resolved(
         }
     }
 }
+
+/// An output of a called workflow: a text over the context `jobs`, computed.
+///
+/// # Errors
+/// In words, when it cannot be.
+pub fn output(text: &str, contexts: &Object) -> Result<Value, String> {
+    let mut complaints = crate::complaints::Complaints::default();
+    let scope = crate::schema::WORKFLOW_OUTPUT;
+    let template = crate::schema::read_text(text, crate::diagnostic::At::START, scope, &mut complaints);
+    if let Some(first) = complaints.sorted().first() {
+        return Err(first.message.clone());
+    }
+    template.resolve(contexts, &NoEnvironment).map_err(|(_, error)| error.to_string())
+}

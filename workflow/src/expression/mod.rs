@@ -35,7 +35,6 @@ pub fn to_json(value: &Value, most: usize) -> Option<String> {
 
 pub use error::{Error, Kind, Unknown};
 pub use evaluate::{Environment, NoEnvironment, Options, evaluate};
-pub(crate) use json::parse as from_json;
 pub use scope::{Function, Scope, Status};
 pub use value::{Array, Object, Value, fold_case};
 

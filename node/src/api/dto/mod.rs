@@ -3,6 +3,7 @@
 //! Domain types never appear here by themselves, so that the core can change.
 
 mod cluster;
+mod dispatches;
 mod members;
 pub mod names;
 mod repos;
@@ -11,14 +12,13 @@ mod runs;
 pub use cluster::{
     ClusterView, Drain, Lag, NewToken, NodeView, Ready, TokenMade, TokenRevoked, TokenRight, TokenView,
 };
+pub use dispatches::{Dispatch, Input, MAX_EVENT_BYTES, MAX_WORKFLOW_BYTES, RepositoryEvent};
 pub use members::{Leads, MemberRemoved, MemberRole, MemberView, TransferLeader};
-pub use repos::{
-    Accepted, DeliveryView, Dispatch, MAX_WORKFLOW_BYTES, PutRepo, RepoPut, RepoRemoved, RepoView,
-};
+pub use repos::{Accepted, DeliveryView, PutRepo, RepoPut, RepoRemoved, RepoView};
 pub use runs::{
-    ArtifactView, AttemptView, Cancelling, JobView, MAX_CPU_MILLIS, MAX_IMAGE_BYTES, MAX_MEMORY_MIB,
-    MAX_NAME_BYTES, MAX_PRIORITY, MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB, Pausing, Resuming,
-    RunMade, RunView, StepView, Submit,
+    Approving, ArtifactView, AttemptView, Cancelling, JobView, MAX_CPU_MILLIS, MAX_IMAGE_BYTES,
+    MAX_MEMORY_MIB, MAX_NAME_BYTES, MAX_PRIORITY, MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB,
+    Pausing, Resuming, RunMade, RunView, StepView, Submit,
 };
 
 use domain::{Outcome, Timestamp};

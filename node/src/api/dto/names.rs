@@ -10,11 +10,20 @@ pub const OUTCOMES: [&str; 6] = ["succeeded", "failed", "cancelled", "timed_out"
 pub const RUN_OUTCOMES: [&str; 7] =
     ["open", "succeeded", "failed", "cancelled", "timed_out", "skipped", "lost"];
 /// Where jobs stand.
-pub const JOB_STATES: [&str; 6] = ["waiting", "queued", "held", "placed", "running", "finished"];
+pub const JOB_STATES: [&str; 8] =
+    ["waiting", "queued", "held", "placed", "running", "finished", "deciding", "open"];
 /// Where deliveries stand.
 pub const DELIVERY_STATES: [&str; 3] = ["pending", "expanding", "expanded"];
 /// What runs are caused by.
-pub const EVENTS: [&str; 3] = ["push", "workflow_dispatch", "ad_hoc"];
+pub const EVENTS: [&str; 7] = [
+    "push",
+    "workflow_dispatch",
+    "ad_hoc",
+    "pull_request",
+    "schedule",
+    "repository_dispatch",
+    "workflow_run",
+];
 
 /// Ids of runs, deliveries, tokens and clusters: ULIDs.
 pub const ULID: &str = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$";
@@ -73,7 +82,15 @@ mod tests {
         use Outcome::{Cancelled, Failed, Lost, Skipped, Succeeded, TimedOut};
         assert_eq!([Succeeded, Failed, Cancelled, TimedOut, Skipped, Lost].map(Outcome::as_str), OUTCOMES);
         assert_eq!(RUN_OUTCOMES[1..], OUTCOMES);
-        let events = [EventKind::Push, EventKind::WorkflowDispatch, EventKind::AdHoc];
+        let events = [
+            EventKind::Push,
+            EventKind::WorkflowDispatch,
+            EventKind::AdHoc,
+            EventKind::PullRequest,
+            EventKind::Schedule,
+            EventKind::RepositoryDispatch,
+            EventKind::WorkflowRun,
+        ];
         assert_eq!(events.map(EventKind::as_str), EVENTS);
     }
 }

@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{DELIVERY_STATES, MAX_LABEL_BYTES, MAX_LABELS, REPO_NAME, ULID};
 
-/// Bytes of the path of a workflow.
-pub const MAX_WORKFLOW_BYTES: usize = 512;
-
 /// A repository as it is registered.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -71,23 +68,6 @@ pub struct RepoRemoved {
     /// Its name.
     #[schemars(extend("pattern" = REPO_NAME))]
     pub removed: String,
-}
-
-/// A run asked for by hand.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Dispatch {
-    /// The workflow's path in the repository, 1 to 512 bytes without `..` or control characters.
-    #[schemars(length(min = 1, max = MAX_WORKFLOW_BYTES))]
-    pub workflow: String,
-    /// Branch, tag or full ref, 1 to 255 bytes; default `main`.
-    #[serde(default = "main_branch")]
-    #[schemars(length(min = 1, max = 255))]
-    pub git_ref: String,
-}
-
-fn main_branch() -> String {
-    "main".to_owned()
 }
 
 /// A delivery was accepted, or several that one webhook told of.

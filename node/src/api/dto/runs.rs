@@ -117,6 +117,14 @@ pub struct Resuming {
     pub resuming: String,
 }
 
+/// A run that was approved.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Approving {
+    /// The run's id.
+    #[schemars(extend("pattern" = ULID))]
+    pub approving: String,
+}
+
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunView {
@@ -131,14 +139,14 @@ pub struct RunView {
     pub name: String,
     /// The workflow's file.
     pub path: String,
-    /// `push`, `workflow_dispatch` or `ad_hoc`.
+    /// What caused it, as `push`.
     #[schemars(extend("enum" = EVENTS))]
     pub event: String,
     /// The event's ref.
     pub git_ref: String,
     /// The commit.
     pub commit: String,
-    /// First line of the commit's message.
+    /// What it is called: the workflow's `run-name`, else the first line of the commit's message.
     pub title: String,
     /// Who caused it.
     pub sender: String,
@@ -163,6 +171,12 @@ pub struct RunView {
     /// Who paused it, while it is paused.
     #[serde(default)]
     pub paused_by: Option<String>,
+    /// It waits until somebody approves it: its commits are of someone who may not push.
+    #[serde(default)]
+    pub needs_approval: bool,
+    /// Who approved it.
+    #[serde(default)]
+    pub approved_by: Option<String>,
     /// Its jobs; only in the view of one run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<JobView>,
@@ -182,7 +196,7 @@ impl RunView {
             event: run.event.kind.as_str().to_owned(),
             git_ref: run.event.git_ref.clone(),
             commit: run.event.commit.clone(),
-            title: run.event.title.clone(),
+            title: if run.title.is_empty() { run.event.title.clone() } else { run.title.to_string() },
             sender: run.event.sender.clone(),
             delivery: run.delivery.map(|id| id.to_string()),
             rerun_of: run.rerun_of.map(|id| id.to_string()),
@@ -192,6 +206,8 @@ impl RunView {
             finished_at: time(run.finished_at),
             paused_at: pause.and_then(|pause| time(pause.at)),
             paused_by: pause.map(|pause| pause.sender.clone()),
+            needs_approval: state.unapproved.contains(&id),
+            approved_by: state.approved.get(&id).map(ToString::to_string),
             jobs: Vec::new(),
         }
     }

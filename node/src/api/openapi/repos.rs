@@ -5,7 +5,9 @@ use schemars::json_schema;
 
 use super::operation::{Access, Guarded, Media, Open, Operation, Parameter, Success, Values, of};
 use super::parameters::{LIMIT, REPO_CURSOR};
-use crate::api::dto::{Accepted, DeliveryView, Dispatch, PutRepo, RepoPut, RepoRemoved, RepoView};
+use crate::api::dto::{
+    Accepted, DeliveryView, Dispatch, PutRepo, RepoPut, RepoRemoved, RepoView, RepositoryEvent,
+};
 use crate::api::page::Page;
 use crate::api::problem::Code;
 
@@ -67,6 +69,20 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::post("/v1/repos/{repo}/dispatch", Access::Token(Right::Submit, Guarded::Dispatch))
         .named(TAG, "dispatch", "Runs a workflow by hand")
         .takes(&[Media::Json(of::<Dispatch>())])
+        .answers(&[Success {
+            status: 202,
+            about: "Committed by a quorum; the delivery says what becomes of it.",
+            media: &[Media::Json(of::<Accepted>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound, Code::QueueFull]),
+    Operation::post("/v1/repos/{repo}/events", Access::Token(Right::Submit, Guarded::RepositoryEvent))
+        .named(TAG, "tellRepository", "Tells of an event of another system")
+        .details(
+            "Workflows of the default branch whose `on` has `repository_dispatch`, of this type or of any, run; they find the \
+             type as `github.event.action` and the data as `github.event.client_payload`.",
+        )
+        .takes(&[Media::Json(of::<RepositoryEvent>())])
         .answers(&[Success {
             status: 202,
             about: "Committed by a quorum; the delivery says what becomes of it.",

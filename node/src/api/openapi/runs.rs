@@ -5,7 +5,7 @@ use domain::Right;
 use super::operation::{Access, Guarded, Media, Operation, Parameter, Success, Values, of};
 use super::parameters::{LIMIT, RUN_CURSOR};
 use crate::api::dto::names::{REPO_NAME, RUN_OUTCOMES};
-use crate::api::dto::{Cancelling, Pausing, Resuming, RunMade, RunView, Submit};
+use crate::api::dto::{Approving, Cancelling, Pausing, Resuming, RunMade, RunView, Submit};
 use crate::api::page::Page;
 use crate::api::problem::Code;
 
@@ -110,6 +110,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
             status: 202,
             about: "Committed by a quorum.",
             media: &[Media::Json(of::<Resuming>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound, Code::Conflict]),
+    Operation::post("/v1/runs/{run}/approve", Access::Token(Right::Submit, Guarded::ApproveRun))
+        .named(TAG, "approveRun", "Lets a run begin that comes from a fork")
+        .details("A run whose commits are of someone who may not push waits for this, unless its repository says otherwise.")
+        .answers(&[Success {
+            status: 202,
+            about: "Committed by a quorum.",
+            media: &[Media::Json(of::<Approving>())],
             headers: &[],
         }])
         .fails(&[Code::NotFound, Code::Conflict]),

@@ -1,0 +1,43 @@
+//! `troupe workflow`: what can be known of workflow files without a node.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::lint::{self, Format};
+use super::{Failure, plan};
+
+/// `troupe workflow`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Prints everything that is wrong, with its place; the exit code is 2 when anything is.
+    Lint {
+        /// Workflow files; `-` is the standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// How it is printed; `--json` is the same as `--format json`.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Shows the jobs that an event makes of a workflow, what is skipped, and why; the exit code is 2 when the file is wrong.
+    Plan {
+        /// The workflow file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// What happened: a forge's payload of a push or pull request, or a JSON object with `event`, `ref`, `sha`, `actor`, `base_ref`,
+        /// `changed` (paths) and `payload`. Without it, a push to main.
+        #[arg(long, value_name = "EVENT.json")]
+        event: Option<PathBuf>,
+    },
+}
+
+/// Runs the command; the answer is the exit code.
+///
+/// # Errors
+/// [`Failure::Input`], [`Failure::Output`].
+pub fn run(command: &Command, json: bool) -> Result<u8, Failure> {
+    match command {
+        Command::Lint { files, format } => lint::run(files, if json { Format::Json } else { *format }),
+        Command::Plan { file, event } => plan::run(file, event.as_deref(), json),
+    }
+}
