@@ -13,11 +13,12 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use domain::{Event, EventKind, JobSpec, RunId};
+use domain::{Event, EventKind, RunId};
+use workflow::contexts::Facts;
 use workflow::events::{Happened, starts};
 use workflow::expression::{Expression, Function, NoEnvironment, Object, Options, Scope, Value, evaluate};
 use workflow::model::{Files, Permissions, check_calls};
-use workflow::{Filter, Mint, check_artifacts, expand, lint, read, variants};
+use workflow::{Filter, Mint, NoFiles, Occasion, Spec, check_artifacts, expand, lint, read, variants};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -252,8 +253,8 @@ impl Mint for Plain {
         RunId(1)
     }
 
-    fn encode(&self, spec: &JobSpec) -> std::result::Result<Vec<u8>, String> {
-        serde_json::to_vec(spec).map_err(|e| e.to_string())
+    fn encode(&self, spec: Spec<'_>) -> std::result::Result<Vec<u8>, String> {
+        Ok(format!("{spec:?}").into_bytes())
     }
 }
 
@@ -298,12 +299,15 @@ impl World {
 
     fn workflow(&self, bytes: &[u8]) {
         let (workflow, found) = read(bytes);
-        let linted = lint(bytes);
+        let linted = lint(bytes, &NoFiles);
         assert!(found.is_empty() || linted.is_err(), "what GitHub refuses can be run");
         assert!(workflow.is_some() || !found.is_empty(), "refused without a reason");
         assert!(found.iter().all(|one| one.line > 0 && one.column > 0), "a complaint without a place");
         let files = [("ci.yml".to_owned(), bytes.to_vec())];
-        let runs = expand(&files, &self.event, "", &mut Plain);
+        let (facts, changed) = (Facts::default(), || None);
+        let occasion =
+            Occasion { event: &self.event, only_path: "", facts: &facts, files: &NoFiles, changed: &changed };
+        let runs = expand(&files, &occasion, &mut Plain);
         assert!(linted.is_ok() || runs.iter().all(|run| run.error.is_some()), "what is refused is run");
         let Some(workflow) = workflow else { return };
         drop(check_calls(&workflow, &Called(bytes), &Permissions::limited()));

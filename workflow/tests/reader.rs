@@ -237,11 +237,16 @@ fn anchors_are_values_and_what_they_stand_for_is_mended_at_the_anchor() {
 #[test]
 fn what_is_unsupported_is_told_from_what_is_invalid() {
     let kinds = |text: &str| -> Vec<Kind> {
-        lint(text.as_bytes()).err().unwrap_or_default().iter().map(|one| one.kind).collect()
+        lint(text.as_bytes(), &workflow::NoFiles)
+            .err()
+            .unwrap_or_default()
+            .iter()
+            .map(|one| one.kind)
+            .collect()
     };
-    assert_eq!(kinds(&job("runs-on: x\nservices: {a: {image: b}}\nsteps: [{run: x}]")), [Kind::Unsupported]);
+    assert_eq!(kinds(&job("runs-on: x\nenvironment: e\nsteps: [{run: x}]")), [Kind::Unsupported]);
     assert_eq!(kinds(&job("runs-on: x\nservice: {a: {image: b}}\nsteps: [{run: x}]")), [Kind::Invalid]);
-    let both = "runs-on: x\nservice: {a: {image: b}}\nsteps: [{run: x, shell: pwsh}]";
+    let both = "runs-on: x\nservice: {a: {image: b}}\nsteps: [{run: x, background: true}]";
     assert_eq!(kinds(&job(both)), [Kind::Invalid, Kind::Unsupported]);
     assert_eq!(kinds(&job("runs-on: x")), [Kind::Unsupported], "a job without steps");
     assert_eq!(kinds(&job("uses: a/b/.github/workflows/c.yml@v1")), [Kind::Unsupported]);

@@ -193,7 +193,7 @@ fn what_is_a_workflow_for_others_is_one_here() -> Result {
         let bytes = fs::read(&path)?;
         let (workflow, found) = read(&bytes);
         assert!(workflow.is_some() && found.is_empty(), "{}: {found:?}", path.display());
-        match lint(&bytes) {
+        match lint(&bytes, &workflow::NoFiles) {
             Ok(_) => runnable += 1,
             Err(found) => {
                 let stated =

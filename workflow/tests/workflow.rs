@@ -1,7 +1,9 @@
 //! Workflow files as people write them, good and bad (bad-input rows 16, 17, 19, 20, 22).
 
-use domain::{Action, Condition, Event, EventKind, JobSpec, NewJob, Resources, RunId, Shell};
-use workflow::{Mint, expand, lint};
+mod support;
+
+use domain::{Action, Condition, EventKind, Native, NewJob, NewRun, Resources};
+use support::{Ids, Tree, event, expand, job_spec, lint, run_of};
 
 const GOOD: &str = r#"name: CI
 on:
@@ -38,49 +40,29 @@ jobs:
       - run: "true"
 "#;
 
-#[derive(Default)]
-struct Ids(u128);
-
-impl Mint for Ids {
-    fn run_id(&mut self) -> RunId {
-        self.0 += 1;
-        RunId(self.0)
-    }
-
-    fn encode(&self, spec: &JobSpec) -> Result<Vec<u8>, String> {
-        serde_json::to_vec(spec).map_err(|e| e.to_string())
-    }
-}
-
-fn event(kind: EventKind, git_ref: &str) -> Event {
-    let text = String::new;
-    Event { kind, git_ref: git_ref.to_owned(), commit: text(), before: text(), sender: text(), title: text() }
-}
-
 #[test]
 fn a_workflow_is_read_as_written() {
-    let workflow = lint(GOOD.as_bytes()).map_err(|found| format!("{found:?}")).unwrap();
-    assert_eq!(workflow.name.as_deref(), Some("CI"));
-    let [build, test] = workflow.jobs.as_slice() else { panic!("{:?}", workflow.jobs) };
-    assert_eq!(
-        (build.labels.as_slice(), build.spec.image.as_str()),
-        (["ubuntu-latest".to_owned()].as_slice(), "debian:12")
-    );
-    assert_eq!(build.spec.timeout_seconds, 600);
-    let env: Vec<_> = build.spec.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    assert_eq!(env, [("A", "1"), ("B", "from-job")]);
-    let checkout = Action::Checkout { path: String::new(), git_ref: String::new(), depth: 0 };
-    assert_eq!(build.spec.steps[0].action, checkout);
+    let run = run_of(GOOD, &event(EventKind::Push, "refs/heads/main"), &Tree::default());
+    assert_eq!((run.name.as_str(), run.error.as_deref()), ("CI", None));
+    let [build, test] = run.jobs.as_slice() else { panic!("{:?}", run.jobs) };
+    let spec = job_spec(&run, build);
+    assert_eq!(build.labels.iter().collect::<Vec<_>>(), ["ubuntu-latest"]);
+    assert_eq!((spec.container.image.as_str(), spec.timeout_seconds), ("debian:12", 600));
+    let env: Vec<_> = spec.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    // The last of a name wins.
+    assert_eq!(env, [("A", "1"), ("B", "from-workflow"), ("B", "from-job")]);
+    let with = vec![("fetch-depth".to_owned(), "0".to_owned())];
+    assert_eq!(spec.steps[0].action, Action::Native { what: Native::Checkout, with });
     let make = Action::Run {
         script: "make\nmake check\n".to_owned(),
-        shell: Shell::Bash,
+        shell: "bash".to_owned(),
         working_directory: "src".to_owned(),
     };
-    assert_eq!((build.spec.steps[1].name.as_str(), &build.spec.steps[1].action), ("Make", &make));
-    let last = &build.spec.steps[2];
+    assert_eq!((spec.steps[1].name.as_str(), &spec.steps[1].action), ("Make", &make));
+    let last = &spec.steps[2];
     assert_eq!(
-        (last.condition, last.continue_on_error, last.name.as_str()),
-        (Condition::Always, true, "Run echo done")
+        (last.condition.as_str(), last.continue_on_error.as_str(), last.name.as_str()),
+        ("always()", "true", "Run echo done")
     );
     assert_eq!((test.needs.as_slice(), test.condition), ([0].as_slice(), Condition::Failure));
 }
@@ -129,7 +111,7 @@ fn what_was_asked_for_by_hand_and_cannot_be_is_a_run_that_failed() {
         runs[0].error.clone().unwrap()
     };
     for (only, expected) in [
-        ("ci.yml", ".troupe/workflows/ci.yml: \"on\" has no workflow_dispatch, so it is not run by hand"),
+        ("ci.yml", ".troupe/workflows/ci.yml: \"on\" has no workflow_dispatch for it, so it is not run"),
         ("i.yml", "there is no workflow i.yml at this commit; there are: .troupe/workflows/ci.yml"),
     ] {
         assert_eq!(failed(&files, only), expected);
@@ -153,8 +135,8 @@ fn what_is_not_supported_is_refused_where_it_stands() {
             "5:5: Unexpected value 'stepps'. Did you mean \"steps\"? Allowed: ",
         ),
         (
-            "on: pull_request\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n",
-            "1:5: the event \"pull_request\" is not supported",
+            "on: issues\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n",
+            "1:5: the event \"issues\" is not supported",
         ),
         ("jobs: {a: {runs-on: x, steps: [{run: x}]}}\n", "1:1: Required property is missing: on"),
         ("on: push\njobs: {a: {steps: [{run: x}]}}\n", "2:11: Required property is missing: runs-on"),
@@ -178,13 +160,11 @@ fn what_is_not_supported_is_refused_where_it_stands() {
     }
     for (step, wanted) in [
         ("uses: actions/setup-node@v4", "6:15: the action \"actions/setup-node@v4\" is not supported"),
-        ("run: echo ${{ github.sha }}", "6:14: run uses an expression"),
-        ("run: x\nshell: pwsh", "7:16: the shell \"pwsh\" is not supported"),
+        ("run: echo ${{ githib.sha }}", "6:14: "),
         ("run: x\nworking-directory: ../..", "7:28: working-directory is"),
-        ("run: x\nif: github.ref == 'x'", "7:13: if is"),
+        ("run: x\nif: github.ref = 'x'", "7:13: "),
         ("run: x\nid: ../x", "7:13: The identifier '../x' is invalid."),
-        ("run: x\ntimeout-minutes: 0", "7:26: timeout-minutes is \"0\""),
-        ("uses: actions/checkout@v4\nwith: {ref: --upload-pack=x}", "7:21: with.ref must not begin with -"),
+        ("uses: ../x", "6:15: "),
         (
             "name: only",
             "6:9: There's not enough info to determine what you meant. Add one of these properties: run,",
@@ -210,7 +190,7 @@ fn an_empty_filter_lets_nothing_in() {
 
 #[test]
 fn everything_that_is_wrong_is_said_at_once() {
-    let text = "on: nope\njobs:\n  a:\n    steps:\n      - run: x\n        shell: fish\n";
+    let text = "on: nope\njobs:\n  a:\n    steps:\n      - run: x\n        working-directory: /etc\n";
     let lines: Vec<_> = lint(text.as_bytes()).err().unwrap_or_default().iter().map(|d| d.line).collect();
     assert_eq!(lines, [1, 4, 6]);
 }
@@ -249,14 +229,12 @@ fn what_is_said_about_a_bad_file_stays_short() {
     let unknown_keys: String = (0..9_000).map(|i| format!("key{i}: x\n")).collect();
     let long_key = format!("? {}\n: x\n", "k".repeat(900_000));
     let on = |patterns: String| format!("on: {{push: {{branches: [{patterns}]}}}}\njobs: {{a: {{{job}}}}}\n");
-    let env = format!("env: {{A: {}}}\non: push\njobs:\n{jobs}", "x".repeat(2000));
     for (text, wanted) in [
         (unknown_needs, "Job 'a' depends on unknown job 'z'. Jobs of this workflow: kkk"),
         (unknown_keys, "Unexpected value 'key99'"),
         (long_key, "Unexpected value 'kkk"),
         (on("a,".repeat(101)), "101 patterns in on.push.branches, the limit is 100"),
         (on("a".repeat(256)), "a pattern of 256 bytes in on.push.branches, the limit is 255"),
-        (env, "an env of 2001 bytes for each of 250 jobs, 262144 bytes are allowed in all"),
     ] {
         let found = lint(text.as_bytes()).err().unwrap_or_default();
         assert!(found.iter().any(|one| one.message.contains(wanted)), "{wanted}: {found:?}");
@@ -291,32 +269,39 @@ fn with_extension(lines: &str) -> String {
     format!("on: push\njobs:\n  a:\n    x-troupe:\n      {lines}\n    runs-on: x\n    steps: [{{run: x}}]\n")
 }
 
+fn made_of(text: &str) -> NewRun {
+    let run = run_of(text, &event(EventKind::Push, "refs/heads/main"), &Tree::default());
+    assert_eq!(run.error.as_deref(), None, "{text}");
+    run
+}
+
 fn job_of(text: &str) -> NewJob {
-    let files = [("ci.yml".to_owned(), text.as_bytes().to_vec())];
-    let mut runs = expand(&files, &event(EventKind::Push, "refs/heads/main"), "", &mut Ids::default());
-    assert_eq!((runs.len(), runs[0].error.as_deref()), (1, None), "{text}");
-    runs.remove(0).jobs.remove(0)
+    made_of(text).jobs.remove(0)
 }
 
 #[test]
 fn what_a_job_asks_of_troupe_reaches_the_cluster() {
-    let spec = |job: &NewJob| serde_json::from_slice::<JobSpec>(&job.spec.0).unwrap();
+    let artifacts = |text: &str| {
+        let run = made_of(text);
+        job_spec(&run, &run.jobs[0]).artifacts
+    };
     let plain = job_of(&with_step("run: x"));
     assert_eq!(plain.resources, Resources { cpu_millis: 1000, memory_mib: 1024 });
     assert_eq!((plain.priority, plain.max_attempts), (0, 3));
-    assert!(spec(&plain).artifacts.is_empty());
+    assert!(artifacts(&with_step("run: x")).is_empty());
 
     let full = "artifacts: [dist/**, './target/*.{deb,rpm}', log]\npriority: -7\nresources: {cpus: 0.25, memory: 2Gi}\nattempts: 1";
     let job = job_of(&with_extension(full));
     assert_eq!(job.resources, Resources { cpu_millis: 250, memory_mib: 2048 });
     assert_eq!((job.priority, job.max_attempts), (-7, 1));
-    assert_eq!(spec(&job).artifacts, ["dist/**", "./target/*.{deb,rpm}", "log"]);
+    assert_eq!(artifacts(&with_extension(full)), ["dist/**", "./target/*.{deb,rpm}", "log"]);
 
     // What is left out has its default, and one pattern needs no list.
-    let job = job_of(&with_extension("artifacts: out/\nresources: {memory: 512}"));
+    let short = with_extension("artifacts: out/\nresources: {memory: 512}");
+    let job = job_of(&short);
     assert_eq!(job.resources, Resources { cpu_millis: 1000, memory_mib: 512 });
     assert_eq!((job.priority, job.max_attempts), (0, 3));
-    assert_eq!(spec(&job).artifacts, ["out/"]);
+    assert_eq!(artifacts(&short), ["out/"]);
 
     for (lines, cpu_millis, memory_mib) in
         [("{cpus: 0.1, memory: 16}", 100, 16), ("{cpus: 256, memory: 4096Gi}", 256_000, 4_194_304)]

@@ -40,8 +40,21 @@ pub(crate) fn check(workflow: &Workflow, files: &dyn Files, c: &mut Complaints) 
         }
     }
     // What its token may do is nobody's to give here.
-    for found in check_calls(workflow, files, &Permissions::WriteAll) {
-        c.add(found);
+    let is_there = |call: &Call| files.file(&call.workflow.value).is_some();
+    for one in &workflow.jobs {
+        if let Work::Call(call) = &one.work
+            && call.workflow.value.starts_with("./")
+            && !is_there(call)
+        {
+            let name = cut(&call.workflow.value);
+            c.unsupported(call.workflow.at, format!("there is no {name:?} beside this file, at this commit"));
+        }
+    }
+    let found = workflow.jobs.iter().all(|one| {
+        matches!(&one.work, Work::Call(call) if is_there(call)) || matches!(one.work, Work::Steps(_))
+    });
+    if found {
+        check_calls(workflow, files, &Permissions::WriteAll).into_iter().for_each(|one| c.add(one));
     }
 }
 

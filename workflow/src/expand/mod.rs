@@ -19,6 +19,9 @@ use crate::expression::{NoEnvironment, Object, Value};
 use crate::model::{Dynamic, Files, Queue, Workflow};
 use jobs::Builder;
 
+/// Bytes of the name of a workflow that a run which failed shows; a longer one may be why it failed.
+const MAX_SHOWN_NAME: usize = 200;
+
 /// A specification that is to be stored.
 #[derive(Debug, Clone, Copy)]
 pub enum Spec<'a> {
@@ -91,9 +94,10 @@ fn run_of(path: &str, bytes: &[u8], occasion: &Occasion<'_>, mint: &mut dyn Mint
             Ok(true) => {
                 let id = mint.run_id();
                 let run = new_run(id, path, bytes, &workflow, occasion, mint).and_then(small_enough);
-                Some(run.unwrap_or_else(|why| NewRun {
-                    name: name_of(&workflow, path),
-                    ..NewRun::failed(id, path.to_owned(), why)
+                Some(run.unwrap_or_else(|why| {
+                    let name = Some(name_of(&workflow, path)).filter(|name| name.len() <= MAX_SHOWN_NAME);
+                    let failed = NewRun::failed(id, path.to_owned(), why);
+                    NewRun { name: name.unwrap_or_else(|| path.to_owned()), ..failed }
                 }))
             }
             Err(why) => Some(NewRun::failed(mint.run_id(), path.to_owned(), format!("{path}: {why}"))),

@@ -42,14 +42,17 @@ pub(crate) fn composite(bytes: &[u8]) -> (Option<Composite>, Complaints) {
             return (None, c);
         }
     };
-    let template = schema::read(&node, &schema::ACTION, &mut c);
-    let Some(runs) = get(&template, "runs") else { return (None, c) };
+    let mut of_form = Complaints::default();
+    let template = schema::read(&node, &schema::ACTION, &mut of_form);
+    let Some(runs) = get(&template, "runs") else { return (None, of_form) };
     let using = get(runs, "using").and_then(plain);
     if let Some(using) = using.filter(|using| using.value != "composite") {
         let found = crate::diagnostic::cut(&using.value);
         c.unsupported(using.at, format!("actions that run {found:?} are not supported. Allowed: composite"));
         return (None, c);
     }
+    // Only of one that is made of steps the form is known.
+    c = of_form;
     let read = get(runs, "steps").map(|node| steps(node, &mut c)).unwrap_or_default();
     for step in &read {
         if let super::step::Action::Run { shell: None, .. } = step.action {

@@ -1,0 +1,234 @@
+//! Jobs of workflows as jobs of runs: matrices, conditions, called workflows, actions, inputs, and what is decided later.
+
+mod support;
+
+use domain::{Action, Condition, Event, EventKind, Form, GroupSpec, NewJob, NewRun, Undecided, Verdict};
+use support::{Ids, Tree, event, job_spec, run_of};
+use workflow::contexts::{Facts, read};
+use workflow::expression::Value;
+use workflow::graph::{Before, Outcome};
+use workflow::{Asked, decide};
+
+fn pushed(text: &str, tree: &Tree) -> NewRun {
+    let push = Event {
+        sender: "ada".to_owned(),
+        commit: "c".repeat(40),
+        ..event(EventKind::Push, "refs/heads/main")
+    };
+    let run = run_of(text, &push, tree);
+    assert_eq!(run.error, None, "{text}");
+    run
+}
+
+fn keys(jobs: &[NewJob]) -> Vec<&str> {
+    jobs.iter().map(|job| job.key.as_str()).collect()
+}
+
+fn job<'a>(run: &'a NewRun, key: &str) -> &'a NewJob {
+    run.jobs.iter().find(|job| job.key == key).unwrap_or_else(|| panic!("{key} of {:?}", keys(&run.jobs)))
+}
+
+#[test]
+fn a_matrix_is_a_group_with_a_member_for_each_combination() {
+    let run = pushed(
+        "on: push\njobs:\n  t:\n    runs-on: '${{ matrix.os }}'\n    continue-on-error: ${{ matrix.os == 'b' }}\n    timeout-minutes: ${{ fromJSON('5') }}\n    strategy:\n      max-parallel: 1\n      fail-fast: false\n      matrix: {os: [a, b]}\n    steps: [{run: 'echo ${{ matrix.os }}'}]\n  after: {needs: t, runs-on: x, steps: [{run: x}]}\n",
+        &Tree::default(),
+    );
+    assert_eq!(keys(&run.jobs), ["t", "after", "t (a)", "t (b)"]);
+    assert_eq!(job(&run, "t").form, Form::Group { fail_fast: false, max_parallel: 1 });
+    assert_eq!(job(&run, "after").needs, [0]);
+    let (a, b) = (job(&run, "t (a)"), job(&run, "t (b)"));
+    assert_eq!((a.group, b.group), (Some(0), Some(0)));
+    assert_eq!((a.may_fail, b.may_fail), (false, true));
+    assert_eq!(b.labels.iter().collect::<Vec<_>>(), ["b"]);
+    assert_eq!(a.spec, b.spec, "what they do is kept once");
+    let spec = job_spec(&run, a);
+    assert_eq!((spec.timeout_seconds, spec.expressions), (300, true));
+    assert!(matches!(&spec.steps[0].action, Action::Run { script, .. } if script.contains("matrix.os")));
+    let Some(Value::Object(matrix)) = read(&b.contexts).get("matrix").cloned() else {
+        panic!("{}", b.contexts)
+    };
+    assert!(matrix.get("os").is_some_and(|os| &*os.as_text() == "b"));
+}
+
+#[test]
+fn a_condition_is_decided_as_soon_as_it_can_be() {
+    let run = pushed(
+        "on: push\njobs:\n  a: {runs-on: x, if: github.ref == 'refs/heads/other', steps: [{run: x}]}\n  b: {runs-on: x, if: \"github.actor == 'ada'\", steps: [{run: x}]}\n  c: {runs-on: x, needs: [a, b], if: always(), steps: [{run: x}]}\n  d: {runs-on: x, needs: b, if: \"needs.b.outputs.go == 'yes'\", steps: [{run: x}]}\n  e: {runs-on: x, needs: b, if: '!cancelled()', steps: [{run: x}]}\n",
+        &Tree::default(),
+    );
+    let all: Vec<_> = run.jobs.iter().map(|job| (job.form, job.condition)).collect();
+    let (plain, open) = (Form::Job, Form::Undecided);
+    assert_eq!(
+        all,
+        [
+            (plain, Condition::Never),
+            (plain, Condition::Always),
+            (plain, Condition::Always),
+            (open, Condition::Success),
+            (open, Condition::Success)
+        ]
+    );
+}
+
+fn decided(run: &NewRun, key: &str, outputs: &[(&str, &str)], result: Outcome) -> Verdict {
+    let of = job(run, key);
+    let undecided: Undecided = serde_json::from_slice(&run.specs[usize::from(of.spec)].0).unwrap();
+    let need = Value::object([
+        ("result", Value::text(result.as_str())),
+        ("outputs", Value::object(outputs.iter().map(|(name, value)| (*name, Value::text(value))))),
+    ]);
+    let before = Before { jobs: vec![("a", result)], cancelled: false };
+    let asked = Asked {
+        undecided: &undecided,
+        key,
+        contexts: &of.contexts,
+        event: &event(EventKind::Push, "refs/heads/main"),
+        facts: &Facts::default(),
+        before: &before,
+        needs: &Value::object([("a", need)]),
+    };
+    decide(&asked, &Ids::default())
+}
+
+#[test]
+fn a_job_may_be_made_of_what_those_before_it_told() {
+    let text = "on: push\njobs:\n  a: {runs-on: x, outputs: {list: '${{ steps.s.outputs.l }}'}, steps: [{run: x}]}\n  b:\n    needs: a\n    if: ${{ needs.a.outputs.go != 'no' }}\n    runs-on: x\n    strategy: {matrix: {v: '${{ fromJSON(needs.a.outputs.list) }}'}}\n    steps: [{run: x}]\n";
+    let run = pushed(text, &Tree::default());
+    let list = ("list", "[\"one\", \"two\"]");
+    let Verdict::Become { jobs, .. } = decided(&run, "b", &[list], Outcome::Success) else {
+        panic!("not made")
+    };
+    assert_eq!(keys(&jobs), ["b", "b (one)", "b (two)"]);
+    assert_eq!(jobs[1].group, Some(0));
+    assert_eq!(decided(&run, "b", &[list, ("go", "no")], Outcome::Success), Verdict::Skip);
+    assert_eq!(decided(&run, "b", &[list], Outcome::Failure), Verdict::Skip, "success() is part of it");
+    let Verdict::Fail { reason } = decided(&run, "b", &[("list", "{")], Outcome::Success) else {
+        panic!("made")
+    };
+    assert!(reason.starts_with("ci.yml:8:"), "{reason}");
+}
+
+#[test]
+fn a_called_workflow_is_a_group_of_its_jobs() {
+    let called = "on:\n  workflow_call:\n    inputs: {who: {type: string, required: true}, n: {type: number, default: 3}}\n    secrets: {KEY: {required: true}}\n    outputs: {said: {value: '${{ jobs.say.outputs.it }}'}}\nenv: {A: '${{ inputs.who }}'}\njobs:\n  say: {runs-on: x, outputs: {it: y}, steps: [{run: 'echo ${{ inputs.who }}'}]}\n  more: {needs: say, if: inputs.n == 3, runs-on: x, steps: [{run: x}]}\n";
+    let tree = Tree::of(&[(".github/workflows/called.yml", called)]);
+    let caller = |with: &str| {
+        format!(
+            "on: push\njobs:\n  c:\n    uses: ./.github/workflows/called.yml\n    with: {with}\n    secrets: {{KEY: '${{{{ secrets.MINE }}}}'}}\n  end: {{needs: c, runs-on: x, steps: [{{run: x}}]}}\n"
+        )
+    };
+    let run = pushed(&caller("{who: '${{ github.actor }}'}"), &tree);
+    assert_eq!(keys(&run.jobs), ["c", "end", "c/say", "c/more"]);
+    let group: GroupSpec = serde_json::from_slice(&run.specs[usize::from(job(&run, "c").spec)].0).unwrap();
+    assert!(group.is_call && group.outputs == [("said".to_owned(), "${{ jobs.say.outputs.it }}".to_owned())]);
+    let say = job(&run, "c/say");
+    assert_eq!((say.group, job(&run, "c/more").needs.as_slice()), (Some(0), [2].as_slice()));
+    let contexts = read(&say.contexts);
+    let of = |name: &str, key: &str| match contexts.get(name) {
+        Some(Value::Object(object)) => object.get(key).map(|value| value.as_text().to_string()),
+        _ => None,
+    };
+    assert_eq!(of("inputs", "who").as_deref(), Some("ada"));
+    assert_eq!(of("inputs", "n").as_deref(), Some("3"));
+    assert_eq!(of("secrets", "KEY").as_deref(), Some("${{ secrets.MINE }}"));
+    assert_eq!(job_spec(&run, say).env, [("A".to_owned(), "${{ inputs.who }}".to_owned())]);
+    for (with, wanted) in
+        [("{}", "who"), ("{who: a, nn: 1}", "nn"), ("{who: a, n: '${{ github.ref }}'}", "inputs.n")]
+    {
+        let run = run_of(&caller(with), &event(EventKind::Push, "refs/heads/main"), &tree);
+        assert!(run.error.as_deref().is_some_and(|error| error.contains(wanted)), "{with}: {:?}", run.error);
+    }
+    let missing = run_of(&caller("{who: a}"), &event(EventKind::Push, "refs/heads/main"), &Tree::default());
+    assert!(missing.error.is_some_and(|error| error.contains("4:11: ")));
+}
+
+#[test]
+fn workflows_that_call_each_other_in_a_circle_are_refused() {
+    let text = "on: [push, workflow_call]\njobs: {c: {uses: ./.github/workflows/ci.yml}}\n";
+    let tree = Tree::of(&[(".github/workflows/ci.yml", text)]);
+    let run = run_of(text, &event(EventKind::Push, "refs/heads/main"), &tree);
+    assert!(run.error.as_deref().is_some_and(|error| error.contains("called workflow")), "{:?}", run.error);
+}
+
+#[test]
+fn an_action_of_the_repository_is_its_steps() {
+    let action = "name: Greet\ninputs: {who: {default: '${{ github.actor }}'}, how: {required: true}}\noutputs: {said: {value: '${{ steps.s.outputs.it }}'}}\nruns:\n  using: composite\n  steps:\n    - id: s\n      shell: bash\n      run: echo ${{ inputs.how }}\n    - uses: ./inner\n";
+    let inner = "runs: {using: composite, steps: [{run: x, shell: sh}]}\n";
+    let tree = Tree::of(&[("actions/greet/action.yml", action), ("inner/action.yaml", inner)]);
+    let text = "on: push\njobs: {a: {runs-on: x, steps: [{uses: ./actions/greet, with: {how: loud}}]}}\n";
+    let run = pushed(text, &tree);
+    let spec = job_spec(&run, &run.jobs[0]);
+    let Action::Composite { path, inputs, steps, outputs } = &spec.steps[0].action else {
+        panic!("{spec:?}")
+    };
+    assert_eq!((path.as_str(), steps.len(), outputs.len()), ("actions/greet", 2, 1));
+    let inputs: Vec<_> = inputs.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    assert_eq!(inputs, [("who", "${{ github.actor }}"), ("how", ""), ("how", "loud")]);
+    assert!(matches!(&steps[1].action, Action::Composite { path, .. } if path == "inner"));
+    let loops = "runs: {using: composite, steps: [{uses: ./inner}]}\n";
+    let node = "runs: {using: node20, main: index.js}\n";
+    for (action, wanted) in [
+        (loops, "levels deep"),
+        (node, "actions that run \"node20\" are not supported"),
+        ("runs: {using: composite, steps: [{run: x}]}\n", "shell"),
+        ("runs: {using: composite, stepps: []}\n", "action.yml:1:"),
+    ] {
+        let tree = Tree::of(&[("inner/action.yml", action)]);
+        let text = "on: push\njobs: {a: {runs-on: x, steps: [{uses: ./inner}]}}\n";
+        let run = run_of(text, &event(EventKind::Push, "refs/heads/main"), &tree);
+        assert!(
+            run.error.as_deref().is_some_and(|error| error.contains(wanted)),
+            "{action}: {:?}",
+            run.error
+        );
+    }
+}
+
+#[test]
+fn inputs_are_of_their_types() {
+    let text = "on:\n  workflow_dispatch:\n    inputs:\n      env: {type: choice, options: [dev, prod], default: dev}\n      dry: {type: boolean, default: true}\n      n: {type: number}\n      who: {required: true}\nrun-name: to ${{ inputs.env }} by ${{ inputs.who }}\nconcurrency: {group: 'deploy-${{ inputs.env }}', cancel-in-progress: true}\njobs:\n  a: {runs-on: x, if: '!inputs.dry', steps: [{run: x}]}\n";
+    let asked = |inputs: &str| {
+        let payload = format!("{{\"inputs\":{inputs}}}");
+        let dispatch = Event { payload, ..event(EventKind::WorkflowDispatch, "refs/heads/main") };
+        run_of(text, &dispatch, &Tree::default())
+    };
+    let run = asked(r#"{"who":"ada","dry":"false","env":"prod"}"#);
+    assert_eq!((run.error.as_deref(), run.title.as_str()), (None, "to prod by ada"));
+    let group =
+        run.concurrency.as_ref().map(|one| (one.group.as_str(), one.cancel_in_progress, one.queue_all));
+    assert_eq!(group, Some(("deploy-prod", true, false)));
+    assert_eq!(run.jobs[0].condition, Condition::Always);
+    assert_eq!(asked(r#"{"who":"ada"}"#).jobs[0].condition, Condition::Never);
+    for (inputs, wanted) in [
+        ("{}", "inputs.who: it is required and not given"),
+        (r#"{"who":"a","dry":"maybe"}"#, "inputs.dry: it is \"maybe\", expected true or false"),
+        (r#"{"who":"a","n":"x"}"#, "inputs.n: it is \"x\", expected a number"),
+        (r#"{"who":"a","env":"test"}"#, "inputs.env: it is \"test\", expected one of dev, prod"),
+        (r#"{"whom":"a"}"#, "inputs.whom: the workflow takes no such input. Did you mean \"who\"?"),
+    ] {
+        let run = asked(inputs);
+        assert!(
+            run.error.as_deref().is_some_and(|error| error.contains(wanted)),
+            "{inputs}: {:?}",
+            run.error
+        );
+    }
+}
+
+#[test]
+fn a_run_of_many_variants_is_small_enough_or_says_that_it_is_not() {
+    let list = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+    let text = |a: usize, b: usize| {
+        format!(
+            "on: push\njobs:\n  t:\n    runs-on: x\n    strategy: {{matrix: {{a: [{}], b: [{}]}}}}\n    steps: [{{run: '{}'}}]\n",
+            list(a),
+            list(b),
+            "x".repeat(20_000)
+        )
+    };
+    let run = pushed(&text(15, 16), &Tree::default());
+    assert_eq!((run.jobs.len(), run.specs.len()), (241, 2), "the script is kept once");
+    let over = run_of(&text(16, 16), &event(EventKind::Push, "refs/heads/main"), &Tree::default());
+    assert!(over.error.is_some_and(|error| error.contains("more than 256 jobs")));
+}
