@@ -1,9 +1,10 @@
 //! Concurrency groups: of each, one run or job runs, and others wait or are cancelled. Rules: GitHub, "Control the concurrency
 //! of workflows and jobs".
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Applying;
+use super::{Applying, clipped};
 use crate::{Claimant, ClusterState, Concurrency, Group, GroupId, JobId, RepoId, RunId};
 
 impl ClusterState {
@@ -11,6 +12,54 @@ impl ClusterState {
     pub(crate) fn group_id(&self, run: RunId, of: &Concurrency) -> GroupId {
         let repo = self.runs.get(&run).and_then(|run| run.repo).unwrap_or(RepoId(0));
         (repo, of.group.to_lowercase().into())
+    }
+}
+
+impl ClusterState {
+    /// Whether a job that waited in this group would wait for what ends only after itself: its own run, a group that it is a member
+    /// of, or others that wait for those. Only whoever comes to wait closes such a circle, so it is looked for only then.
+    fn would_wait_for_itself(&self, id: JobId, group: &Group) -> bool {
+        let mut around = BTreeSet::from([Claimant { run: id.run, job: None }]);
+        let mut inner = self.jobs.get(&id).and_then(|job| job.group);
+        while let Some(index) = inner {
+            around.insert(Claimant { run: id.run, job: Some(index) });
+            inner = self.jobs.get(&JobId { index, ..id }).and_then(|job| job.group);
+        }
+        let mut open: Vec<_> = std::iter::once(group.holder).chain(group.waiting.iter().copied()).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(next) = open.pop() {
+            if around.contains(&next) {
+                return true;
+            }
+            if seen.insert(next) {
+                self.waits_of(next, &mut open);
+            }
+        }
+        false
+    }
+
+    /// Those that something waits for, by itself or by its jobs.
+    fn waits_of(&self, claimant: Claimant, found: &mut Vec<Claimant>) {
+        let is_within = |other: &Claimant| match (claimant.job, other.job) {
+            _ if other.run != claimant.run => false,
+            (None, _) => true,
+            (Some(outer), Some(mut inner)) => loop {
+                if inner == outer {
+                    break true;
+                }
+                match self.jobs.get(&JobId { run: claimant.run, index: inner }).and_then(|job| job.group) {
+                    Some(group) => inner = group,
+                    None => break false,
+                }
+            },
+            (Some(_), None) => false,
+        };
+        for (_, group) in self.groups.iter() {
+            if let Some(place) = group.waiting.iter().position(is_within) {
+                found.push(group.holder);
+                found.extend(group.waiting.iter().take(place));
+            }
+        }
     }
 }
 
@@ -37,6 +86,15 @@ impl Applying<'_> {
             return true;
         }
         if group.waiting.contains(&claimant) {
+            return false;
+        }
+        if let Some(index) = claimant.job
+            && !of.cancel_in_progress
+            && self.state.would_wait_for_itself(JobId { run: claimant.run, index }, &group)
+        {
+            let reason = format!("it would wait for itself in the concurrency group {:?}", of.group);
+            self.state.reasons.insert(JobId { run: claimant.run, index }, clipped(&reason));
+            self.end_claimant(claimant);
             return false;
         }
         // It stands in the row before others leave it, so that it is next.

@@ -42,10 +42,12 @@ pub enum Kind {
     Resume,
     Admit,
     RemoveGuest,
+    Decide,
+    Approve,
 }
 
 /// Kinds with their weights.
-const KINDS: [(Kind, u32); 27] = [
+const KINDS: [(Kind, u32); 29] = [
     (Kind::Submit, 12),
     (Kind::SubmitAgain, 2),
     (Kind::Deliver, 8),
@@ -73,6 +75,8 @@ const KINDS: [(Kind, u32); 27] = [
     (Kind::Resume, 4),
     (Kind::Admit, 4),
     (Kind::RemoveGuest, 3),
+    (Kind::Decide, 8),
+    (Kind::Approve, 3),
 ];
 
 /// The moves of a seed: one random stream for the kinds, one for the choices, so that a change of one leaves the other.

@@ -17,6 +17,10 @@ pub struct Seen {
     pub stood_still: u64,
     pub left: u64,
     pub excused: u64,
+    pub decided: u64,
+    pub became: u64,
+    pub approved: u64,
+    pub held_by_group: u64,
 }
 
 impl Seen {
@@ -34,6 +38,10 @@ impl Seen {
         self.stood_still += other.stood_still;
         self.left += other.left;
         self.excused += other.excused;
+        self.decided += other.decided;
+        self.became += other.became;
+        self.approved += other.approved;
+        self.held_by_group += other.held_by_group;
         for (mine, theirs) in self.finished.iter_mut().zip(other.finished) {
             *mine += theirs;
         }
@@ -54,6 +62,10 @@ impl Seen {
             self.stood_still,
             self.left,
             self.excused,
+            self.decided,
+            self.became,
+            self.approved,
+            self.held_by_group,
         ];
         assert!(
             counts.iter().chain(&self.finished).all(|count| *count > 0),

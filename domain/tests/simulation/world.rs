@@ -2,6 +2,7 @@
 //! keeps reports back and doubles them.
 
 mod drains;
+mod groups;
 mod guests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +64,7 @@ impl World {
             webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
             labels: Labels::default(),
             access: Access::default(),
-            approve_forks: false,
+            approve_forks: true,
         };
         for command in [init, repo] {
             world.apply(command).expect("the world begins well");
@@ -166,6 +167,8 @@ impl World {
                 Ok(())
             }
             Kind::Admit => self.admit(one),
+            Kind::Decide => self.decide(one),
+            Kind::Approve => self.approve(one),
             Kind::RemoveGuest => self.remove_guest(one),
         }
     }
@@ -236,15 +239,8 @@ impl World {
         let id = DeliveryId(self.mint());
         let digest = [(one.a % 40) as u8; 32];
         let known = self.state.keys.iter().any(|(_, record)| record.digest == digest);
-        let event = Event {
-            kind: EventKind::Push,
-            git_ref: "refs/heads/main".to_owned(),
-            commit: "c".to_owned(),
-            before: String::new(),
-            sender: "someone".to_owned(),
-            title: String::new(),
-            ..Event::of(EventKind::Push)
-        };
+        let from_fork = one.b.is_multiple_of(6);
+        let event = Event { sender: "someone".to_owned(), from_fork, ..Event::of(EventKind::Push) };
         let command = Command::AcceptDelivery {
             id,
             repo: REPO,
@@ -289,7 +285,9 @@ impl World {
             let reason = "the git server is down".to_owned();
             return self.apply(Command::DeferDelivery { delivery, fence, reason, not_before }).map(drop);
         }
-        let runs = vec![self.new_run(one, 6)];
+        let mut run = self.new_run(one, 6);
+        groups::enrich(&mut run, one);
+        let runs = vec![run];
         let commit = "c".to_owned();
         self.apply(Command::ExpandDelivery {
             delivery,
@@ -471,6 +469,7 @@ impl World {
             self.apply(Command::AssignExpansion { delivery, node: NodeId(1) })?;
             self.expand(Move { kind: Kind::Expand, a: 0, b: 0 })?;
         }
+        self.decide_all(Move { kind: Kind::Decide, a: 0, b: self.index })?;
         self.plan()?;
         for node in (1..=NODES).map(NodeId) {
             let held: Vec<_> = self.state.holdings(node).map(|(holding, _)| holding).collect();
