@@ -121,7 +121,7 @@ mod planted {
     /// Between two looks of an actor that waits.
     const LOOK: Duration = Duration::from_millis(50);
 
-    const POINTS: [(&str, Point); 21] = [
+    const POINTS: [(&str, Point); 23] = [
         ("sessions", Point::Sessions),
         ("bulk", Point::Bulk),
         ("queue", Point::Queue),

@@ -24,11 +24,10 @@ use actors::workspace::Mirrors;
 use actors::{gateway, init_binary, queue, runner};
 use domain::{
     Access, AttemptId, BootId, Capacity, ClusterState, Command, DeliveryId, DeliveryState, Event, EventKind,
-    JobId, JobSpec, Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId, Sealed, Timestamp,
+    JobId, Labels, NodeFacts, NodeId, Outcome, RepoId, Resources, RunId, Sealed,
 };
 use fixtures::GitServer;
 use futures::StreamExt;
-use raft_store::codec;
 use support::OneCopy;
 
 const REPO: RepoId = RepoId(7);
