@@ -73,7 +73,8 @@ fn a_condition_is_decided_as_soon_as_it_can_be() {
 
 fn decided(run: &NewRun, key: &str, outputs: &[(&str, &str)], result: Outcome) -> Verdict {
     let of = job(run, key);
-    let undecided: Undecided = serde_json::from_slice(&run.specs[usize::from(of.spec)].0).unwrap();
+    let undecided: Undecided =
+        serde_json::from_slice(&run.specs[usize::from(of.spec)].0).expect("encoded here");
     let need = Value::object([
         ("result", Value::text(result.as_str())),
         ("outputs", Value::object(outputs.iter().map(|(name, value)| (*name, Value::text(value))))),
@@ -120,7 +121,8 @@ fn a_called_workflow_is_a_group_of_its_jobs() {
     };
     let run = pushed(&caller("{who: '${{ github.actor }}'}"), &tree);
     assert_eq!(keys(&run.jobs), ["c", "end", "c/say", "c/more"]);
-    let group: GroupSpec = serde_json::from_slice(&run.specs[usize::from(job(&run, "c").spec)].0).unwrap();
+    let group: GroupSpec =
+        serde_json::from_slice(&run.specs[usize::from(job(&run, "c").spec)].0).expect("encoded here");
     assert!(group.is_call && group.outputs == [("said".to_owned(), "${{ jobs.say.outputs.it }}".to_owned())]);
     let say = job(&run, "c/say");
     assert_eq!((say.group, job(&run, "c/more").needs.as_slice()), (Some(0), [2].as_slice()));

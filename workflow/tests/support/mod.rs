@@ -73,5 +73,6 @@ pub fn run_of(text: &str, event: &Event, tree: &Tree) -> NewRun {
 }
 
 pub fn job_spec(run: &NewRun, job: &NewJob) -> JobSpec {
-    serde_json::from_slice(&run.specs[usize::from(job.spec)].0).unwrap()
+    serde_json::from_slice(&run.specs[usize::from(job.spec)].0)
+        .expect("a specification that was encoded here")
 }
