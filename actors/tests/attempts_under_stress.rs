@@ -293,19 +293,20 @@ fn forge(rig: &Rig, kind: FrameKind) {
 }
 
 #[tokio::test]
-async fn a_job_that_forges_its_end_fails() {
-    let rig = Rig::new(Kind::Processes, 39, &spec(vec![run(FORGE), run("exit 1")])).unwrap();
-    forge(&rig, FrameKind::JobFinished { outcome: wire::Outcome::Succeeded, reason: String::new() });
+async fn a_job_that_forges_the_end_of_its_step_ends_that_and_nothing_else() {
+    let steps = vec![run(&format!("{FORGE}; exit 1")), run("exit 7")];
+    let rig = Rig::new(Kind::Processes, 39, &spec(steps)).unwrap();
+    let outcome = wire::Outcome::Succeeded;
+    forge(&rig, FrameKind::OrderOver { order: 1, exit_code: Some(0), signal: None, outcome, bad_files: 0 });
     let finished = rig.finish().await;
-    assert_eq!(finished.outcome, Outcome::Failed, "{finished:?}");
-    assert!(finished.reason.contains("after the end of the job"), "{}", finished.reason);
+    assert_eq!((finished.outcome, finished.reason.as_str()), (Outcome::Failed, "step 2 exited with 7"));
 }
 
 #[tokio::test]
 async fn a_job_that_forges_events_without_end_fails() {
     let script = format!("while {FORGE}; do :; done");
     let rig = Rig::new(Kind::Processes, 40, &spec(vec![run(&script)])).unwrap();
-    forge(&rig, FrameKind::HostWanted);
+    forge(&rig, FrameKind::OrderStarted { order: 9 });
     let finished = rig.finish().await;
     assert_eq!(finished.outcome, Outcome::Failed, "{finished:?}");
     assert!(finished.reason.contains("events"), "{}", finished.reason);

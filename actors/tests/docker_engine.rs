@@ -14,7 +14,7 @@ use domain::Resources;
 #[tokio::test]
 async fn an_image_whose_user_does_not_exist_is_refused_with_the_engines_words() -> Result {
     let Some(mut bench) = Bench::new(21, DockerOptions::default())? else { return Ok(()) };
-    bench.plan(&["true"], 500)?;
+    bench.plan("true", 500)?;
     let image = bench.image("USER ghost")?;
     bench.executor.ensure_image(&image).await?;
     // However often it is asked: the container that was made and did not start is there by then.
@@ -30,7 +30,7 @@ async fn an_image_whose_user_does_not_exist_is_refused_with_the_engines_words() 
 #[tokio::test]
 async fn limits_that_cannot_be_are_refused_with_the_engines_words() -> Result {
     let Some(bench) = Bench::new(22, DockerOptions::default())? else { return Ok(()) };
-    bench.plan(&["true"], 500)?;
+    bench.plan("true", 500)?;
     let resources = Resources { cpu_millis: 500, memory_mib: 1 };
     let error = bench.executor.start(ContainerSpec { resources, ..bench.spec(IMAGE, 0) }).await;
     assert!(matches!(&error, Err(Error::Refused { why, .. }) if why.contains("emory limit")), "{error:?}");
@@ -40,7 +40,7 @@ async fn limits_that_cannot_be_are_refused_with_the_engines_words() -> Result {
 #[tokio::test]
 async fn an_image_that_is_gone_again_is_not_the_jobs_fault() -> Result {
     let Some(bench) = Bench::new(23, DockerOptions::default())? else { return Ok(()) };
-    bench.plan(&["true"], 500)?;
+    bench.plan("true", 500)?;
     let error = bench.executor.start(bench.spec("troupe/never-there:local", 0)).await;
     assert!(matches!(&error, Err(Error::Machine { why, .. }) if why.contains("No such image")), "{error:?}");
     Ok(())
@@ -51,7 +51,7 @@ async fn an_end_is_waited_for_longer_than_an_answer_and_so_is_a_grace() -> Resul
     let options = DockerOptions { answer: Duration::from_secs(1), ..DockerOptions::default() };
     let Some(bench) = Bench::new(24, options)? else { return Ok(()) };
     // It is told to end and takes its time, which is more than the patience with an answer.
-    bench.plan(&["trap '' TERM; echo > ready; while true; do sleep 0.1; done"], 3000)?;
+    bench.plan("trap '' TERM; echo > ready; while true; do sleep 0.1; done", 3000)?;
     // Made by one with the usual patience, which is found again by one with little.
     let patient = DockerExecutor::connect(bench.node, init_binary::install(bench.dir.path())?)?;
     let id = patient.start(bench.spec(IMAGE, 0)).await?;
@@ -73,7 +73,7 @@ async fn an_end_is_waited_for_longer_than_an_answer_and_so_is_a_grace() -> Resul
 #[tokio::test]
 async fn a_container_says_its_slot_and_a_network_that_was_removed_is_made_again() -> Result {
     let Some(bench) = Bench::new(25, DockerOptions::default())? else { return Ok(()) };
-    bench.plan(&["true"], 500)?;
+    bench.plan("true", 500)?;
     // Made and not started: its node died in between, and then someone removed the network, which nobody used.
     let network = format!("troupe-{}-slot-3", bench.node);
     said(&["network", "create", "--label", &format!("troupe.node={}", bench.node), &network])?;

@@ -10,20 +10,21 @@ use std::process::Command;
 use std::time::Duration;
 
 use actors::executor::{ContainerSpec, DockerOptions, Error, Executor, FoundState, Lease};
-use actors::logs::{Content, Frame, LogStore};
+use actors::logs::{Content, Event, Frame, LogStore};
 use container::{Bench, IMAGE, Result, lease};
-use domain::{Fence, Outcome};
+use domain::Fence;
+use init::wire::{FrameKind, Outcome};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 impl Bench {
     /// Everything that init wrote: the log's text, and the other frames.
-    fn log(&self) -> Result<(String, Vec<Frame>)> {
+    fn log(&self) -> Result<(String, Vec<FrameKind>)> {
         let logs = LogStore::new(self.dir.path().join("attempts"), 1_000_000);
         fs::create_dir_all(logs.attempt_dir(self.attempt))?;
         let (spool, mut events) = (self.dir.path().join("control/spool"), Vec::new());
-        let mut copier = logs.copier(self.attempt, &spool, 9, &mut |frame| events.push(frame.clone()))?;
+        let mut copier = logs.copier(self.attempt, &spool, 9, None, &mut |event| events.push(event))?;
         loop {
             let pumped = copier.pump()?;
             events.extend(pumped.events);
@@ -39,7 +40,8 @@ impl Bench {
                 text.push_str(&String::from_utf8_lossy(&output));
             }
         }
-        Ok((text, events))
+        let kind = |event| if let Event::Told(frame) = event { Some(frame.kind) } else { None };
+        Ok((text, events.into_iter().filter_map(kind).collect()))
     }
 
     fn inspect(&self, id: &str) -> Result<serde_json::Value> {
@@ -49,28 +51,29 @@ impl Bench {
     }
 }
 
-fn outcome(events: &[Frame]) -> Option<Outcome> {
-    events.iter().find_map(|event| match &event.content {
-        Content::JobFinished { outcome, .. } => Some(*outcome),
+/// How its one order ended.
+fn outcome(events: &[FrameKind]) -> Option<Outcome> {
+    events.iter().find_map(|kind| match kind {
+        FrameKind::OrderOver { outcome, .. } => Some(*outcome),
         _ => None,
     })
 }
 
 #[tokio::test]
-async fn steps_run_in_order_and_their_log_and_exit_codes_are_kept() -> Result {
+async fn a_job_runs_and_its_log_and_exit_code_are_kept() -> Result {
     let Some(bench) = Bench::new(1, DockerOptions::default())? else { return Ok(()) };
     bench.executor.ensure_image(IMAGE).await?;
-    bench.plan(&["echo \"$GREETING\"; pwd; echo made > file", "cat file; exit 3", "echo never"], 500)?;
+    bench.plan("echo \"$GREETING\"; pwd; echo made > file; cat file; exit 3", 500)?;
     let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     let exit = bench.executor.wait(&id).await?;
     assert_eq!((exit.code, exit.oom_killed), (1, false), "{exit:?}");
     let (text, events) = bench.log()?;
     assert_eq!(text, "hello $(x)\n/workspace\nmade\n");
-    let codes = events.iter().filter_map(|event| match event.content {
-        Content::StepFinished { exit_code, .. } => Some(exit_code),
+    let codes = events.iter().filter_map(|kind| match kind {
+        FrameKind::OrderOver { exit_code, .. } => Some(*exit_code),
         _ => None,
     });
-    assert_eq!(codes.take(2).collect::<Vec<_>>(), [Some(0), Some(3)]);
+    assert_eq!(codes.collect::<Vec<_>>(), [Some(3)]);
     assert_eq!(outcome(&events), Some(Outcome::Failed));
     // The same attempt again finds what has ended, and does not run it twice.
     assert_eq!(bench.executor.start(bench.spec(IMAGE, 0)).await?, id);
@@ -90,9 +93,10 @@ async fn steps_run_in_order_and_their_log_and_exit_codes_are_kept() -> Result {
 #[tokio::test]
 async fn a_container_has_the_safe_defaults_and_no_way_to_the_engine() -> Result {
     let Some(bench) = Bench::new(2, DockerOptions::default())? else { return Ok(()) };
-    bench.plan(&[
+    bench.plan(
         "ls /var/run/docker.sock /run/docker.sock 2>/dev/null || true; id -u; grep CapEff /proc/self/status",
-    ], 500)?;
+        500,
+    )?;
     let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     bench.executor.wait(&id).await?;
     let seen = bench.inspect(&id.0)?;
@@ -132,7 +136,7 @@ async fn networks_of_slots_that_are_no_more_are_removed_and_those_in_use_stay() 
         Ok(names)
     };
     let name = |slot| format!("troupe-{}-slot-{slot}", bench.node);
-    bench.plan(&["until test -e over; do sleep 0.1; done"], 60_000)?;
+    bench.plan("until test -e over; do sleep 0.1; done", 60_000)?;
     let id = bench.executor.start(ContainerSpec { slot: 3, ..bench.spec(IMAGE, 0) }).await?;
     bench.executor.forget_slots(2).await?;
     assert_eq!(networks()?, [name(3)], "a container runs in it");
@@ -149,7 +153,7 @@ async fn networks_of_slots_that_are_no_more_are_removed_and_those_in_use_stay() 
 #[tokio::test]
 async fn a_step_that_ignores_the_request_to_end_is_killed() -> Result {
     let Some(bench) = Bench::new(3, DockerOptions::default())? else { return Ok(()) };
-    bench.plan(&["trap '' TERM; echo ready > ready; while true; do sleep 1; done"], 500)?;
+    bench.plan("trap '' TERM; echo ready > ready; while true; do sleep 1; done", 500)?;
     let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     let ready: PathBuf = bench.dir.path().join("workspace/ready");
     tokio::time::timeout(Duration::from_secs(60), async {
@@ -183,12 +187,12 @@ async fn an_image_that_cannot_be_had_is_said_with_the_engines_words() -> Result 
 #[tokio::test]
 async fn a_job_that_takes_more_memory_than_it_asked_for_is_killed_and_told_why() -> Result {
     let Some(bench) = Bench::new(5, DockerOptions::default())? else { return Ok(()) };
-    bench.plan(&["dd if=/dev/zero of=/dev/null bs=200M count=1"], 500)?;
+    bench.plan("dd if=/dev/zero of=/dev/null bs=200M count=1", 500)?;
     let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     bench.executor.wait(&id).await?;
     let (_, events) = bench.log()?;
-    let signals = events.iter().filter_map(|event| match event.content {
-        Content::StepFinished { exit_code, signal, .. } => Some((exit_code, signal)),
+    let signals = events.iter().filter_map(|kind| match kind {
+        FrameKind::OrderOver { exit_code, signal, .. } => Some((*exit_code, *signal)),
         _ => None,
     });
     let killed: Vec<_> = signals.collect();
@@ -243,7 +247,7 @@ async fn an_image_in_which_nothing_runs_is_said_and_the_next_job_goes_on() -> Re
     ] {
         let image = Image::import(name, files, change)?;
         bench.executor.ensure_image(&image.0).await?;
-        bench.plan(&["echo never"], 500)?;
+        bench.plan("echo never", 500)?;
         let id = bench.executor.start(bench.spec(&image.0, 0)).await?;
         bench.executor.wait(&id).await?;
         let (text, events) = bench.log()?;
@@ -262,7 +266,7 @@ async fn an_image_in_which_nothing_runs_is_said_and_the_next_job_goes_on() -> Re
     for found in bench.executor.list().await? {
         bench.executor.remove(&found.id).await?;
     }
-    bench.plan(&["echo still here"], 500)?;
+    bench.plan("echo still here", 500)?;
     let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     bench.executor.wait(&id).await?;
     assert_eq!(bench.log()?.0, "still here\n");
@@ -272,7 +276,7 @@ async fn an_image_in_which_nothing_runs_is_said_and_the_next_job_goes_on() -> Re
 #[tokio::test]
 async fn what_may_not_begin_any_more_is_not_started_though_it_was_made() -> Result {
     let Some(bench) = Bench::new(10, DockerOptions::default())? else { return Ok(()) };
-    bench.plan(&["true"], 1000)?;
+    bench.plan("true", 1000)?;
     let late = Lease { until: watch::channel(Some(Instant::now())).1, kill: CancellationToken::new() };
     let given_up = lease();
     given_up.kill.cancel();
@@ -290,7 +294,7 @@ async fn what_may_not_begin_any_more_is_not_started_though_it_was_made() -> Resu
 #[tokio::test]
 async fn what_stands_still_or_runs_already_is_no_error() -> Result {
     let Some(bench) = Bench::new(11, DockerOptions::default())? else { return Ok(()) };
-    bench.plan(&["sleep 600"], 100)?;
+    bench.plan("sleep 600", 100)?;
     let id = bench.executor.start(bench.spec(IMAGE, 0)).await?;
     bench.executor.unpause(&id).await?;
     for _ in 0..2 {

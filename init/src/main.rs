@@ -1,12 +1,13 @@
-//! The first process of a job's container: runs the plan's steps and appends what happens to the spool.
+//! The first process of a job's container: carries out the node's orders and appends what happens to the spool.
 //!
 //! `troupe-init run [CONTROL]`; the control directory is `/troupe` unless it is named.
 //! Must not know: Docker, the network, the node beyond the files of the control directory.
 
+mod files;
 mod lease;
+mod orders;
 mod shared;
 mod spool;
-mod steps;
 mod sys;
 
 use std::fs::{File, OpenOptions};
@@ -16,20 +17,25 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::{io, thread};
 
-use init::wire::{Outcome, Plan};
+use init::wire::{Order, Plan};
 
-fn run(control: PathBuf) -> io::Result<Outcome> {
+fn run(control: PathBuf) -> io::Result<bool> {
     let plan = Plan::decode(&std::fs::read(control.join("plan"))?).map_err(io::Error::other)?;
     // Opened for reading and writing, so that it is never at its end while no node is there.
     let fifo = OpenOptions::new().read(true).write(true).open(control.join("control"))?;
     let spool: File = OpenOptions::new().append(true).create(true).open(control.join("spool"))?;
+    let bell = files::open_bell(&control);
     sys::term_cancels(fifo.as_raw_fd());
     let state = Arc::new(shared::Shared::new(lease::Lease::open(&control)?));
 
     lease::watch(Arc::clone(&state));
     let told = Arc::clone(&state);
+    if control.join(Order::file(1)).exists() {
+        // The node gave it before this process was there to be told.
+        state.change(|s| s.told = 1);
+    }
     thread::spawn(move || shared::obey(fifo, told));
-    steps::Job { plan, control, spool: Arc::new(spool::Spool::new(spool)), shared: state }.run()
+    orders::Job { plan, control, spool: Arc::new(spool::Spool::new(spool, bell)), shared: state }.run()
 }
 
 fn main() -> ExitCode {
@@ -40,10 +46,10 @@ fn main() -> ExitCode {
     }
     let control = args.next().map_or_else(|| PathBuf::from("/troupe"), PathBuf::from);
     match run(control.clone()) {
-        Ok(Outcome::Succeeded) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("troupe-init: cannot run the plan in {}: {error}", control.display());
+            eprintln!("troupe-init: cannot carry out the orders in {}: {error}", control.display());
             ExitCode::from(2)
         }
     }

@@ -1,7 +1,7 @@
 //! What init's threads tell each other: cancelled, answers of the node, ends of processes and pumps; and limits of time,
 //! which do not count how long the job was paused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,14 +17,16 @@ use crate::sys;
 pub struct State {
     /// Someone asked for the end.
     pub cancelled: bool,
-    /// Leader of the process group of the step that runs, as long as it is not reaped.
+    /// The last order that the node told of.
+    pub told: u32,
+    /// Leader of the process group of the order that runs, as long as it is not reaped.
     pub group: Option<u32>,
-    /// Exit codes of steps that the node did.
-    pub host: BTreeMap<u16, i32>,
-    /// Steps whose process ended.
-    pub exited: BTreeSet<u16>,
-    /// Pumps that are at their end, by step.
-    pub drained: BTreeMap<u16, usize>,
+    /// The last order that the node itself did, and its exit code.
+    pub host: Option<(u32, i32)>,
+    /// The last order whose process ended.
+    pub exited: u32,
+    /// Pumps that are at their end, by order.
+    pub drained: BTreeMap<u32, usize>,
 }
 
 /// A limit of time, while the job is not paused.
@@ -109,8 +111,8 @@ impl Shared {
     }
 }
 
-/// Ends the step and this process at once: its node may hold the attempt no longer. Nothing more is written; `always` steps
-/// do not run. The state stays locked, so that no step can begin.
+/// Ends the step and this process at once: its node may hold the attempt no longer. Nothing more is written, and no
+/// order is carried out. The state stays locked, so that no process can begin.
 #[expect(clippy::disallowed_methods, reason = "main waits for a step or writes, and neither may go on")]
 pub fn end(shared: &Shared, code: i32) -> ! {
     let state = shared.lock();
@@ -126,12 +128,13 @@ pub fn obey(control: File, shared: Arc<Shared>) {
         let Ok(line) = line else { return };
         let line = String::from_utf8_lossy(&line);
         let mut words = line.split(' ');
-        match (words.next(), words.next().map(str::parse::<u16>), words.next().map(str::parse)) {
+        match (words.next(), words.next().map(str::parse::<u32>), words.next().map(str::parse)) {
             (Some("cancel"), None, None) => shared.change(|s| s.cancelled = true),
             (Some("kill"), None, None) => end(&shared, 128 + sys::KILL),
-            (Some("host"), Some(Ok(step)), Some(Ok(code))) => shared.change(|s| {
-                s.host.entry(step).or_insert(code);
-            }),
+            (Some("order"), Some(Ok(order)), None) => shared.change(|s| s.told = s.told.max(order)),
+            (Some("host"), Some(Ok(order)), Some(Ok(code))) => {
+                shared.change(|s| s.host = Some((order, code)))
+            }
             _ => {}
         }
     }

@@ -2,48 +2,70 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use init::wire::{Frame, FrameKind, MAX_CHUNK};
 
 /// The spool, open for appending.
 #[derive(Debug)]
-pub struct Spool(Mutex<(File, u16)>);
+pub struct Spool(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    /// Rung for the node when there is more than output; nobody may hear it.
+    bell: Option<File>,
+    /// The order whose output is taken.
+    open: Option<u32>,
+}
 
 impl Spool {
-    /// Takes a file opened for appending.
-    pub fn new(file: File) -> Self {
-        Self(Mutex::new((file, 0)))
+    /// Takes a file opened for appending, and a FIFO that does not block.
+    pub fn new(file: File, bell: Option<File>) -> Self {
+        Self(Mutex::new(Inner { file, bell, open: None }))
     }
 
-    /// Appends one frame of a step.
+    /// Appends one frame that is no output.
     pub fn append(&self, step: u16, kind: FrameKind) -> io::Result<()> {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.1 = step;
-        write(&mut inner.0, step, kind)
+        let mut inner = self.lock();
+        match &kind {
+            FrameKind::OrderStarted { order } => inner.open = Some(*order),
+            // Later output of what it left running is dropped: an order's frames lie between its boundaries.
+            FrameKind::OrderOver { .. } => inner.open = None,
+            _ => {}
+        }
+        let rings = !matches!(kind, FrameKind::File { .. });
+        write(&mut inner.file, step, kind)?;
+        if let Some(bell) = inner.bell.as_mut().filter(|_| rings) {
+            // Full: the node has not come to it yet, and will hear it.
+            let _unheard = bell.write(&[0]);
+        }
+        Ok(())
     }
 
-    /// Output that arrives after its step's end is dropped: a step's frames lie between its boundaries.
-    fn append_output(&self, step: u16, kind: FrameKind) -> io::Result<()> {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.1 == step { write(&mut inner.0, step, kind) } else { Ok(()) }
+    /// Output that arrives after its order's end is dropped.
+    fn append_output(&self, order: u32, step: u16, kind: FrameKind) -> io::Result<()> {
+        let mut inner = self.lock();
+        if inner.open == Some(order) { write(&mut inner.file, step, kind) } else { Ok(()) }
     }
 
-    /// Ends a step: later output of what it left running is dropped.
-    pub fn finish(&self, step: u16, kind: FrameKind) -> io::Result<()> {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.1 = u16::MAX;
-        write(&mut inner.0, step, kind)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Copies a pipe until its end. Goes on reading after the step's end, so that nobody blocks on a full pipe.
-    pub fn pump(&self, step: u16, mut pipe: impl Read, kind: fn(Vec<u8>) -> FrameKind) -> io::Result<()> {
+    pub fn pump(
+        &self,
+        (order, step): (u32, u16),
+        mut pipe: impl Read,
+        kind: fn(Vec<u8>) -> FrameKind,
+    ) -> io::Result<()> {
         let mut chunk = vec![0; MAX_CHUNK];
         loop {
             match pipe.read(&mut chunk) {
                 Ok(0) => return Ok(()),
-                Ok(n) => self.append_output(step, kind(chunk[..n].to_vec()))?,
+                Ok(n) => self.append_output(order, step, kind(chunk[..n].to_vec()))?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }

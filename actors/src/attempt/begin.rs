@@ -36,6 +36,10 @@ impl Life {
                 None => {}
             }
         }
+        // What cannot be computed before the first step needs no container.
+        if let Some(end) = self.tap.end().filter(|end| end.outcome == Outcome::Failed) {
+            return Err(NoStart::Ended(end.outcome, end.reason.clone()));
+        }
         self.prepare(workspace).await.map_err(|why| NoStart::Ended(Outcome::Lost, why))?;
         faults::at(Point::Prepared).await;
         let (parts, image) = (Arc::clone(&self.parts), self.given.image.clone());
@@ -94,16 +98,20 @@ impl Life {
         told.is_ok()
     }
 
-    async fn prepare(&self, workspace: String) -> Result<(), String> {
+    async fn prepare(&mut self, workspace: String) -> Result<(), String> {
         let (attempt, fence, directories) = (self.task.attempt, self.task.fence, self.directories.clone());
         let plan = plan::of(&self.given.spec, workspace, self.parts.options.grace).encode();
-        let permit = self.permits.now();
+        let (permit, first) = (self.permits.now(), self.tap.give());
+        let event = Arc::clone(&self.given.event);
         let objects = self.given.checked_out().map(|repo| self.parts.mirrors.dir(repo).join("objects"));
         let prepared = tokio::task::spawn_blocking(move || {
             if let Some(objects) = objects {
                 std::fs::create_dir_all(objects)?;
             }
-            directories.prepare(attempt, fence, (&plan, permit))
+            let payload = if event.payload.is_empty() { "{}" } else { &event.payload };
+            directories.prepare(attempt, fence, (&plan, permit, payload))?;
+            // Before the container is there: its first step waits for nobody.
+            first.map_or(Ok(()), |(number, order)| directories.order(number, &order))
         });
         let prepared = prepared.await.unwrap_or_else(|join| Err(std::io::Error::other(join)));
         prepared.map_err(|error| format!("cannot prepare {}: {error}", self.directories.root.display()))

@@ -4,17 +4,25 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::{AttemptId, Fence};
 use init::permit::{self, Permit};
+use init::wire::Order;
 use rustix::fs::{FileType, Mode, OFlags};
+use tokio::net::unix::pipe;
 
 use super::pausing::Note;
+use crate::logs::LogStore;
 use crate::tree;
 
+/// The event's payload, as its steps find it.
+pub(super) const EVENT: &str = "event.json";
+/// A directory for what steps need only for a while.
+pub(super) const TEMP: &str = "temp";
+const BELL: &str = "bell";
 const FENCE: &str = "fence";
 const PAUSED: &str = "paused";
 
@@ -45,7 +53,7 @@ impl Directories {
         &self,
         attempt: AttemptId,
         fence: Fence,
-        (plan, permit): (&[u8], Permit),
+        (plan, permit, payload): (&[u8], Permit, &str),
     ) -> io::Result<()> {
         for directory in [&self.control, &self.workspace, &self.staging] {
             tree::remove_tree(directory)?;
@@ -60,9 +68,32 @@ impl Directories {
         }
         fs::write(self.control.join("plan"), plan)?;
         fs::write(self.control.join(permit::FILE), permit.encode())?;
-        let fifo = self.control.join("control");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::from(0o666), 0)?;
-        fs::set_permissions(&fifo, Permissions::from_mode(0o666))
+        fs::write(self.control.join(EVENT), payload)?;
+        let temp = self.control.join(TEMP);
+        fs::create_dir(&temp)?;
+        fs::set_permissions(&temp, Permissions::from_mode(0o777))?;
+        for name in ["control", BELL] {
+            let fifo = self.control.join(name);
+            rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::from(0o666), 0)?;
+            fs::set_permissions(&fifo, Permissions::from_mode(0o666))?;
+        }
+        Ok(())
+    }
+
+    /// Writes an order where init finds it. Blocking.
+    pub(super) fn order(&self, number: u32, order: &Order) -> io::Result<()> {
+        let path = self.control.join(Order::file(number));
+        remove_file(&path)?;
+        // New, so that nothing is written through what the job has put there.
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+        file.write_all(&order.encode())
+    }
+
+    /// The FIFO that init rings when there is more than output. Within a runtime.
+    pub(super) fn bell(&self) -> io::Result<pipe::Receiver> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fifo = File::from(rustix::fs::open(self.control.join(BELL), flags, Mode::empty())?);
+        pipe::Receiver::from_file(fifo)
     }
 
     /// True when init has begun.
@@ -147,6 +178,7 @@ pub(super) fn clear(root: &Path, fence: Fence) -> io::Result<()> {
     }
     // The fence last: until it is gone, this is tried again.
     remove_file(&root.join(PAUSED))?;
+    remove_file(&root.join(LogStore::JOURNAL))?;
     remove_file(&root.join(FENCE))
 }
 
@@ -179,7 +211,7 @@ mod tests {
         let root = tempfile::tempdir()?;
         assert!(prepared(&root.path().join("none"))?.is_empty());
         let all = Directories::of(root.path().join("a"));
-        all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT))?;
+        all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT, "{}"))?;
         fs::write(all.root.join("log"), "kept")?;
         fs::write(all.workspace.join("left"), "over")?;
         assert!(!all.begun());
@@ -189,7 +221,7 @@ mod tests {
         assert_eq!(all.noted_pause(), note);
         assert_eq!(prepared(root.path())?, [(ATTEMPT, Fence(7))]);
         // Prepared again: nothing of the first try is left.
-        all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT))?;
+        all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT, "{}"))?;
         assert!(entries(&all.workspace)?.is_empty());
         clear(&all.root, Fence(6))?;
         assert!(all.control.exists(), "an older fence must not clear it");
@@ -203,7 +235,7 @@ mod tests {
     fn init_is_told_and_a_link_in_place_of_the_fifo_is_not_followed() -> io::Result<()> {
         let root = tempfile::tempdir()?;
         let all = Directories::of(root.path().join("a"));
-        all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT))?;
+        all.prepare(ATTEMPT, Fence(7), (b"plan", PERMIT, "{}"))?;
         let path = all.control.join("control");
         let mut reader = File::options().read(true).write(true).open(&path)?;
         all.tell("host 0 1")?;

@@ -3,19 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Action, Outcome};
+use domain::Outcome;
+use init::wire;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use workflow::steps::{Order, What};
 
 use super::end::{Cause, conclude};
 use super::host::{Done, Hosts};
+use super::lead::{Did, Noted};
 use super::life::{Life, RETRY};
-use super::native::{self, Lines, NativeContext};
+use super::native::{self, Line, Lines, NativeContext};
 use super::pausing::Pausing;
 use super::{Parts, plan};
 use crate::clock;
 use crate::executor::{ContainerId, Error, Exit};
 use crate::faults::{self, Point};
+use crate::logs::Stream;
 
 /// Between two looks at the spool: none while there is more, short after output, longer while there is none.
 const LOOK_MIN: Duration = Duration::from_millis(5);
@@ -23,6 +30,10 @@ const LOOK_MAX: Duration = Duration::from_millis(160);
 
 /// What goes on beside the container.
 struct Watch {
+    /// Rung by init when it says more than output; none where it cannot be heard, and looks have to do.
+    bell: Option<pipe::Receiver>,
+    /// What the node's own part of a step says.
+    lines: (mpsc::Sender<Line>, mpsc::Receiver<Line>),
     /// Why this node ends it, if it does.
     cause: Option<Cause>,
     /// Until when init may take; then the executor ends it.
@@ -40,6 +51,8 @@ impl Life {
         let parts = Arc::clone(&self.parts);
         let mut ended = Box::pin(wait(&parts, id));
         let mut watch = Watch {
+            bell: self.directories.bell().ok(),
+            lines: mpsc::channel(64),
             cause: None,
             patience: self.patience(),
             pause: Duration::ZERO,
@@ -71,7 +84,13 @@ impl Life {
                     watch.patience = self.ask_to_end();
                 }
                 exit = &mut ended => break exit,
-                Some((step, done)) = watch.hosts.next() => self.answer(step, done).await,
+                Some((order, done)) = watch.hosts.next() => {
+                    while let Ok((stream, bytes)) = watch.lines.1.try_recv() {
+                        self.output(&mut watch, stream, bytes).await;
+                    }
+                    self.answer(&mut watch, order, done).await;
+                }
+                Some((stream, bytes)) = watch.lines.1.recv() => self.output(&mut watch, stream, bytes).await,
                 Some(done) = watch.stops.join_next() => {
                     if !matches!(done, Ok(Ok(()))) {
                         tracing::error!(attempt = %self.task.attempt, ?done, "a container cannot be stopped");
@@ -97,6 +116,7 @@ impl Life {
                         parts.executor.stop(&id, Duration::ZERO).await
                     });
                 }
+                () = rung(&mut watch.bell) => {}
                 () = rest(watch.pause) => {}
             }
         };
@@ -109,26 +129,56 @@ impl Life {
         if let Err(cause) = self.drain().await {
             watch.cause.get_or_insert(cause);
         }
-        conclude(watch.cause, self.tap.course.end.take(), &exit, self.asked(), self.given.resources)
+        conclude(watch.cause, self.said(), &exit, self.asked(), self.given.resources)
     }
 
-    /// Copies what is new in the spool, and begins or ends what the node does for it.
+    /// Copies what is new in the spool, gives init what comes next, and begins or ends what the node does itself.
     async fn look(&mut self, watch: &mut Watch) {
         let more = self.tap.pump().await.unwrap_or_else(|error| {
-            if matches!(watch.cause, None | Some(Cause::Cancelled)) {
-                watch.cause = Some(Cause::of(error));
-                watch.patience = Instant::now();
-            }
+            watch.breaks(Cause::of(error));
             false
         });
         watch.pause = if more { Duration::ZERO } else { (watch.pause * 2).clamp(LOOK_MIN, LOOK_MAX) };
-        if watch.hosts.under_way().is_some_and(|step| self.tap.course.is_over(step)) {
+        if more {
+            return;
+        }
+        // Only when all is read: what an earlier life ordered may stand behind what it was told.
+        if let Some((number, order)) = self.tap.give()
+            && let Err(cause) = self.order(number, order).await
+        {
+            watch.breaks(cause);
+        }
+        let (wanted, answered) = match self.tap.wanted() {
+            Some((order, answered)) => (Some(order.clone()), answered),
+            None => (None, None),
+        };
+        let number = wanted.as_ref().map(|order| order.number);
+        if watch.hosts.under_way().is_some_and(|order| number != Some(order)) {
             watch.hosts.abort();
         }
-        // Only when all is read: what an earlier life answered may stand behind what it was asked.
-        let wanted = self.tap.course.host.filter(|_| !more && watch.cause.is_none());
-        if let Some(step) = wanted.filter(|step| watch.hosts.ready_for(*step)) {
-            self.host(step, &mut watch.hosts);
+        match (wanted, answered) {
+            (Some(_), Some((number, code))) if watch.hosts.ready_for(number) => {
+                watch.hosts.skip(number);
+                self.tell(&format!("host {number} {code}"));
+            }
+            (Some(order), None) if watch.cause.is_none() && watch.hosts.ready_for(order.number) => {
+                self.host(order, watch);
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives init an order.
+    async fn order(&mut self, number: u32, order: wire::Order) -> Result<(), Cause> {
+        let directories = self.directories.clone();
+        let written = tokio::task::spawn_blocking(move || directories.order(number, &order)).await;
+        match written.unwrap_or_else(|join| Err(std::io::Error::other(join))) {
+            Ok(()) => {
+                self.tell(&format!("order {number}"));
+                Ok(())
+            }
+            // Its container has ended, and everything was cleared away, or the job has put something in its place.
+            Err(error) => Err(Cause::Broken(format!("cannot give its init order {number}: {error}"))),
         }
     }
 
@@ -145,14 +195,17 @@ impl Life {
         Instant::now() + may_take
     }
 
-    fn host(&self, step: u16, hosts: &mut Hosts) {
-        let action = self.given.spec.steps.get(usize::from(step)).map(|step| step.action.clone());
+    fn host(&self, order: Order, watch: &mut Watch) {
         let (parts, task, given) = (Arc::clone(&self.parts), &self.task, &self.given);
         let (attempt, fence, event) = (task.attempt, task.fence, Arc::clone(&given.event));
         let (repo, directories) = (given.repo.clone(), self.directories.clone());
-        hosts.begin(step, |writing| async move {
-            // Nobody reads what it says yet.
-            let (lines, _unread) = tokio::sync::mpsc::channel(1);
+        let (succeeding, uploaded) = (self.tap.is_succeeding(), self.tap.uploaded());
+        let lines = Lines(watch.lines.0.clone());
+        watch.hosts.begin(order.number, |writing| async move {
+            let (number, what) = (order.number, order.what);
+            let env = match &what {
+                What::Native { env, .. } | What::Docker { env, .. } | What::Run { env, .. } => env.clone(),
+            };
             let context = NativeContext {
                 parts,
                 attempt,
@@ -160,28 +213,70 @@ impl Life {
                 repo,
                 event,
                 directories,
-                order: u32::from(step),
-                succeeding: true,
-                env: Vec::new(),
-                uploaded: Vec::new(),
-                lines: Lines(lines),
+                order: number,
+                succeeding,
+                env,
+                uploaded,
+                lines,
                 writing,
             };
-            match action {
-                Some(Action::Native { what, with }) => {
-                    native::run(&context, what, &with.into_iter().collect()).await.map(drop)
+            match what {
+                What::Native { what, with, post: None, .. } => {
+                    native::run(&context, what, &with).await.map(Did::Native)
                 }
-                _ => Err("this step is not the node's to do".to_owned()),
+                What::Native { what, with, post: Some(state), .. } => {
+                    native::post(&context, what, &with, &state).await.map(Did::Native)
+                }
+                What::Docker { image, with, .. } => {
+                    native::container(&context, &image, &with).await.map(Did::Docker)
+                }
+                What::Run { .. } => Err("this step is not the node's to do".to_owned()),
             }
         });
     }
 
-    /// Tells init how its step went.
-    async fn answer(&mut self, step: u16, done: Done) {
-        if let Err(why) = &done {
-            self.tap.say(step, why).await;
+    /// Writes down how it went, and tells init.
+    async fn answer(&mut self, watch: &mut Watch, order: u32, done: Done) {
+        let done = done.map_err(|why| self.tap.masked(&why));
+        if let Err(error) = self.tap.note(Noted::Answer(order, done)).await {
+            watch.breaks(Cause::of(error));
+            return;
         }
-        self.tell(&format!("host {step} {}", u8::from(done.is_err())));
+        if let Some((number, code)) = self.tap.wanted().and_then(|(_, answered)| answered) {
+            self.tell(&format!("host {number} {code}"));
+        }
+    }
+
+    async fn output(&mut self, watch: &mut Watch, stream: Stream, bytes: Vec<u8>) {
+        let Some(step) = self.tap.wanted().map(|(order, _)| order.step) else { return };
+        if let Err(error) = self.tap.output(step, stream, bytes).await {
+            watch.breaks(Cause::of(error));
+        }
+    }
+
+    /// How the job ended, as its steps say.
+    pub(super) fn said(&self) -> Option<(Outcome, String)> {
+        self.tap.end().map(|end| (end.outcome, self.tap.masked(&end.reason)))
+    }
+}
+
+impl Watch {
+    /// It cannot go on.
+    fn breaks(&mut self, cause: Cause) {
+        if matches!(self.cause, None | Some(Cause::Cancelled)) {
+            self.cause = Some(cause);
+            self.patience = Instant::now();
+        }
+    }
+}
+
+/// When the bell rings; never where there is none.
+async fn rung(bell: &mut Option<pipe::Receiver>) {
+    let Some(heard) = bell else { return std::future::pending().await };
+    let mut strokes = [0; 256];
+    // Others have a hand on it, too: what cannot be read any more is not listened to.
+    if heard.read(&mut strokes).await.is_err() {
+        *bell = None;
     }
 }
 

@@ -1,58 +1,138 @@
 //! What the replicated state says of an attempt that is to run, at the time when it begins.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use domain::{Action, AttemptId, Event, JobSpec, Repo, RepoId, Resources};
+use domain::{
+    Action, AttemptId, ClusterState, Event, JobSpec, Native, Repo, RepoId, Resources, StepSpec, Variables,
+};
 use raft_store::codec;
+use workflow::expression::Value;
+use workflow::steps;
 
 use super::Parts;
+use super::control::{EVENT, TEMP};
+use crate::logs::Listening;
+use crate::runner::contexts;
 use crate::runner::environment::{self, Facts};
 
 /// Largest specification that is read, in bytes.
 const MAX_SPEC: usize = domain::limits::MAX_SPEC_BYTES;
+/// Where a job finds its control directory.
+const CONTROL: &str = "/troupe";
 
 /// Everything about the job.
 pub(super) struct Given {
-    pub(super) spec: JobSpec,
+    pub(super) spec: Arc<JobSpec>,
     pub(super) image: String,
+    /// Of the container.
     pub(super) env: BTreeMap<String, String>,
     pub(super) resources: Resources,
     pub(super) event: Arc<Event>,
     pub(super) repo: Option<(RepoId, Repo)>,
+    /// Variables that no step can change.
+    facts: Variables,
+    contexts: Vec<(String, Value)>,
+    secrets: BTreeMap<String, String>,
+    /// Path of the workflow's file.
+    path: Arc<str>,
 }
 
 impl Given {
     /// Reads it; `workspace` is where the job sees its workspace. An error is in words.
-    pub(super) fn read(parts: &Parts, attempt: AttemptId, workspace: &str) -> Result<Self, String> {
+    pub(super) fn read(
+        parts: &Parts,
+        attempt: AttemptId,
+        workspace: &str,
+        control: &Path,
+    ) -> Result<Self, String> {
         let state = parts.replica.state();
         let unknown = || format!("job {} is not in this node's state", attempt.job);
         let job = state.jobs.get(&attempt.job).ok_or_else(unknown)?;
         let run = state.runs.get(&attempt.job.run).ok_or_else(unknown)?;
         let bytes = state.specs.get(&attempt.job).ok_or_else(unknown)?;
-        let spec: JobSpec = codec::decode(&bytes.0, MAX_SPEC)
+        let spec: Arc<JobSpec> = codec::decode(&bytes.0, MAX_SPEC)
+            .map(Arc::new)
             .map_err(|error| format!("the specification of job {} cannot be read: {error}", attempt.job))?;
         let repo = run.repo.and_then(|id| Some((id, state.repos.get(&id)?.clone())));
         let repository = repo.as_ref().map_or("", |(_, repo)| repo.name.as_str());
         let node = parts.options.name.as_str();
-        let facts = Facts { run, job: &job.key, attempt, repository, node, workspace };
-        Ok(Self {
+        let id = if spec.id.is_empty() { &job.key } else { spec.id.as_str() };
+        let seen = |name: &str| parts.seen(&control.join(name), &format!("{CONTROL}/{name}"));
+        let (event_path, temp) = (seen(EVENT), seen(TEMP));
+        let facts = Facts {
+            run,
+            job: id,
+            attempt,
+            repository,
+            node,
+            workspace,
+            event_path: &event_path,
+            temp: &temp,
+        };
+        let secrets = secrets(&state, repo.as_ref().map(|(id, _)| *id), &run.event);
+        let (known, contexts) = if spec.expressions {
+            let contexts = contexts::of_job(&state, attempt.job, &facts, &secrets)?;
+            (environment::facts(facts).into_iter().collect(), contexts)
+        } else {
+            (Variables::new(), Vec::new())
+        };
+        let mut given = Self {
             env: environment::of_job(&spec, facts),
-            image: parts.options.image(&spec.container.image, &job.labels).to_owned(),
+            image: String::new(),
             resources: job.resources,
             event: Arc::clone(&run.event),
-            repo,
-            spec,
-        })
+            repo: repo.clone(),
+            facts: known,
+            contexts,
+            secrets,
+            path: Arc::clone(&run.path),
+            spec: Arc::clone(&spec),
+        };
+        let container = steps::Course::new(given.course(workspace)).container(&spec.container)?;
+        given.image = parts.options.image(&container.image, &job.labels).to_owned();
+        given.env.extend(container.env);
+        Ok(given)
+    }
+
+    /// What its course is made of.
+    pub(super) fn course(&self, workspace: &str) -> steps::Given {
+        steps::Given {
+            spec: Arc::clone(&self.spec),
+            path: self.path.to_string(),
+            workspace: workspace.to_owned(),
+            contexts: self.contexts.clone(),
+            facts: self.facts.clone(),
+            secrets: self.secrets.values().cloned().collect(),
+        }
+    }
+
+    /// What its output may say, and what must not be shown of it; nothing for an ad hoc job.
+    pub(super) fn listening(&self) -> Option<Listening> {
+        let debug = self.secrets.get("ACTIONS_STEP_DEBUG").is_some_and(|value| value == "true");
+        let secrets = || self.secrets.values().cloned().collect();
+        self.spec.expressions.then(|| Listening { secrets: secrets(), debug })
     }
 
     /// The repository whose objects the container must see: only when a step checks it out.
     pub(super) fn checked_out(&self) -> Option<RepoId> {
-        let checks_out = self
-            .spec
-            .steps
-            .iter()
-            .any(|step| matches!(step.action, Action::Native { what: domain::Native::Checkout, .. }));
-        self.repo.as_ref().filter(|_| checks_out).map(|(id, _)| *id)
+        self.repo.as_ref().filter(|_| checks_out(&self.spec.steps)).map(|(id, _)| *id)
     }
+}
+
+fn checks_out(steps: &[StepSpec]) -> bool {
+    steps.iter().any(|step| match &step.action {
+        Action::Native { what: Native::Checkout, .. } => true,
+        Action::Composite { steps, .. } => checks_out(steps),
+        _ => false,
+    })
+}
+
+/// The secrets of a job's repository, by name. The one place where they enter a job.
+///
+/// There are none yet: nothing on a node opens them. A run of a fork's commits has none ever.
+fn secrets(_state: &ClusterState, _repo: Option<RepoId>, event: &Event) -> BTreeMap<String, String> {
+    let _forks_have_none = event.from_fork;
+    BTreeMap::new()
 }

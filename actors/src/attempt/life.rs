@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Outcome;
+use domain::{Artifact, Outcome};
 
-use super::Parts;
 use super::begin::NoStart;
 use super::control::Directories;
 use super::end::{Cause, conclude};
 use super::given::Given;
+use super::lead::Lead;
 use super::pausing::Note;
 use super::permit::Permits;
-use super::tap::Tap;
+use super::tap::{Left, Tap};
+use super::{Parts, plan};
 use crate::artifacts;
 use crate::executor::{Error, Lease};
 use crate::faults::{self, Point};
@@ -21,6 +22,9 @@ use crate::runner::work::{Finished, Task};
 
 /// Between two tries when the executor does not answer.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
+
+/// The artifact that summaries of steps are kept in; no action can upload one of this name.
+const SUMMARY: &str = ".summary";
 
 /// One attempt on its way.
 pub(super) struct Life {
@@ -61,15 +65,17 @@ impl Life {
         let attempt = task.attempt;
         let directories = Directories::of(parts.directory(attempt));
         let workspace = parts.seen(&directories.workspace, WORKSPACE);
-        let given =
-            Given::read(&parts, attempt, &workspace).map_err(|why| Finished::bare(Outcome::Failed, why))?;
+        let given = Given::read(&parts, attempt, &workspace, &directories.control)
+            .map_err(|why| Finished::bare(Outcome::Failed, why))?;
         // What fails from here on is this node's trouble: another may do better.
         tokio::fs::create_dir_all(&directories.root).await.map_err(|error| {
             let why = format!("cannot make {}: {error}", directories.root.display());
             Finished::bare(Outcome::Lost, why)
         })?;
-        let (steps, progress) = (given.spec.steps.len(), task.progress.clone());
-        let tap = Tap::open(&parts.logs, attempt, &directories.spool, steps, progress)
+        let lead = Lead::new(given.course(&workspace), directories.workspace.clone());
+        let (events, progress) = (plan::events(&given.spec), task.progress.clone());
+        let leading = (lead, events, given.listening());
+        let tap = Tap::open(&parts.logs, attempt, &directories.spool, leading, progress)
             .await
             .map_err(|error| Finished::bare(Outcome::Lost, error.to_string()))?;
         let of_note = directories.clone();
@@ -98,7 +104,7 @@ impl Life {
         if self.exposed {
             self.parts.end_container(self.task.attempt, self.task.fence).await;
             let trouble = self.drain().await.err();
-            if self.tap.course.end.is_some() {
+            if self.tap.end().is_some() {
                 let wanted = match (self.task.kill.is_cancelled(), self.task.cancel.is_cancelled()) {
                     (true, _) => Some(Cause::Killed),
                     (false, true) => Some(Cause::Cancelled),
@@ -114,7 +120,7 @@ impl Life {
     /// The end of one whose container is not there any more.
     fn conclude_gone(&mut self, cause: Option<Cause>) -> (Outcome, String) {
         let gone = Err(Error::Gone(String::new()));
-        conclude(cause, self.tap.course.end.take(), &gone, self.asked(), self.given.resources)
+        conclude(cause, self.said(), &gone, self.asked(), self.given.resources)
     }
 
     /// True when someone asked for its end, whether or not this node has been told.
@@ -158,7 +164,35 @@ impl Life {
                 }
             }
         }
-        let (steps, log_bytes) = self.tap.close(outcome).await;
-        Finished { steps, artifacts: kept, log_bytes, ..Finished::bare(outcome, reason) }
+        kept.extend(self.tap.uploaded());
+        kept.extend(self.keep_summaries().await);
+        let outputs = self.tap.end().map(|end| end.outputs.clone()).unwrap_or_default();
+        let Left { steps, log_bytes, annotations } = self.tap.close(outcome).await;
+        Finished { outcome, reason, steps, artifacts: kept, log_bytes, outputs, annotations }
+    }
+
+    /// What steps wrote for people to read, as an artifact of its own.
+    async fn keep_summaries(&mut self) -> Vec<Artifact> {
+        let (summaries, blobs) = (self.tap.summaries(), self.parts.blobs.clone());
+        if summaries.is_empty() {
+            return Vec::new();
+        }
+        let texts: Vec<_> = summaries
+            .into_iter()
+            .map(|(step, text)| (step, self.tap.masked(&String::from_utf8_lossy(&text))))
+            .collect();
+        let stored = tokio::task::spawn_blocking(move || {
+            let store = |(step, text): (u16, String)| {
+                let (size, digest) = blobs.put(text.as_bytes())?;
+                let (path, name) = (format!("step-{}.md", step + 1), SUMMARY.to_owned());
+                Ok::<_, std::io::Error>(Artifact { path, name, size, digest })
+            };
+            texts.into_iter().map(store).collect::<Result<Vec<_>, _>>()
+        });
+        let stored = stored.await.unwrap_or_else(|join| Err(std::io::Error::other(join)));
+        stored.unwrap_or_else(|error| {
+            tracing::warn!(attempt = %self.task.attempt, %error, "summaries of steps cannot be kept");
+            Vec::new()
+        })
     }
 }

@@ -7,11 +7,13 @@
 mod accept;
 mod begin;
 mod control;
-mod course;
+
 mod end;
 mod follow;
 mod given;
+mod hashes;
 mod host;
+mod lead;
 mod life;
 #[allow(dead_code, reason = "parts of it are for actions that come next")]
 mod native;

@@ -34,15 +34,6 @@ pub enum Content {
         /// How it ended.
         outcome: Outcome,
     },
-    /// Init waits for the node to do this step.
-    HostWanted,
-    /// All steps are over.
-    JobFinished {
-        /// How.
-        outcome: Outcome,
-        /// Why, when not a success.
-        reason: String,
-    },
     /// The cap was reached: so many bytes of output were dropped here.
     Dropped(u64),
 }
@@ -54,7 +45,7 @@ pub struct Frame {
     pub at: Timestamp,
     /// Index of the step.
     pub step: u16,
-    /// Where the spool had been read up to, this frame included.
+    /// Where the spool had been read up to, this frame included; its highest bit says that the next frame belongs to this one.
     pub spool_end: u64,
     /// Bytes of output before this frame: both streams counted together.
     pub offset: u64,
@@ -121,9 +112,7 @@ impl Content {
             Self::Output(Stream::Stderr, _) => 1,
             Self::StepStarted => 2,
             Self::StepFinished { .. } => 3,
-            Self::HostWanted => 4,
-            Self::JobFinished { .. } => 5,
-            Self::Dropped(_) => 6,
+            Self::Dropped(_) => 4,
         }
     }
 
@@ -131,17 +120,13 @@ impl Content {
         match self {
             Self::Output(_, bytes) => out.extend_from_slice(bytes),
             Self::Dropped(bytes) => out.extend_from_slice(&bytes.to_le_bytes()),
-            Self::StepStarted | Self::HostWanted => {}
+            Self::StepStarted => {}
             Self::StepFinished { exit_code, signal, outcome } => {
                 for number in [exit_code, signal] {
                     out.push(u8::from(number.is_some()));
                     out.extend_from_slice(&number.unwrap_or(0).to_le_bytes());
                 }
                 out.push(outcome_code(*outcome));
-            }
-            Self::JobFinished { outcome, reason } => {
-                out.push(outcome_code(*outcome));
-                out.extend_from_slice(reason.as_bytes());
             }
         }
     }
@@ -160,12 +145,7 @@ impl Content {
                 signal: optional(5)?,
                 outcome: outcome_of(*bytes.get(10)?)?,
             },
-            4 => Self::HostWanted,
-            5 => Self::JobFinished {
-                outcome: outcome_of(*bytes.first()?)?,
-                reason: String::from_utf8_lossy(&bytes[1..]).into_owned(),
-            },
-            6 => Self::Dropped(u64::from_le_bytes(bytes.try_into().ok()?)),
+            4 => Self::Dropped(u64::from_le_bytes(bytes.try_into().ok()?)),
             _ => return None,
         })
     }
@@ -200,8 +180,6 @@ mod tests {
             Content::StepStarted,
             Content::StepFinished { exit_code: Some(3), signal: None, outcome: Outcome::Failed },
             Content::StepFinished { exit_code: None, signal: Some(9), outcome: Outcome::TimedOut },
-            Content::HostWanted,
-            Content::JobFinished { outcome: Outcome::Lost, reason: "why".to_owned() },
             Content::Dropped(9),
         ];
         for content in contents {

@@ -5,7 +5,11 @@
 //! or containers.
 
 mod copier;
+mod disk;
+mod filter;
 mod frame;
+mod journal;
+mod mask;
 mod reader;
 
 use std::collections::HashMap;
@@ -17,6 +21,7 @@ use tokio::sync::watch;
 
 pub use copier::{Pumped, SpoolCopier};
 pub use frame::{Content, Frame, MAX_FRAME_BYTES, Stream};
+pub use journal::Event;
 pub use reader::{Page, follow, read};
 
 /// What can go wrong with a log.
@@ -57,6 +62,24 @@ struct Written {
     ended: bool,
 }
 
+/// How much of what a job does is kept.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Bytes of output.
+    output: u64,
+    /// Frames of its init that are neither output nor pieces of files.
+    events: usize,
+}
+
+/// A job whose output says something: commands are heard, and secrets are not shown.
+#[derive(Debug, Clone, Default)]
+pub struct Listening {
+    /// What is not shown.
+    pub secrets: Vec<String>,
+    /// Lines for debugging are kept.
+    pub debug: bool,
+}
+
 /// All logs of this node, below one directory with a sub-directory per attempt.
 #[derive(Debug, Clone)]
 pub struct LogStore {
@@ -83,21 +106,27 @@ impl LogStore {
         self.attempt_dir(attempt).join("log")
     }
 
-    /// The copier for an attempt of so many steps, at the place where the one before it stopped. What an earlier life of
-    /// this node copied, output left out, is told to `seen`. Blocking.
+    /// Name of the file in an attempt's directory that tells its course; never shown, and gone with its workspace.
+    pub(crate) const JOURNAL: &str = "journal";
+
+    /// The copier for an attempt, at the place where the one before it stopped. What an earlier life of this node was told, output
+    /// left out, is told to `seen`. Blocking.
     ///
     /// # Errors
-    /// [`Error::Io`] when the log cannot be opened or read.
+    /// [`Error::Io`] when the log or its journal cannot be opened or read.
     pub fn copier(
         &self,
         attempt: AttemptId,
         spool: &Path,
-        steps: usize,
-        seen: &mut dyn FnMut(&Frame),
+        events: usize,
+        listening: Option<&Listening>,
+        seen: &mut dyn FnMut(Event),
     ) -> Result<SpoolCopier, Error> {
         let (sender, _) = watch::channel(Written::default());
-        let (path, limits) = (self.log_path(attempt), (self.cap_bytes, steps));
-        let copier = SpoolCopier::open(path, spool.to_owned(), limits, sender.clone(), seen)?;
+        let paths = (self.log_path(attempt), self.attempt_dir(attempt).join(Self::JOURNAL), spool.to_owned());
+        let filter = listening.map(|to| filter::Filter::new(&to.secrets, to.debug));
+        let limits = Limits { output: self.cap_bytes, events };
+        let copier = SpoolCopier::open(paths, (limits, filter), sender.clone(), seen)?;
         self.lock().insert(attempt, sender);
         Ok(copier)
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use domain::{AttemptId, JobSpec, Run};
 
+/// Where tools are looked for that actions bring; an image may have it.
+pub const TOOL_CACHE: &str = "/opt/hostedtoolcache";
 /// Where a job finds its workspace.
 pub const WORKSPACE: &str = "/workspace";
 
@@ -23,12 +25,59 @@ pub struct Facts<'a> {
     pub node: &'a str,
     /// Where the job sees its workspace.
     pub workspace: &'a str,
+    /// Where it finds the event's payload.
+    pub event_path: &'a str,
+    /// Where it finds a directory for what it needs only for a while.
+    pub temp: &'a str,
 }
 
-/// Environment of every step of a job.
+impl Facts<'_> {
+    /// Name of what was pushed or is to be merged, and what it is.
+    #[must_use]
+    pub fn ref_name(&self) -> (String, &'static str) {
+        let git_ref = self.run.event.git_ref.as_str();
+        match (git_ref.strip_prefix("refs/heads/"), git_ref.strip_prefix("refs/tags/")) {
+            (Some(branch), _) => (branch.to_owned(), "branch"),
+            (None, Some(tag)) => (tag.to_owned(), "tag"),
+            (None, None) => (git_ref.strip_prefix("refs/pull/").unwrap_or_default().to_owned(), ""),
+        }
+    }
+
+    /// Of a pull request, the branches that it comes from and goes to.
+    #[must_use]
+    pub fn branches(&self) -> (String, String) {
+        let event = &self.run.event;
+        let payload: serde_json::Value = serde_json::from_str(&event.payload).unwrap_or_default();
+        let head = payload["pull_request"]["head"]["ref"].as_str().unwrap_or_default();
+        let base = event.base_ref.strip_prefix("refs/heads/").unwrap_or(&event.base_ref);
+        (head.to_owned(), base.to_owned())
+    }
+}
+
+/// The machine's architecture as GitHub calls it.
+#[must_use]
+pub fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "X64",
+        "aarch64" => "ARM64",
+        "arm" => "ARM",
+        other => other,
+    }
+}
+
+/// Environment of a job's container: of one without expressions, what its file says, too; else that comes with each step.
 #[must_use]
 pub fn of_job(spec: &JobSpec, facts: Facts<'_>) -> BTreeMap<String, String> {
-    let mut environment: BTreeMap<_, _> = spec.env.iter().cloned().collect();
+    let mut environment: BTreeMap<_, _> =
+        if spec.expressions { BTreeMap::new() } else { spec.env.iter().cloned().collect() };
+    environment.extend(self::facts(facts));
+    environment
+}
+
+/// What no step can change.
+#[must_use]
+pub fn facts(facts: Facts<'_>) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
     for (name, value) in documented(facts) {
         environment.insert(format!("CI_{name}"), value.clone());
         environment.insert(format!("GITHUB_{name}"), value);
@@ -38,7 +87,11 @@ pub fn of_job(spec: &JobSpec, facts: Facts<'_>) -> BTreeMap<String, String> {
         ("TROUPE", "true"),
         ("GITHUB_ACTIONS", "true"),
         ("RUNNER_OS", "Linux"),
+        ("RUNNER_ARCH", arch()),
         ("RUNNER_NAME", facts.node),
+        ("RUNNER_TEMP", facts.temp),
+        ("RUNNER_TOOL_CACHE", TOOL_CACHE),
+        ("RUNNER_ENVIRONMENT", "self-hosted"),
     ];
     environment.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
     environment
@@ -47,19 +100,19 @@ pub fn of_job(spec: &JobSpec, facts: Facts<'_>) -> BTreeMap<String, String> {
 fn documented(facts: Facts<'_>) -> Vec<(&'static str, String)> {
     let Facts { run, job, attempt, repository, .. } = facts;
     let event = &run.event;
-    let named = |prefix: &str| event.git_ref.strip_prefix(prefix).map(str::to_owned);
-    let (kind, name) = match (named("refs/heads/"), named("refs/tags/")) {
-        (Some(branch), _) => ("branch", branch),
-        (None, Some(tag)) => ("tag", tag),
-        (None, None) => ("", String::new()),
-    };
+    let (name, kind) = facts.ref_name();
+    let (head, base) = facts.branches();
     let all = [
         ("SHA", event.commit.clone()),
         ("REF", event.git_ref.clone()),
         ("REF_NAME", name),
         ("REF_TYPE", kind.to_owned()),
         ("EVENT_NAME", event.kind.as_str().to_owned()),
+        ("EVENT_PATH", facts.event_path.to_owned()),
+        ("HEAD_REF", head),
+        ("BASE_REF", base),
         ("ACTOR", event.sender.clone()),
+        ("TRIGGERING_ACTOR", event.sender.clone()),
         ("REPOSITORY", repository.to_owned()),
         ("REPOSITORY_OWNER", repository.split_once('/').map_or("", |(owner, _)| owner).to_owned()),
         ("WORKFLOW", run.name.to_string()),
@@ -123,6 +176,8 @@ mod tests {
             repository: "team/app",
             node: "n1",
             workspace: WORKSPACE,
+            event_path: "/troupe/event.json",
+            temp: "/troupe/temp",
         };
         let found = of_job(&spec, facts);
         for (name, wanted) in [

@@ -2,6 +2,7 @@
 //!
 //! Must not know: how containers work ([`work::Work`]), how the queue decides.
 
+pub(crate) mod contexts;
 mod ending;
 pub mod environment;
 mod expander;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actors::executor::{ContainerSpec, DockerExecutor, DockerOptions, Lease};
 use actors::init_binary;
 use domain::{AttemptId, Fence, JobId, NodeId, Resources, RunId};
-use init::wire::{Condition, Plan, Shell, Step, StepKind};
+use init::wire::{Order, Plan, Run, Work};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -102,27 +102,20 @@ impl Bench {
         }
     }
 
-    /// What init is to do: one step for each script.
-    pub fn plan(&self, scripts: &[&str], grace_ms: u64) -> Result {
-        let step = |script: &&str| Step {
-            kind: StepKind::Run {
-                shell: Shell::Sh,
-                script: script.as_bytes().to_vec(),
-                cwd: "/workspace".to_owned(),
-            },
-            env: Vec::new(),
-            condition: Condition::Success,
-            timeout_ms: 0,
-            continue_on_error: false,
+    /// What init is to do: a script, and nothing after it.
+    pub fn plan(&self, script: &str, grace_ms: u64) -> Result {
+        let run = Run {
+            argv: ["sh", "-e", "{0}"].map(str::to_owned).to_vec(),
+            script: script.as_bytes().to_vec(),
+            last: true,
+            ..Run::default()
         };
-        let plan = Plan {
-            workspace: "/workspace".to_owned(),
-            timeout_ms: 60_000,
-            grace_ms,
-            drain_ms: 200,
-            steps: scripts.iter().map(step).collect(),
-        };
-        fs::write(self.dir.path().join("control/plan"), plan.encode())?;
+        let order = Order { step: 0, stopping: false, timeout_ms: 0, work: Work::Run(run) };
+        let workspace = "/workspace".to_owned();
+        let plan = Plan { workspace, timeout_ms: 60_000, grace_ms, drain_ms: 200 };
+        let control = self.dir.path().join("control");
+        fs::write(control.join("plan"), plan.encode())?;
+        fs::write(control.join(Order::file(1)), order.encode())?;
         Ok(())
     }
 }

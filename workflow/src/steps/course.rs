@@ -138,6 +138,12 @@ impl Course {
             && format!("{:?}", self.given.spec).to_ascii_lowercase().contains("hashfiles")
     }
 
+    /// So many things were ordered.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
     /// Nothing of the job has failed so far.
     #[must_use]
     pub fn is_succeeding(&self) -> bool {
@@ -192,6 +198,9 @@ impl Course {
             ));
         }
         let mut reason = over.answer.why.unwrap_or_default();
+        if !reason.is_empty() {
+            self.say(step, &reason);
+        }
         let (mut outcome, mut exit_code) = (over.outcome, over.exit_code);
         for why in understood.wrong {
             self.say(step, &why);

@@ -53,9 +53,12 @@ pub(super) struct NativeContext {
     pub(super) writing: TaskTrackerToken,
 }
 
+/// Output that an action makes.
+pub(super) type Line = (Stream, Vec<u8>);
+
 /// The log of the step.
 #[derive(Debug, Clone)]
-pub(super) struct Lines(pub(super) mpsc::Sender<(Stream, Vec<u8>)>);
+pub(super) struct Lines(pub(super) mpsc::Sender<Line>);
 
 impl Lines {
     /// Adds a line.
