@@ -128,6 +128,27 @@ echo "::set-output name=old::way""##;
 }
 
 #[tokio::test]
+async fn secrets_are_given_and_never_shown() {
+    let script = "echo \"$TOKEN ${{ secrets.KEY }}\"; echo x=$TOKEN >> $GITHUB_OUTPUT; exit 3";
+    let step = StepSpec { env: pairs(&[("TOKEN", "${{ secrets.TOKEN }}")]), ..named("a", script) };
+    let second = StepSpec { at: (1, 1), ..when("always()", "${{ fromJSON(secrets.TOKEN) }}") };
+    let mut job = job(vec![step, second]);
+    job.outputs = pairs(&[("x", "<${{ steps.a.outputs.x }}>"), ("y", "told")]);
+    let mut rig = Rig::new(Kind::Processes, 109, &job).unwrap();
+    rig.pushed_to("https://forge.example/team/demo".to_owned(), &job);
+    let rig = rig.with_secrets(&[("TOKEN", "hunter2!"), ("KEY", "line one\nline two")]);
+    let finished = rig.finish().await;
+    let text = rig.output().await;
+    assert!(
+        text.starts_with("*** ***\n") && !text.contains("hunter2") && !text.contains("line one"),
+        "{text}"
+    );
+    assert_eq!(finished.outputs, pairs(&[("y", "told")]), "{finished:?}");
+    assert!(text.contains("the output x is not told"), "{text}");
+    assert!(!format!("{finished:?}").contains("hunter2"), "{finished:?}");
+}
+
+#[tokio::test]
 async fn failures_are_seen_by_later_steps_and_said_with_their_place() {
     use Outcome::{Failed, Skipped, Succeeded};
     let may_fail = StepSpec { continue_on_error: "true".to_owned(), ..named("may", "exit 3") };

@@ -71,10 +71,13 @@ impl Given {
             event_path: &event_path,
             temp: &temp,
         };
-        let secrets = secrets(&state, repo.as_ref().map(|(id, _)| *id), &run.event);
+        let of_repo = repo.as_ref().filter(|_| spec.expressions).map(|(id, _)| *id);
+        let secrets = secrets(parts, &state, of_repo, &run.event)?;
         let (known, contexts) = if spec.expressions {
             let contexts = contexts::of_job(&state, attempt.job, &facts, &secrets)?;
-            (environment::facts(facts).into_iter().collect(), contexts)
+            let mut known: Variables = environment::facts(facts).into_iter().collect();
+            known.extend(is_debugged(&secrets).then(|| ("RUNNER_DEBUG".to_owned(), "1".to_owned())));
+            (known, contexts)
         } else {
             (Variables::new(), Vec::new())
         };
@@ -110,7 +113,7 @@ impl Given {
 
     /// What its output may say, and what must not be shown of it; nothing for an ad hoc job.
     pub(super) fn listening(&self) -> Option<Listening> {
-        let debug = self.secrets.get("ACTIONS_STEP_DEBUG").is_some_and(|value| value == "true");
+        let debug = is_debugged(&self.secrets);
         let secrets = || self.secrets.values().cloned().collect();
         self.spec.expressions.then(|| Listening { secrets: secrets(), debug })
     }
@@ -121,6 +124,11 @@ impl Given {
     }
 }
 
+/// Somebody wants to see lines for debugging; said as GitHub has it, in a secret.
+fn is_debugged(secrets: &BTreeMap<String, String>) -> bool {
+    secrets.get("ACTIONS_STEP_DEBUG").is_some_and(|value| value == "true")
+}
+
 fn checks_out(steps: &[StepSpec]) -> bool {
     steps.iter().any(|step| match &step.action {
         Action::Native { what: Native::Checkout, .. } => true,
@@ -129,10 +137,16 @@ fn checks_out(steps: &[StepSpec]) -> bool {
     })
 }
 
-/// The secrets of a job's repository, by name. The one place where they enter a job.
-///
-/// There are none yet: nothing on a node opens them. A run of a fork's commits has none ever.
-fn secrets(_state: &ClusterState, _repo: Option<RepoId>, event: &Event) -> BTreeMap<String, String> {
-    let _forks_have_none = event.from_fork;
-    BTreeMap::new()
+/// The secrets of a job's repository, by name. The one place where they enter a job; one whose commits are of somebody who may
+/// not push there has none.
+fn secrets(
+    parts: &Parts,
+    state: &ClusterState,
+    repo: Option<RepoId>,
+    event: &Event,
+) -> Result<BTreeMap<String, String>, String> {
+    match (parts.secrets.get(), repo) {
+        (Some(secrets), Some(repo)) if !event.from_fork => secrets(state, repo, event),
+        _ => Ok(BTreeMap::new()),
+    }
 }

@@ -24,10 +24,10 @@ mod tap;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use domain::{AttemptId, Fence, Labels, NodeId, NodeName, RepoId, Run};
+use domain::{AttemptId, ClusterState, Event, Fence, Labels, NodeId, NodeName, RepoId, Run};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -71,6 +71,10 @@ impl Options {
     }
 }
 
+/// The secrets that a job of an event is given, by name; an error, in words, when one cannot be opened.
+pub type Secrets =
+    Arc<dyn Fn(&ClusterState, RepoId, &Event) -> Result<BTreeMap<String, String>, String> + Send + Sync>;
+
 /// Runs attempts in containers.
 #[derive(Clone)]
 pub struct Containers(Arc<Parts>);
@@ -83,6 +87,7 @@ struct Parts {
     logs: LogStore,
     blobs: Blobs,
     mirrors: Mirrors,
+    secrets: OnceLock<Secrets>,
 }
 
 impl Containers {
@@ -96,7 +101,18 @@ impl Containers {
         blobs: Blobs,
         mirrors: Mirrors,
     ) -> Self {
-        Self(Arc::new(Parts { options, replica, executor, logs, blobs, mirrors }))
+        let secrets = OnceLock::new();
+        Self(Arc::new(Parts { options, replica, executor, logs, blobs, mirrors, secrets }))
+    }
+}
+
+impl Containers {
+    /// Gives jobs their secrets from now on; said once, before the first attempt. Without it they have none.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        let first = self.0.secrets.set(secrets).is_ok();
+        debug_assert!(first, "secrets come from one place");
+        self
     }
 }
 

@@ -250,6 +250,14 @@ impl Rig {
         Containers::new(options, Arc::clone(copy) as _, Arc::clone(executor), logs.clone(), blobs, mirrors)
     }
 
+    /// Jobs of this node are given these secrets.
+    pub fn with_secrets(mut self, secrets: &'static [(&'static str, &'static str)]) -> Self {
+        let all = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let given = move |_: &domain::ClusterState, _, _: &Event| Ok(secrets.iter().map(all).collect());
+        self.work = self.work.clone().with_secrets(Arc::new(given));
+        self
+    }
+
     /// The node's process dies: nothing of it is left but what is on disk and in the engine.
     pub fn restart(&mut self) {
         self.logs = LogStore::new(self.dir.path().join("attempts"), LOG_CAP);
