@@ -146,6 +146,17 @@ fn a_called_workflow_is_a_group_of_its_jobs() {
 }
 
 #[test]
+fn a_call_that_is_decided_later_has_its_file_with_it() {
+    let called =
+        "on: {workflow_call: {inputs: {v: {type: string}}}}\njobs: {x: {runs-on: x, steps: [{run: y}]}}\n";
+    let text = "on: push\njobs:\n  a: {runs-on: x, steps: [{run: x}]}\n  b: {needs: a, uses: ./w/called.yml, with: {v: '${{ needs.a.result }}'}}\n";
+    let run = pushed(text, &Tree::of(&[("w/called.yml", called)]));
+    let Verdict::Become { jobs, .. } = decided(&run, "b", &[], Outcome::Success) else { panic!("not made") };
+    assert_eq!(keys(&jobs), ["b", "b/x"]);
+    assert!(jobs[1].contexts.contains("success"), "{}", jobs[1].contexts);
+}
+
+#[test]
 fn workflows_that_call_each_other_in_a_circle_are_refused() {
     let text = "on: [push, workflow_call]\njobs: {c: {uses: ./.github/workflows/ci.yml}}\n";
     let tree = Tree::of(&[(".github/workflows/ci.yml", text)]);

@@ -123,6 +123,7 @@ mod tests {
             key: "te\u{1b}st".to_owned(),
             name: String::new(),
             group: None,
+            form: String::new(),
             state: state.to_owned(),
             outcome: outcome.map(str::to_owned),
             attempts: 2,

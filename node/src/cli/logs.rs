@@ -2,6 +2,8 @@
 //!
 //! Must not know where output is kept.
 
+use std::collections::BTreeSet;
+
 use domain::{AttemptId, JobId, RunId};
 
 use super::events::Events;
@@ -90,11 +92,24 @@ async fn follow_jobs(
     run: &RunView,
     from: u64,
 ) -> Result<u8, Failure> {
-    for (job, view) in Target::Run(id).jobs(run)? {
-        if run.jobs.len() > 1 {
-            header(view, None);
+    let (mut run, mut followed) = (run.clone(), BTreeSet::new());
+    // Jobs may come while others are followed: those that were undecided become several.
+    loop {
+        let mut news = false;
+        for (job, view) in Target::Run(id).jobs(&run)? {
+            if !followed.insert(job) {
+                continue;
+            }
+            news = true;
+            if run.jobs.len() > 1 {
+                header(view, None);
+            }
+            follow_job(client, reader, job, None, from).await?;
         }
-        follow_job(client, reader, job, None, from).await?;
+        if !news {
+            break;
+        }
+        run = runs::fetch(client, id).await?;
     }
     let run = Events::of(client, id, Patience::default(), aloud()).finished().await?;
     if let Some(error) = &run.error {

@@ -42,7 +42,8 @@ impl Target {
         let id = |index: usize| JobId { run: self.run(), index: index as u16 };
         let all = run.jobs.iter().enumerate().map(|(index, job)| (id(index), job));
         match self {
-            Self::Run(_) => Ok(all.collect()),
+            // A group runs nowhere itself: its members are jobs of the run, too.
+            Self::Run(_) => Ok(all.filter(|(_, job)| job.form != "group").collect()),
             Self::Job(wanted) => {
                 let job = all.into_iter().find(|(id, _)| *id == wanted);
                 job.map(|job| vec![job]).ok_or(Failure::NoJob { job: wanted })

@@ -3,7 +3,7 @@
 use domain::{Event, Undecided, Verdict};
 
 use super::Mint;
-use super::jobs::{Builder, Place};
+use super::jobs::{Builder, Place, Recorder};
 use crate::contexts::{self, Facts};
 use crate::expression::{Object, Value};
 use crate::graph::{Before, job_runs};
@@ -66,7 +66,7 @@ fn verdict(asked: &Asked<'_>, mint: &dyn Mint) -> Result<Verdict, String> {
     {
         return Ok(Verdict::Skip);
     }
-    let mut builder = Builder::new(&files, mint);
+    let mut builder = Builder::new(Recorder::new(&files), mint);
     let (workflow, contexts) = (&workflow, &known);
     builder.only(
         job,

@@ -49,9 +49,15 @@ pub(super) struct Builder<'a> {
 }
 
 /// Remembers the files that were asked for: a job that is decided later needs them again.
-struct Recorder<'a> {
+pub(super) struct Recorder<'a> {
     files: &'a dyn Files,
     seen: RefCell<BTreeMap<String, Vec<u8>>>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(files: &'a dyn Files) -> Self {
+        Self { files, seen: RefCell::default() }
+    }
 }
 
 impl Files for Recorder<'_> {
@@ -63,8 +69,7 @@ impl Files for Recorder<'_> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(files: &'a dyn Files, mint: &'a dyn Mint) -> Self {
-        let files = Recorder { files, seen: RefCell::default() };
+    pub(super) fn new(files: Recorder<'a>, mint: &'a dyn Mint) -> Self {
         Self { files, mint, jobs: Vec::new(), keys: HashSet::new(), specs: Vec::new() }
     }
 

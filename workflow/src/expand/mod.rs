@@ -17,7 +17,7 @@ use crate::contexts::{self, Facts};
 use crate::events::{Happened, starts};
 use crate::expression::{NoEnvironment, Object, Value};
 use crate::model::{Dynamic, Files, Queue, Workflow};
-use jobs::Builder;
+use jobs::{Builder, Recorder};
 
 /// Bytes of the name of a workflow that a run which failed shows; a longer one may be why it failed.
 const MAX_SHOWN_NAME: usize = 200;
@@ -88,12 +88,14 @@ fn is_at(path: &str, wanted: &str) -> bool {
 }
 
 fn run_of(path: &str, bytes: &[u8], occasion: &Occasion<'_>, mint: &mut dyn Mint) -> Option<NewRun> {
-    match lint(bytes, occasion.files) {
+    let files = Recorder::new(occasion.files);
+    match lint(bytes, &files) {
         Ok(workflow) => match wants(&workflow, occasion) {
             Ok(false) => None,
             Ok(true) => {
                 let id = mint.run_id();
-                let run = new_run(id, path, bytes, &workflow, occasion, mint).and_then(small_enough);
+                let run =
+                    new_run(id, (path, bytes, &workflow), occasion, (files, mint)).and_then(small_enough);
                 Some(run.unwrap_or_else(|why| {
                     let name = Some(name_of(&workflow, path)).filter(|name| name.len() <= MAX_SHOWN_NAME);
                     let failed = NewRun::failed(id, path.to_owned(), why);
@@ -140,11 +142,9 @@ fn wants(workflow: &Workflow, occasion: &Occasion<'_>) -> Result<bool, String> {
 
 fn new_run(
     id: RunId,
-    path: &str,
-    bytes: &[u8],
-    workflow: &Workflow,
+    (path, bytes, workflow): (&str, &[u8], &Workflow),
     occasion: &Occasion<'_>,
-    mint: &dyn Mint,
+    (files, mint): (Recorder<'_>, &dyn Mint),
 ) -> Result<NewRun, String> {
     let name = name_of(workflow, path);
     let facts = Facts { workflow: name.clone(), run_id: id.to_string(), ..occasion.facts.clone() };
@@ -163,7 +163,7 @@ fn new_run(
     let title = if title.trim().is_empty() { occasion.event.title.clone() } else { title };
     let concurrency =
         workflow.concurrency.as_ref().map(|one| concurrency(one, &known)).transpose().map_err(at)?;
-    let mut builder = Builder::new(occasion.files, mint);
+    let mut builder = Builder::new(files, mint);
     builder.workflow(&jobs::Place {
         path,
         bytes,

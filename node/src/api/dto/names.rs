@@ -12,6 +12,8 @@ pub const RUN_OUTCOMES: [&str; 7] =
 /// Where jobs stand.
 pub const JOB_STATES: [&str; 8] =
     ["waiting", "queued", "held", "placed", "running", "finished", "deciding", "open"];
+/// What jobs are.
+pub const JOB_FORMS: [&str; 3] = ["job", "group", "undecided"];
 /// Where deliveries stand.
 pub const DELIVERY_STATES: [&str; 3] = ["pending", "expanding", "expanded"];
 /// What runs are caused by.

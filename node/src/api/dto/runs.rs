@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::names::{
-    self, ATTEMPT_ID, EVENTS, JOB_ID, JOB_STATES, MAX_LABEL_BYTES, MAX_LABELS, NODE_ID, SHA256, ULID,
+    self, ATTEMPT_ID, EVENTS, JOB_FORMS, JOB_ID, JOB_STATES, MAX_LABEL_BYTES, MAX_LABELS, NODE_ID, SHA256,
+    ULID,
 };
 use super::{outcome, time};
 
@@ -232,6 +233,10 @@ pub struct JobView {
     /// The name as people see it.
     #[serde(default)]
     pub name: String,
+    /// `job`, `group` (it stands for its members and runs nowhere itself) or `undecided` (what it is depends on how others end).
+    #[schemars(extend("enum" = JOB_FORMS))]
+    #[serde(default)]
+    pub form: String,
     /// The key of the group (a matrix, a called workflow) that it is a member of.
     #[serde(default)]
     pub group: Option<String>,
@@ -276,6 +281,12 @@ impl JobView {
             id: id.to_string(),
             key: job.key.to_string(),
             name: job.name.to_string(),
+            form: match job.form {
+                domain::Form::Job => "job",
+                domain::Form::Group { .. } => "group",
+                domain::Form::Undecided => "undecided",
+            }
+            .to_owned(),
             group: job
                 .group
                 .and_then(|index| state.jobs.get(&JobId { index, ..id }))

@@ -111,6 +111,7 @@ mod tests {
             key: String::new(),
             name: String::new(),
             group: None,
+            form: String::new(),
             state: "finished".to_owned(),
             outcome: Some("succeeded".to_owned()),
             attempts: 1,
