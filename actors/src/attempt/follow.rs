@@ -32,6 +32,10 @@ const LOOK_MAX: Duration = Duration::from_millis(160);
 struct Watch {
     /// Rung by init when it says more than output; none where it cannot be heard, and looks have to do.
     bell: Option<pipe::Receiver>,
+    /// It was rung since the last look.
+    rang: bool,
+    /// It was rung for nothing: the job can do that without end, so it is heard again when there was something to read.
+    deaf: bool,
     /// What the node's own part of a step says.
     lines: (mpsc::Sender<Line>, mpsc::Receiver<Line>),
     /// Why this node ends it, if it does.
@@ -52,6 +56,8 @@ impl Life {
         let mut ended = Box::pin(wait(&parts, id));
         let mut watch = Watch {
             bell: self.directories.bell().ok(),
+            rang: false,
+            deaf: false,
             lines: mpsc::channel(64),
             cause: None,
             patience: self.patience(),
@@ -90,7 +96,6 @@ impl Life {
                     }
                     self.answer(&mut watch, order, done).await;
                 }
-                Some((stream, bytes)) = watch.lines.1.recv() => self.output(&mut watch, stream, bytes).await,
                 Some(done) = watch.stops.join_next() => {
                     if !matches!(done, Ok(Ok(()))) {
                         tracing::error!(attempt = %self.task.attempt, ?done, "a container cannot be stopped");
@@ -116,7 +121,8 @@ impl Life {
                         parts.executor.stop(&id, Duration::ZERO).await
                     });
                 }
-                () = rung(&mut watch.bell) => {}
+                Some((stream, bytes)) = watch.lines.1.recv() => self.output(&mut watch, stream, bytes).await,
+                () = rung(&mut watch.bell), if !watch.deaf => watch.rang = true,
                 () = rest(watch.pause) => {}
             }
         };
@@ -139,6 +145,8 @@ impl Life {
             false
         });
         watch.pause = if more { Duration::ZERO } else { (watch.pause * 2).clamp(LOOK_MIN, LOOK_MAX) };
+        watch.deaf = !more && (watch.deaf || watch.rang);
+        watch.rang = false;
         if more {
             return;
         }
@@ -161,7 +169,11 @@ impl Life {
                 watch.hosts.skip(number);
                 self.tell(&format!("host {number} {code}"));
             }
-            (Some(order), None) if watch.cause.is_none() && watch.hosts.ready_for(order.number) => {
+            // What is to run after a cancel is ordered knowing of it.
+            (Some(order), None)
+                if matches!(watch.cause, None | Some(Cause::Cancelled))
+                    && watch.hosts.ready_for(order.number) =>
+            {
                 self.host(order, watch);
             }
             _ => {}

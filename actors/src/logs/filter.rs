@@ -165,8 +165,20 @@ impl Filter {
     pub(super) fn push(&mut self, piece: Piece, heard: &mut Vec<Heard>) {
         let (of, end) = (index(piece.stream), piece.spool_end);
         let begin = self.streams[of].pos;
-        for byte in &piece.bytes {
+        let mut rest = piece.bytes.as_slice();
+        while let Some((byte, after)) = rest.split_first() {
+            let scan = &mut self.streams[of];
+            if self.mask.is_empty() && scan.line == Line::Text {
+                // Nothing before the end of the line says anything.
+                let text = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+                scan.pos += text as u64;
+                rest = &rest[text..];
+                if text > 0 {
+                    continue;
+                }
+            }
             self.byte(of, *byte, end, heard);
+            rest = after;
         }
         self.held_bytes += piece.bytes.len();
         self.held.push_back((begin, piece));
