@@ -15,7 +15,7 @@ use crate::shared::{self, Shared};
 use crate::sys;
 
 /// Between two looks, at most: a machine that slept wakes with sleeps that are not over, and a permit that is.
-const LOOK: Duration = Duration::from_secs(1);
+pub const LOOK: Duration = Duration::from_secs(1);
 /// Looks at a permit that is just being written.
 const TRIES: usize = 100;
 

@@ -1,9 +1,11 @@
 //! The first process of a job's container: carries out the node's orders and appends what happens to the spool.
 //!
 //! `troupe-init run [CONTROL]`; the control directory is `/troupe` unless it is named.
+//! `troupe-init guard CONTROL COMMAND...` is the first process of what runs beside a job.
 //! Must not know: Docker, the network, the node beyond the files of the control directory.
 
 mod files;
+mod guard;
 mod lease;
 mod orders;
 mod shared;
@@ -40,8 +42,12 @@ fn run(control: PathBuf) -> io::Result<bool> {
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_none_or(|a| a != "run") {
-        eprintln!("troupe-init: usage: troupe-init run [CONTROL]");
+    let what = args.next();
+    if what.as_ref().is_some_and(|what| what == "guard") {
+        return guarded(args);
+    }
+    if what.is_none_or(|what| what != "run") {
+        eprintln!("troupe-init: usage: troupe-init run [CONTROL] | guard CONTROL COMMAND...");
         return ExitCode::from(2);
     }
     let control = args.next().map_or_else(|| PathBuf::from("/troupe"), PathBuf::from);
@@ -50,6 +56,17 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("troupe-init: cannot carry out the orders in {}: {error}", control.display());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn guarded(mut args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let control = PathBuf::from(args.next().unwrap_or_default());
+    match guard::run(&control, args) {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
+        Err(error) => {
+            eprintln!("troupe-init: cannot guard a command by the permit in {}: {error}", control.display());
             ExitCode::from(2)
         }
     }

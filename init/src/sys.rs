@@ -33,6 +33,21 @@ pub fn term_cancels(control: i32) {
     unsafe { signal(TERM, handler as usize) };
 }
 
+static COMMAND: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn on_term_of_a_guard(which: i32) {
+    // SAFETY: kill is async-signal-safe. A command that was reaped a moment ago ends this process, too.
+    unsafe { kill(COMMAND.load(Ordering::Relaxed), which) };
+}
+
+/// From now on SIGTERM goes to this process.
+pub fn term_goes_to(pid: u32) {
+    COMMAND.store(pid as i32, Ordering::Relaxed);
+    let handler: extern "C" fn(i32) = on_term_of_a_guard;
+    // SAFETY: the handler does nothing that is not async-signal-safe.
+    unsafe { signal(TERM, handler as usize) };
+}
+
 /// Milliseconds since this machine started, the time it slept included; none when the system cannot say.
 pub fn since_boot_ms() -> Option<u64> {
     const BOOTTIME: i32 = 7;
