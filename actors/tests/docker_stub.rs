@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actors::executor::{ContainerId, ContainerSpec, DockerExecutor, DockerOptions, Error, Executor, Lease};
+use actors::executor::{
+    ContainerId, ContainerSpec, DockerExecutor, DockerOptions, Error, Executor, Extras, Lease,
+};
 use domain::{AttemptId, Fence, JobId, NodeId, Resources, RunId};
 use futures::{FutureExt, StreamExt, stream};
 use http_body_util::StreamBody;
@@ -148,6 +150,7 @@ fn spec() -> ContainerSpec {
         resources: Resources { cpu_millis: 500, memory_mib: 64 },
         pids: 64,
         slot: 0,
+        extras: Extras::default(),
         lease: lease(),
     }
 }

@@ -9,7 +9,7 @@ use super::accept::accept;
 use super::life::{Life, RETRY, lease_of};
 use super::native::OBJECTS;
 use super::plan;
-use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState};
+use crate::executor::{ContainerId, ContainerSpec, Error, Extras, Found, FoundState};
 use crate::faults::{self, Point};
 
 /// Tries of a start, when the executor does not answer; then the attempt is lost and may be placed elsewhere.
@@ -131,6 +131,7 @@ impl Life {
             resources: self.given.resources,
             pids: self.parts.options.pids,
             slot: self.task.slot,
+            extras: Extras::default(),
             lease: lease_of(&self.task),
         }
     }

@@ -32,7 +32,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::artifacts::{Blobs, Limits};
-use crate::executor::{self, Executor, Found, FoundState};
+use crate::executor::{self, Executor, Found, FoundState, Part};
 use crate::logs::LogStore;
 use crate::replica::SharedReplica;
 use crate::runner::work::{Finished, Survivor, SurvivorsError, Task, Work};
@@ -154,11 +154,12 @@ impl Parts {
     /// The container of an attempt under its fence.
     async fn container(&self, attempt: AttemptId, fence: Fence) -> Result<Option<Found>, executor::Error> {
         let all = self.executor.list().await?;
-        let same = |found: &Found| found.attempt == attempt && found.fence == fence;
+        let same =
+            |found: &Found| found.attempt == attempt && found.fence == fence && found.part == Part::Job;
         Ok(all.into_iter().find(same))
     }
 
-    /// Sees that no container of an attempt runs, however long the executor takes to answer.
+    /// Sees that no container of an attempt runs, its services' and steps' neither, however long the executor takes to answer.
     async fn end_container(&self, attempt: AttemptId, fence: Fence) {
         while let Err(error) = self.try_to_end(attempt, fence).await {
             tracing::warn!(%attempt, %error, "cannot end the container of an attempt yet; its slot stays taken");
@@ -168,16 +169,19 @@ impl Parts {
 
     /// One that does not run and cannot be removed is left to the next start of this node: it does no harm.
     async fn try_to_end(&self, attempt: AttemptId, fence: Fence) -> Result<(), executor::Error> {
-        let Some(found) = self.container(attempt, fence).await? else { return Ok(()) };
-        match self.executor.remove(&found.id).await {
-            Err(error) if found.state == FoundState::Running => Err(error),
-            Err(error @ executor::Error::Unreachable(_)) => Err(error),
-            Err(error) => {
-                tracing::warn!(%attempt, %error, "a container cannot be removed; the next start of this node tries again");
-                Ok(())
+        let all = self.executor.list().await?;
+        let same = |found: &Found| found.attempt == attempt && found.fence == fence;
+        for found in all.into_iter().filter(same) {
+            match self.executor.remove(&found.id).await {
+                Err(error) if found.state == FoundState::Running => return Err(error),
+                Err(error @ executor::Error::Unreachable(_)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%attempt, %error, "a container cannot be removed; the next start of this node tries again");
+                }
+                Ok(()) => {}
             }
-            Ok(()) => Ok(()),
         }
+        Ok(())
     }
 
     async fn clean(&self, attempt: AttemptId, fence: Fence) {
@@ -199,6 +203,11 @@ impl Parts {
             let of_it = |run: &Run| run.repo == Some(repo) && run.outcome.is_none();
             state.repos.contains(&repo) || state.runs.iter().any(|(_, run)| of_it(run))
         };
+        if let Some(beside) = self.executor.beside()
+            && let Err(error) = beside.forget_volumes(&used).await
+        {
+            tracing::warn!(%error, "volumes of repositories that are gone cannot be removed");
+        }
         match self.mirrors.forget(used).await {
             Ok(repos) if repos.is_empty() => {}
             Ok(repos) => tracing::info!(?repos, "mirrors of repositories that are gone were removed"),

@@ -1,6 +1,8 @@
 //! Containers by the Docker engine, with defaults that a job cannot loosen. The only module that knows bollard.
 
+mod beside;
 mod blame;
+mod body;
 mod images;
 
 use std::collections::HashMap;
@@ -10,8 +12,7 @@ use std::time::Duration;
 
 use bollard::errors::Error as Bollard;
 use bollard::models::{
-    ContainerCreateBody, ContainerStateStatusEnum, ContainerSummaryStateEnum, HostConfig,
-    HostConfigLogConfig, NetworkCreateRequest,
+    ContainerCreateBody, ContainerStateStatusEnum, ContainerSummaryStateEnum, NetworkCreateRequest,
 };
 use bollard::query_parameters as query;
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -21,14 +22,15 @@ use futures::{FutureExt, StreamExt};
 
 use self::blame::{of_question, of_start, status, words};
 use self::images::Images;
-use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState};
+use super::{Beside, ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState, Lease, Part};
 use crate::faults::{self, Bug, Point};
 
 const NODE: &str = "troupe.node";
 const ATTEMPT: &str = "troupe.attempt";
 const FENCE: &str = "troupe.fence";
 const SLOT: &str = "troupe.slot";
-const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"];
+/// What a container is to its attempt; the job's own has none.
+const PART: &str = "troupe.part";
 
 /// How the engine is reached and how long it is waited for.
 #[derive(Debug, Clone)]
@@ -122,35 +124,56 @@ impl Engine {
 
     async fn create(&self, spec: ContainerSpec) -> Result<ContainerId, Error> {
         let network = self.network(spec.slot).await?;
+        self.make_volumes(&spec.extras).await?;
         let by_name = faults::is(Bug::AdoptByName);
         let name = if by_name { spec.attempt.job.to_string() } else { spec.attempt.to_string() };
         let name = format!("troupe-{name}").replace('/', "-");
-        let options = query::CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
-        let (attempt, fence, lease) = (spec.attempt, spec.fence, spec.lease.clone());
-        let body = body(spec, &self.init, network)?;
-        let id = match self.docker.create_container(Some(options), body).await {
-            Ok(made) => ContainerId(made.id),
-            Err(e) if by_name && status(&e) == Some(409) => return Ok(ContainerId(name)),
+        let (whose, lease) = ((spec.attempt, spec.fence, Part::Job), spec.lease.clone());
+        let body = body::of_job(spec, &self.init, network)?;
+        let (id, ran) = match self.make(&name, whose, body).await {
+            Err(Error::Unreachable(_)) if by_name => return Ok(ContainerId(name)),
+            made => made?,
+        };
+        if ran {
+            return Ok(id);
+        }
+        faults::at(Point::Created).await;
+        self.start_made(&id, &lease).await?;
+        Ok(id)
+    }
+
+    /// Makes a container; the one that is there already when it is the same attempt's, under the same fence, and whether
+    /// that was started.
+    async fn make(
+        &self,
+        name: &str,
+        (attempt, fence, part): (AttemptId, Fence, Part),
+        body: ContainerCreateBody,
+    ) -> Result<(ContainerId, bool), Error> {
+        let options = query::CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
+        match self.docker.create_container(Some(options), body).await {
+            Ok(made) => Ok((ContainerId(made.id), false)),
             Err(e) if status(&e) == Some(409) => {
                 let found = self.all().await?;
-                let same = found.into_iter().find(|f| f.attempt == attempt && f.fence == fence);
+                let same =
+                    found.into_iter().find(|f| f.attempt == attempt && f.fence == fence && f.part == part);
                 let id = same.ok_or_else(|| of_start("create the container", &e))?.id;
-                if self.was_started(&id).await? {
-                    return Ok(id);
-                }
-                id
+                let ran = self.was_started(&id).await?;
+                Ok((id, ran))
             }
-            Err(e) => return Err(of_start("create the container", &e)),
-        };
-        faults::at(Point::Created).await;
+            Err(e) => Err(of_start("create the container", &e)),
+        }
+    }
+
+    async fn start_made(&self, id: &ContainerId, lease: &Lease) -> Result<(), Error> {
         if !lease.holds() {
             return Err(Error::NoLease);
         }
         match self.docker.start_container(&id.0, None).await {
-            Ok(()) => Ok(id),
+            Ok(()) => Ok(()),
             Err(e) => {
                 if status(&e) == Some(404) {
-                    self.discard(&id).await;
+                    self.discard(id).await;
                 }
                 Err(of_start("start the container", &e))
             }
@@ -200,6 +223,7 @@ impl Engine {
             let labels = c.labels?;
             let attempt = parse_attempt(labels.get(ATTEMPT)?)?;
             let fence = Fence(labels.get(FENCE)?.parse().ok()?);
+            let part = labels.get(PART).map_or(Ok(Part::Job), |part| part.parse()).ok()?;
             let state = match c.state? {
                 ContainerSummaryStateEnum::CREATED => FoundState::Created,
                 ContainerSummaryStateEnum::PAUSED => FoundState::Paused,
@@ -207,7 +231,7 @@ impl Engine {
                 _ => FoundState::Running,
             };
             let slot = labels.get(SLOT).and_then(|slot| slot.parse().ok());
-            Some(Found { id: ContainerId(c.id?), attempt, fence, slot, state })
+            Some(Found { id: ContainerId(c.id?), attempt, fence, part, slot, state })
         });
         Ok(found.collect())
     }
@@ -221,6 +245,31 @@ impl Engine {
         // The answer comes when it has ended.
         let docker = self.docker.clone().with_timeout(self.answer.saturating_add(grace));
         gone_is_fine(docker.stop_container(id, Some(options)).await, "stop the container")
+    }
+
+    /// With what stands beside it.
+    async fn pause(&self, id: &ContainerId) -> Result<(), Error> {
+        so_is_fine(self.docker.pause_container(&id.0).await, "pause the container")?;
+        for beside in self.all_beside(id).await? {
+            so_is_fine(self.docker.pause_container(&beside.0).await, "pause the container")?;
+        }
+        Ok(())
+    }
+
+    /// What stands beside it first: what wakes looks for it.
+    async fn unpause(&self, id: &ContainerId) -> Result<(), Error> {
+        for beside in self.all_beside(id).await? {
+            so_is_fine(self.docker.unpause_container(&beside.0).await, "unpause the container")?;
+        }
+        so_is_fine(self.docker.unpause_container(&id.0).await, "unpause the container")
+    }
+
+    async fn all_beside(&self, id: &ContainerId) -> Result<Vec<ContainerId>, Error> {
+        let all = self.all().await?;
+        let Some(own) = all.iter().find(|found| found.id == *id) else { return Ok(Vec::new()) };
+        let same =
+            |found: &&Found| found.attempt == own.attempt && found.fence == own.fence && found.id != *id;
+        Ok(all.iter().filter(same).map(|found| found.id.clone()).collect())
     }
 
     async fn remove(&self, id: &str) -> Result<(), Error> {
@@ -292,15 +341,13 @@ impl Executor for DockerExecutor {
     }
 
     fn pause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
-        let id = id.0.clone();
-        async move { so_is_fine(self.engine()?.docker.pause_container(&id).await, "pause the container") }
-            .boxed()
+        let id = id.clone();
+        async move { self.engine()?.pause(&id).await }.boxed()
     }
 
     fn unpause(&self, id: &ContainerId) -> BoxFuture<'_, Result<(), Error>> {
-        let id = id.0.clone();
-        async move { so_is_fine(self.engine()?.docker.unpause_container(&id).await, "unpause the container") }
-            .boxed()
+        let id = id.clone();
+        async move { self.engine()?.unpause(&id).await }.boxed()
     }
 
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<(), Error>> {
@@ -320,63 +367,9 @@ impl Executor for DockerExecutor {
     fn forget_slots(&self, from: u16) -> BoxFuture<'_, Result<(), Error>> {
         async move { self.engine()?.forget_networks(from).await }.boxed()
     }
-}
 
-fn body(spec: ContainerSpec, init: &Path, network: String) -> Result<ContainerCreateBody, Error> {
-    let mut binds = vec![
-        bind(&spec.control_dir, "/troupe", "rw")?,
-        bind(init, "/troupe-init", "ro")?,
-        bind(&spec.workspace, "/workspace", "rw")?,
-    ];
-    for (from, to) in &spec.read_only {
-        binds.push(bind(from, to, "ro")?);
-    }
-    let memory = i64::from(spec.resources.memory_mib) * 1024 * 1024;
-    let log = HashMap::from(
-        [("max-size", "1m"), ("max-file", "1"), ("compress", "false")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned())),
-    );
-    let host = HostConfig {
-        binds: Some(binds),
-        cap_drop: Some(vec!["ALL".into()]),
-        cap_add: Some(CAPABILITIES.map(String::from).to_vec()),
-        security_opt: Some(vec!["no-new-privileges".into()]),
-        pids_limit: Some(i64::from(spec.pids)),
-        memory: Some(memory),
-        memory_swap: Some(memory),
-        nano_cpus: Some(i64::from(spec.resources.cpu_millis) * 1_000_000),
-        ipc_mode: Some("private".into()),
-        init: Some(true),
-        log_config: Some(HostConfigLogConfig { typ: Some("local".into()), config: Some(log) }),
-        network_mode: Some(network),
-        ..Default::default()
-    };
-    let labels = [
-        (NODE, spec.node.to_string()),
-        (ATTEMPT, spec.attempt.to_string()),
-        (FENCE, spec.fence.to_string()),
-        (SLOT, spec.slot.to_string()),
-    ];
-    Ok(ContainerCreateBody {
-        image: Some(spec.image),
-        entrypoint: Some(vec!["/troupe-init".into()]),
-        cmd: Some(vec!["run".into()]),
-        working_dir: Some("/workspace".into()),
-        env: Some(spec.env.iter().map(|(k, v)| format!("{k}={v}")).collect()),
-        labels: Some(labels.map(|(k, v)| (k.to_owned(), v)).into()),
-        host_config: Some(host),
-        ..Default::default()
-    })
-}
-
-/// A bind in the engine's notation, in which a colon separates: a path that holds one cannot be said.
-fn bind(from: &Path, to: &str, mode: &str) -> Result<String, Error> {
-    match from.to_str() {
-        Some(path) if path.starts_with('/') && !path.contains(':') => Ok(format!("{path}:{to}:{mode}")),
-        _ => {
-            let why = format!("the path {} must be absolute, UTF-8 and without a colon", from.display());
-            Err(Error::Refused { action: "bind a directory", why })
-        }
+    fn beside(&self) -> Option<&dyn Beside> {
+        Some(self)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState};
+use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState, Part};
 
 /// Runs attempts as processes.
 #[derive(Debug)]
@@ -187,6 +187,7 @@ impl Executor for FakeExecutor {
             id: ContainerId(id.clone()),
             attempt: process.attempt,
             fence: process.fence,
+            part: Part::Job,
             slot: None,
             state: state(process),
         });

@@ -1,7 +1,9 @@
 //! What runs an attempt's container. Must not know plans, logs, or why an attempt runs.
 
+pub mod beside;
 mod docker;
 mod fake;
+pub mod options;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use beside::{Beside, BesideSpec, Extras, Part};
 pub use docker::{DockerExecutor, DockerOptions};
 pub use fake::FakeExecutor;
 
@@ -45,6 +48,8 @@ pub struct ContainerSpec {
     pub pids: u32,
     /// Slot, which decides the network.
     pub slot: u16,
+    /// What a workflow file asks for beyond that.
+    pub extras: Extras,
     /// Without it, it is not started.
     pub lease: Lease,
 }
@@ -83,6 +88,8 @@ pub struct Found {
     pub attempt: AttemptId,
     /// Under which fence.
     pub fence: Fence,
+    /// What it is to its attempt.
+    pub part: Part,
     /// Its slot, by which it has its network; none where slots mean nothing.
     pub slot: Option<u16>,
     /// Where it stands.
@@ -175,4 +182,8 @@ pub trait Executor: Send + Sync + 'static {
     fn list(&self) -> BoxFuture<'_, Result<Vec<Found>, Error>>;
     /// Removes what slots from this number on had, where nothing uses it any more.
     fn forget_slots(&self, from: u16) -> BoxFuture<'_, Result<(), Error>>;
+    /// What runs containers beside those of jobs; none where jobs are no containers.
+    fn beside(&self) -> Option<&dyn Beside> {
+        None
+    }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use actors::executor::{ContainerSpec, DockerExecutor, DockerOptions, Lease};
+use actors::executor::{ContainerSpec, DockerExecutor, DockerOptions, Extras, Lease};
 use actors::init_binary;
 use domain::{AttemptId, Fence, JobId, NodeId, Resources, RunId};
 use init::wire::{Order, Plan, Run, Work};
@@ -41,12 +41,14 @@ pub fn said(args: &[&str]) -> Result<String> {
 impl Drop for Bench {
     fn drop(&mut self) {
         let label = format!("label=troupe.node={}", self.node);
-        for (list, remove) in
-            [(["ps", "-aq", "--no-trunc"], ["rm", "-f"]), (["network", "ls", "-q"], ["network", "rm"])]
-        {
-            let ids = said(&[&list[..], &["--filter", &label]].concat()).unwrap_or_default();
+        for (list, remove) in [
+            (&["ps", "-aq", "--no-trunc"][..], &["rm", "-f"][..]),
+            (&["network", "ls", "-q"], &["network", "rm"]),
+            (&["volume", "ls", "-q"], &["volume", "rm"]),
+        ] {
+            let ids = said(&[list, &["--filter", &label]].concat()).unwrap_or_default();
             for id in ids.split_whitespace() {
-                drop(docker(&[&remove[..], &[id]].concat()));
+                drop(docker(&[remove, &[id]].concat()));
             }
         }
         for image in &self.images {
@@ -98,6 +100,7 @@ impl Bench {
             resources: Resources { cpu_millis: 500, memory_mib: 64 },
             pids: 64,
             slot,
+            extras: Extras::default(),
             lease: lease(),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use bollard::query_parameters as query;
 use futures::StreamExt;
 
@@ -42,11 +43,18 @@ impl Images {
         if self.is_here(image).await? {
             return Ok(());
         }
-        self.pull(image).await?;
+        self.pull(image, None).await?;
         match self.is_here(image).await? {
             true => Ok(()),
             false => Err(Error::Unreachable(format!("its pull of {image} ended before the image was there"))),
         }
+    }
+
+    /// Pulls it by these credentials, whether or not it is here: what is here may have come by someone else's.
+    pub(super) async fn pull_as(&self, image: &str, credentials: DockerCredentials) -> Result<(), Error> {
+        let turn = self.turn(image);
+        let _mine = turn.lock().await;
+        self.pull(image, Some(credentials)).await
     }
 
     async fn is_here(&self, image: &str) -> Result<bool, Error> {
@@ -72,13 +80,13 @@ impl Images {
     }
 
     /// Leaving it half-way ends the pull in the engine, too.
-    async fn pull(&self, image: &str) -> Result<(), Error> {
+    async fn pull(&self, image: &str, credentials: Option<DockerCredentials>) -> Result<(), Error> {
         // Without a tag the engine would pull every tag there is.
         let name = image.rsplit('/').next().unwrap_or(image);
         let tag = (!name.contains([':', '@'])).then(|| "latest".to_owned());
         let options =
             query::CreateImageOptions { from_image: Some(image.to_owned()), tag, ..Default::default() };
-        let mut progress = self.patient.create_image(Some(options), None, None);
+        let mut progress = self.patient.create_image(Some(options), None, credentials);
         loop {
             match tokio::time::timeout(self.stall, progress.next()).await {
                 Ok(None) => return Ok(()),
