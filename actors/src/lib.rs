@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod artifacts;
 pub mod attempt;
 pub mod bulk;
+pub mod caches;
 mod clock;
 pub mod executor;
 mod faults;

@@ -4,6 +4,7 @@
 //! puts anywhere is followed.
 
 mod blobs;
+pub(crate) mod globs;
 
 use std::fs::File;
 use std::io::{self, Read};
