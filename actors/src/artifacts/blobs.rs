@@ -23,6 +23,27 @@ pub struct Blobs {
     moving: Arc<Mutex<()>>,
 }
 
+/// A blob that is being written.
+#[derive(Debug)]
+pub struct Put {
+    temporary: tempfile::NamedTempFile,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Write for Put {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.temporary.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.temporary.flush()
+    }
+}
+
 impl Blobs {
     /// Blobs below `root`.
     #[must_use]
@@ -43,18 +64,36 @@ impl Blobs {
     /// # Errors
     /// The system's.
     pub fn put(&self, mut from: impl Read) -> io::Result<(u64, [u8; 32])> {
-        fs::create_dir_all(&self.root)?;
-        let mut temporary = tempfile::NamedTempFile::new_in(&self.root)?;
-        let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 64 * 1024]);
-        loop {
-            let n = from.read(&mut buffer)?;
-            if n == 0 {
-                break;
+        let mut buffer = vec![0; 64 * 1024];
+        let (size, digest, ()) = self.put_by(|mut to| {
+            loop {
+                let n = from.read(&mut buffer)?;
+                if n == 0 {
+                    return Ok::<_, io::Error>((to, ()));
+                }
+                to.write_all(&buffer[..n])?;
             }
-            hasher.update(&buffer[..n]);
-            temporary.write_all(&buffer[..n])?;
-            size += n as u64;
-        }
+        })?;
+        Ok((size, digest))
+    }
+
+    /// As [`Blobs::put`], what is written by someone who then gives the writer back. Blocking.
+    ///
+    /// # Errors
+    /// The system's, or the writer's own; nothing is kept then.
+    pub fn put_by<T, E: From<io::Error>>(
+        &self,
+        write: impl FnOnce(Put) -> Result<(Put, T), E>,
+    ) -> Result<(u64, [u8; 32], T), E> {
+        fs::create_dir_all(&self.root)?;
+        let temporary = tempfile::NamedTempFile::new_in(&self.root)?;
+        let (put, told) = write(Put { temporary, hasher: Sha256::new(), size: 0 })?;
+        let (size, digest) = self.settle(put)?;
+        Ok((size, digest, told))
+    }
+
+    fn settle(&self, put: Put) -> io::Result<(u64, [u8; 32])> {
+        let Put { temporary, hasher, size } = put;
         let digest: [u8; 32] = hasher.finalize().into();
         let path = self.path(&digest);
         if self.renew(&path)? {
@@ -69,6 +108,27 @@ impl Blobs {
         }
         File::open(parent)?.sync_all()?;
         Ok((size, digest))
+    }
+
+    /// Whether a blob is here, whole and undamaged; it is as young as a new one then. Blocking.
+    ///
+    /// # Errors
+    /// The system's, when it is here and cannot be read.
+    pub fn has(&self, digest: &[u8; 32]) -> Result<bool, Error> {
+        let path = self.path(digest);
+        let io = |source| Error::Io { path: hex::encode(digest), action: "look at", source };
+        if !self.renew(&path).map_err(io)? {
+            return Ok(false);
+        }
+        let mut parts = self.open(digest)?;
+        loop {
+            match parts.next_part() {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(true),
+                Err(Error::Damaged { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Makes a blob young again, if it is there.

@@ -5,6 +5,8 @@
 
 mod blobs;
 pub(crate) mod globs;
+pub mod named;
+mod remembered;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,7 +19,8 @@ use rustix::fs::{FileType, OFlags};
 
 use crate::tree;
 pub(crate) use blobs::is_old;
-pub use blobs::{Blobs, Parts};
+pub use blobs::{Blobs, Parts, Put};
+pub(crate) use remembered::{FILE as REMEMBERED, remember, remembered};
 
 /// What can go wrong with artifacts.
 #[derive(Debug, thiserror::Error)]

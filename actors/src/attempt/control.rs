@@ -16,6 +16,7 @@ use tokio::net::unix::pipe;
 
 use super::pausing::Note;
 use crate::logs::LogStore;
+use crate::artifacts::REMEMBERED;
 use crate::tree;
 
 /// The event's payload, as its steps find it.
@@ -58,7 +59,9 @@ impl Directories {
         for directory in [&self.control, &self.workspace, &self.staging] {
             tree::remove_tree(directory)?;
         }
-        remove_file(&self.root.join(PAUSED))?;
+        for file in [REMEMBERED, PAUSED] {
+            remove_file(&self.root.join(file))?;
+        }
         // Others on this machine have no way in; the container has, whatever user its image runs as.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
         fs::write(self.root.join(FENCE), format!("{attempt} {fence}"))?;
@@ -177,8 +180,9 @@ pub(super) fn clear(root: &Path, fence: Fence) -> io::Result<()> {
         tree::remove_tree(directory)?;
     }
     // The fence last: until it is gone, this is tried again.
-    remove_file(&root.join(PAUSED))?;
-    remove_file(&root.join(LogStore::JOURNAL))?;
+    for file in [REMEMBERED, PAUSED, LogStore::JOURNAL] {
+        remove_file(&root.join(file))?;
+    }
     remove_file(&root.join(FENCE))
 }
 

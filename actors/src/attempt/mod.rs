@@ -6,6 +6,7 @@
 
 mod accept;
 mod begin;
+mod bytes;
 mod control;
 
 mod end;
@@ -32,6 +33,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::artifacts::{Blobs, Limits};
+use crate::bulk::Others;
+use crate::caches;
 use crate::executor::{self, Executor, Found, FoundState, Part};
 use crate::logs::LogStore;
 use crate::replica::SharedReplica;
@@ -88,6 +91,18 @@ struct Parts {
     blobs: Blobs,
     mirrors: Mirrors,
     secrets: OnceLock<Secrets>,
+    beyond: OnceLock<Beyond>,
+}
+
+/// What attempts have beyond this node.
+#[derive(Clone)]
+pub struct Beyond {
+    /// What other nodes have kept.
+    pub others: Arc<dyn Others>,
+    /// Bounds of one cache.
+    pub cache: caches::Limits,
+    /// Bytes of a repository's caches, at most.
+    pub caches_bytes: u64,
 }
 
 impl Containers {
@@ -101,12 +116,19 @@ impl Containers {
         blobs: Blobs,
         mirrors: Mirrors,
     ) -> Self {
-        let secrets = OnceLock::new();
-        Self(Arc::new(Parts { options, replica, executor, logs, blobs, mirrors, secrets }))
+        let (secrets, beyond) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Parts { options, replica, executor, logs, blobs, mirrors, secrets, beyond }))
     }
 }
 
 impl Containers {
+    /// From now on attempts reach what other nodes have kept, and keep caches. The first to say so holds.
+    #[must_use]
+    pub fn reaching(self, beyond: Beyond) -> Self {
+        self.0.beyond.get_or_init(|| beyond);
+        self
+    }
+
     /// Gives jobs their secrets from now on; said once, before the first attempt. Without it they have none.
     #[must_use]
     pub fn with_secrets(self, secrets: Secrets) -> Self {

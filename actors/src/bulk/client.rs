@@ -6,14 +6,15 @@ use std::time::Duration;
 use async_stream::stream;
 use bytes::Bytes;
 use domain::NodeId;
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use links::{Dialer, PeerName, Protocol};
 
-use super::{ByteStream, Wanted};
+use super::{ByteStream, Others, Wanted};
 use crate::replica::SharedReplica;
 
 /// Why nothing was fetched.
@@ -62,6 +63,12 @@ pub struct Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Others for Client {
+    fn artifact(&self, node: NodeId, digest: [u8; 32]) -> BoxFuture<'_, Result<ByteStream, FetchError>> {
+        self.fetch(node, Wanted::Artifact { digest }).boxed()
     }
 }
 

@@ -7,7 +7,7 @@ mod client;
 mod server;
 
 use bytes::Bytes;
-use domain::AttemptId;
+use domain::{AttemptId, NodeId};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
@@ -24,6 +24,12 @@ pub trait Shelf: Send + Sync + 'static {
     fn log(&self, attempt: AttemptId, from: u64, follow: bool) -> BoxFuture<'_, Option<ByteStream>>;
     /// A kept file by its digest; none when it is not here.
     fn artifact(&self, digest: [u8; 32]) -> BoxFuture<'_, Option<ByteStream>>;
+}
+
+/// Fetches what other nodes have kept.
+pub trait Others: Send + Sync + 'static {
+    /// A kept file, from the node that has it.
+    fn artifact(&self, node: NodeId, digest: [u8; 32]) -> BoxFuture<'_, Result<ByteStream, FetchError>>;
 }
 
 /// What one asks another node for.

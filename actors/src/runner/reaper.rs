@@ -1,5 +1,5 @@
 //! The reaper: removes what no attempt owns any more. Containers and directories of attempts that are over and could not be
-//! removed at their end; logs of attempts that the state has forgotten; blobs that no attempt names; networks of slots and mirrors
+//! removed at their end; logs of attempts that the state has forgotten; blobs that no attempt and no cache names; networks of slots and mirrors
 //! of repositories that are no more.
 //!
 //! First it looks at what is here, then it makes sure that the state here is at least as new as that look: what such a state
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::work::{Survivor, SurvivorsError};
 use super::{Order, Runners, lock, present, report};
-use crate::artifacts::{Blobs, is_old};
+use crate::artifacts::{Blobs, is_old, remembered};
 use crate::faults::{self, Bug, Point};
 use crate::replica::ProposeError;
 use crate::tree;
@@ -103,6 +103,9 @@ async fn sweep(runners: &Runners) -> Result<(), Error> {
         for artifact in state.attempts.iter().flat_map(|(_, attempt)| attempt.artifacts.iter()) {
             found.blobs.remove(&artifact.digest);
         }
+        for (_, cache) in state.caches.iter().filter(|(_, cache)| cache.node == options.facts.node) {
+            found.blobs.remove(&cache.digest);
+        }
         remove(&options.attempts, &options.reaper, &found)
     })
     .await
@@ -126,9 +129,13 @@ async fn clean(runners: &Runners, state: &ClusterState, left: &[Survivor]) {
     }
 }
 
-/// Logs and blobs that are old, but for blobs of results that are not reported yet. Blocking.
+/// Logs and blobs that are old, but for blobs of attempts that are under way and of results that are not reported yet. Blocking.
 fn look(attempts: &Path, options: &Options) -> io::Result<Found> {
     let mut blobs = options.blobs.old(options.min_age)?;
+    // Before the reports: what an attempt has kept is in its report when it is not remembered any more.
+    for digest in remembered(attempts)? {
+        blobs.remove(&digest);
+    }
     for kept in report::kept(attempts)? {
         if let Progress::Finished { artifacts, .. } = kept.what {
             for artifact in artifacts {

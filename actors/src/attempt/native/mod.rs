@@ -6,6 +6,7 @@ mod artifacts;
 mod cache;
 mod checkout;
 mod docker;
+mod inputs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,6 +65,12 @@ impl Lines {
     /// Adds a line.
     pub(super) async fn say(&self, line: &str) {
         self.output(Stream::Stdout, format!("{line}\n").into_bytes()).await;
+    }
+
+    /// Adds a warning, which is an annotation of the job.
+    pub(super) async fn warn(&self, line: &str) {
+        let escaped = line.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        self.say(&format!("::warning::{escaped}")).await;
     }
 
     /// Adds output; secrets are masked, and workflow commands in it are heard.
