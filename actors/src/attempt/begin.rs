@@ -9,7 +9,7 @@ use super::accept::accept;
 use super::life::{Life, RETRY, lease_of};
 use super::native::OBJECTS;
 use super::plan;
-use crate::executor::{ContainerId, ContainerSpec, Error, Extras, Found, FoundState};
+use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState};
 use crate::faults::{self, Point};
 
 /// Tries of a start, when the executor does not answer; then the attempt is lost and may be placed elsewhere.
@@ -43,8 +43,15 @@ impl Life {
         self.prepare(workspace).await.map_err(|why| NoStart::Ended(Outcome::Lost, why))?;
         faults::at(Point::Prepared).await;
         let (parts, image) = (Arc::clone(&self.parts), self.given.image.clone());
+        let credentials = self.given.company.credentials.clone();
+        let had = || async {
+            match (credentials.as_ref(), parts.executor.beside()) {
+                (Some(credentials), Some(beside)) => beside.ensure_image_as(&image, Some(credentials)).await,
+                _ => parts.executor.ensure_image(&image).await,
+            }
+        };
         let limit = Duration::from_secs(u64::from(self.given.spec.timeout_seconds));
-        let had = tokio::time::timeout(limit, self.patiently(|| parts.executor.ensure_image(&image)));
+        let had = tokio::time::timeout(limit, self.patiently(had));
         self.unless_ended(had).await?.unwrap_or_else(|_| {
             let why = format!("the image {image} was not had within the job's limit of {limit:?}");
             Err(NoStart::Ended(Outcome::TimedOut, why))
@@ -61,6 +68,7 @@ impl Life {
         faults::at(Point::Accepted).await;
         let spec = self.container();
         self.exposed = true;
+        self.begin_services().await?;
         Ok((self.patiently(|| parts.executor.start(spec.clone())).await?, false))
     }
 
@@ -128,17 +136,17 @@ impl Life {
             workspace: self.directories.workspace.clone(),
             read_only: self.given.checked_out().map(mirror).into_iter().collect(),
             env: self.given.env.clone(),
-            resources: self.given.resources,
+            resources: self.given.company.resources,
             pids: self.parts.options.pids,
             slot: self.task.slot,
-            extras: Extras::default(),
+            extras: self.given.company.extras.clone(),
             lease: lease_of(&self.task),
         }
     }
 
     /// Asks for an image or a start until the executor answers, someone wants the end, or it was too often. A question
     /// that is out is waited for: its answer is the only one that says for sure.
-    async fn patiently<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, NoStart>
+    pub(super) async fn patiently<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, NoStart>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -171,7 +179,7 @@ impl Life {
     }
 
     /// What can be left half-way at any time when someone wants the end.
-    async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Result<T, NoStart> {
+    pub(super) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Result<T, NoStart> {
         tokio::select! {
             done = work => Ok(done),
             () = self.task.kill.cancelled() => Err(killed()),

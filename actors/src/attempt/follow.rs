@@ -15,7 +15,7 @@ use workflow::steps::{Order, What};
 use super::end::{Cause, conclude};
 use super::host::{Done, Hosts};
 use super::lead::{Did, Noted};
-use super::life::{Life, RETRY};
+use super::life::{Life, RETRY, lease_of};
 use super::native::{self, Line, Lines, NativeContext};
 use super::pausing::Pausing;
 use super::{Parts, plan};
@@ -211,6 +211,7 @@ impl Life {
         let (parts, task, given) = (Arc::clone(&self.parts), &self.task, &self.given);
         let (attempt, fence, event) = (task.attempt, task.fence, Arc::clone(&given.event));
         let (repo, directories) = (given.repo.clone(), self.directories.clone());
+        let (slot, lease, resources) = (task.slot, lease_of(task), given.company.resources);
         let (succeeding, uploaded) = (self.tap.is_succeeding(), self.tap.uploaded());
         let lines = Lines(watch.lines.0.clone());
         watch.hosts.begin(order.number, |writing| async move {
@@ -222,6 +223,9 @@ impl Life {
                 parts,
                 attempt,
                 fence,
+                slot,
+                lease,
+                resources,
                 repo,
                 event,
                 directories,

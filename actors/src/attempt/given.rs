@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::{
-    Action, AttemptId, ClusterState, Event, JobSpec, Native, Repo, RepoId, Resources, StepSpec, Variables,
+    Action, AttemptId, ClusterState, Event, JobSpec, Native, Repo, RepoId, Resources, Service, StepSpec,
+    Variables,
 };
 use raft_store::codec;
 use workflow::expression::Value;
@@ -13,6 +14,7 @@ use workflow::steps;
 
 use super::Parts;
 use super::control::{EVENT, TEMP};
+use super::services::Company;
 use crate::logs::Listening;
 use crate::runner::contexts;
 use crate::runner::environment::{self, Facts};
@@ -26,6 +28,8 @@ const CONTROL: &str = "/troupe";
 pub(super) struct Given {
     pub(super) spec: Arc<JobSpec>,
     pub(super) image: String,
+    /// Its containers, and what each may have.
+    pub(super) company: Company,
     /// Of the container.
     pub(super) env: BTreeMap<String, String>,
     pub(super) resources: Resources,
@@ -84,6 +88,7 @@ impl Given {
         let mut given = Self {
             env: environment::of_job(&spec, facts),
             image: String::new(),
+            company: Company::default(),
             resources: job.resources,
             event: Arc::clone(&run.event),
             repo: repo.clone(),
@@ -93,7 +98,15 @@ impl Given {
             path: Arc::clone(&run.path),
             spec: Arc::clone(&spec),
         };
-        let container = steps::Course::new(given.course(workspace)).container(&spec.container)?;
+        let course = steps::Course::new(given.course(workspace));
+        let container = course.container(&spec.container)?;
+        let service = |service: &Service| {
+            let container = course.container(&service.container);
+            let named = |why| format!("services.{}: {why}", service.name);
+            Ok(Service { name: service.name.clone(), container: container.map_err(named)? })
+        };
+        let services: Vec<_> = spec.services.iter().map(service).collect::<Result<_, String>>()?;
+        given.company = Company::of(&container, &services, job.resources, run.repo)?;
         given.image = parts.options.image(&container.image, &job.labels).to_owned();
         given.env.extend(container.env);
         Ok(given)

@@ -88,10 +88,15 @@ impl Life {
         let (outcome, reason) = match self.begin(workspace).await {
             Ok((id, still)) => {
                 faults::at(Point::Started).await;
-                self.follow(&id, still).await
+                let end = self.follow(&id, still).await;
+                if self.has_company() {
+                    self.parts.end_beside(self.task.attempt, self.task.fence).await;
+                }
+                end
             }
             Err(NoStart::Ended(outcome, reason)) => self.unbegun(outcome, reason).await,
             Err(NoStart::Gone) => {
+                self.parts.end_container(self.task.attempt, self.task.fence).await;
                 let trouble = self.drain().await.err();
                 self.conclude_gone(trouble)
             }

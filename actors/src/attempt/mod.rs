@@ -21,6 +21,7 @@ mod native;
 mod pausing;
 mod permit;
 mod plan;
+mod services;
 mod tap;
 
 use std::collections::BTreeMap;
@@ -183,16 +184,21 @@ impl Parts {
 
     /// Sees that no container of an attempt runs, its services' and steps' neither, however long the executor takes to answer.
     async fn end_container(&self, attempt: AttemptId, fence: Fence) {
-        while let Err(error) = self.try_to_end(attempt, fence).await {
+        while let Err(error) = self.try_to_end(attempt, fence, |_| true).await {
             tracing::warn!(%attempt, %error, "cannot end the container of an attempt yet; its slot stays taken");
             tokio::time::sleep(life::RETRY).await;
         }
     }
 
     /// One that does not run and cannot be removed is left to the next start of this node: it does no harm.
-    async fn try_to_end(&self, attempt: AttemptId, fence: Fence) -> Result<(), executor::Error> {
+    async fn try_to_end(
+        &self,
+        attempt: AttemptId,
+        fence: Fence,
+        which: impl Fn(&Part) -> bool,
+    ) -> Result<(), executor::Error> {
         let all = self.executor.list().await?;
-        let same = |found: &Found| found.attempt == attempt && found.fence == fence;
+        let same = |found: &Found| found.attempt == attempt && found.fence == fence && which(&found.part);
         for found in all.into_iter().filter(same) {
             match self.executor.remove(&found.id).await {
                 Err(error) if found.state == FoundState::Running => return Err(error),

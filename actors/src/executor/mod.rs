@@ -4,6 +4,7 @@ pub mod beside;
 mod docker;
 mod fake;
 pub mod options;
+pub mod shares;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

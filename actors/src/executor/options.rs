@@ -193,7 +193,7 @@ fn not_allowed(word: &str) -> Error {
 }
 
 /// Words as a shell splits them: quotes and backslashes, and nothing else that a shell does.
-fn split(text: &str) -> Result<Vec<String>, Error> {
+pub(crate) fn split(text: &str) -> Result<Vec<String>, Error> {
     if text.len() > MAX_BYTES {
         return Err(refused(format!("they have {} bytes, more than {MAX_BYTES}", text.len())));
     }

@@ -11,13 +11,14 @@ mod inputs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::{Artifact, AttemptId, Event, Fence, Native, Repo, RepoId};
+use domain::{Artifact, AttemptId, Event, Fence, Native, Repo, RepoId, Resources};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Parts;
 use super::control::Directories;
+use crate::executor::Lease;
 use crate::logs::Stream;
 
 pub(super) use checkout::OBJECTS;
@@ -34,6 +35,12 @@ pub(super) struct NativeContext {
     pub(super) attempt: AttemptId,
     /// Under which fence.
     pub(super) fence: Fence,
+    /// Which slot it has.
+    pub(super) slot: u16,
+    /// Until when it may run here.
+    pub(super) lease: Lease,
+    /// What its own container has.
+    pub(super) resources: Resources,
     /// The run's repository.
     pub(super) repo: Option<(RepoId, Repo)>,
     /// What the run is for.
