@@ -15,8 +15,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use tokio::net::unix::pipe;
 
 use super::pausing::Note;
-use crate::logs::LogStore;
 use crate::artifacts::REMEMBERED;
+use crate::logs::LogStore;
 use crate::tree;
 
 /// The event's payload, as its steps find it.

@@ -24,7 +24,7 @@ pub fn shares(job: Resources, named: &[Option<u64>]) -> Result<(Resources, Vec<R
     if each == 0 {
         let why = format!(
             "its services have {taken} MiB by their --memory, the job has {} in all, and that is for its own container, too: \
-             ask for less there, or for more for the job (x-troupe.memory)",
+             ask for less there, or for more for the job (x-troupe.resources.memory)",
             job.memory_mib
         );
         return Err(Error::Refused { action: "share the job's memory", why });

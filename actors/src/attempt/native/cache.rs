@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{CacheEntry, Command, RepoId, Timestamp};
+use domain::{CacheEntry, Command, Reply, RepoId, Timestamp};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
@@ -164,6 +164,7 @@ async fn bring(ctx: &NativeContext, beyond: &Beyond, entry: &CacheEntry, paths: 
     let writing = ctx.writing.clone();
     let unpacked = tokio::task::spawn_blocking(move || {
         let _writing = writing;
+        std::fs::create_dir_all(&directories.staging)?;
         let mut tar = tempfile::tempfile_in(&directories.staging)?;
         let places = Places {
             workspace: &directories.workspace,
@@ -235,8 +236,10 @@ async fn keep(ctx: &NativeContext, key: &str, paths: Paths) -> Result<(), String
     let told = ctx.parts.replica.propose(Command::PutCache { repo, entry, most_bytes: beyond.caches_bytes });
     match tokio::time::timeout(TOLD_WITHIN, told).await {
         Err(_) => return Err(format!("the cluster did not take it within {TOLD_WITHIN:?}")),
-        Ok(told) => told.map_err(|e| e.to_string())?,
-    };
+        Ok(Err(error)) => return Err(error.to_string()),
+        Ok(Ok(Reply::Refused(refusal))) => return Err(refusal.to_string()),
+        Ok(Ok(_)) => {}
+    }
     ctx.lines.say(&format!("Cache saved with key: {key} ({size} bytes, {} of files)", kept.bytes)).await;
     Ok(())
 }

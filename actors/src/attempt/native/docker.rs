@@ -56,7 +56,9 @@ pub(super) async fn run(ctx: &NativeContext, image: &str, with: &Inputs) -> Resu
     for place in [WORKSPACE, GITHUB_WORKSPACE] {
         mounts.push((ctx.directories.workspace.clone(), place.to_owned()));
     }
-    mounts.extend(["GITHUB_EVENT_PATH", "RUNNER_TEMP"].into_iter().filter_map(|name| given(&ctx.env, name, &control)));
+    mounts.extend(
+        ["GITHUB_EVENT_PATH", "RUNNER_TEMP"].into_iter().filter_map(|name| given(&ctx.env, name, &control)),
+    );
     beside.ensure_image_as(image, None).await.map_err(|e| e.to_string())?;
     let spec = BesideSpec {
         attempt: ctx.attempt,

@@ -1,0 +1,259 @@
+//! What stands beside a job's steps, in containers: services, steps that are containers, caches of what is not in the workspace
+//! (bad-input row 37). `TROUPE_NO_DOCKER=1` skips these tests, visibly; without an engine they fail.
+
+#[path = "support/pair.rs"]
+mod pair;
+mod support;
+
+use std::time::Duration;
+
+use actors::executor::{FoundState, Part};
+use domain::{Action, Container, JobSpec, Native, Outcome, Service, StepSpec};
+use pair::{Kind, Pair, native, push, run, spec};
+use support::PATIENCE;
+
+const MAIN: &str = "refs/heads/main";
+const IMAGE: &str = "troupe/busybox:local";
+
+fn service(name: &str, script: &str, options: &str) -> Service {
+    let container = Container {
+        image: IMAGE.to_owned(),
+        entrypoint: "sh -c".to_owned(),
+        command: format!("'{script}'"),
+        env: vec![("WHO".to_owned(), "you".to_owned())],
+        ports: vec!["8080:80".to_owned()],
+        options: options.to_owned(),
+        ..Container::default()
+    };
+    Service { name: name.to_owned(), container }
+}
+
+fn docker(with: &[(&str, &str)]) -> StepSpec {
+    let with = with.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    StepSpec { action: Action::Docker { image: IMAGE.to_owned(), with }, ..StepSpec::default() }
+}
+
+fn with_expressions(steps: Vec<StepSpec>) -> JobSpec {
+    JobSpec { expressions: true, ..spec(steps) }
+}
+
+/// Ready in the end, and slow at it.
+const SLOW: &str = "echo $WHO > /tmp/who; sleep 1; httpd -p 80 -h /tmp; touch /tmp/up; sleep 600";
+const HEALTH: &str = "--health-cmd \"test -e /tmp/up\" --health-interval 100ms --health-retries 600";
+
+#[tokio::test]
+async fn a_service_is_well_when_the_first_step_runs_and_gone_with_the_job() {
+    let Some(pair) = Pair::new(Kind::Containers, 61) else { return };
+    let steps = vec![run("wget -qO- http://web/who; wget -qO- http://web/who")];
+    let job = JobSpec { services: vec![service("web", SLOW, HEALTH)], ..spec(steps) };
+    let mut running = pair.begin(pair.place(pair.submit(push(MAIN), &[job]), 0, 0), false);
+    let finished = running.end().await;
+    // Nothing of it runs any more when it says so: another node may have it now.
+    let left: Vec<_> = pair.containers(0).await.into_iter().map(|found| (found.part, found.state)).collect();
+    assert!(left.iter().all(|(_, state)| *state == FoundState::Ended), "{left:?}");
+    pair.over(&running.given, &finished).await;
+    assert!(pair.containers(0).await.is_empty());
+    let log = pair.output(0, running.given.attempt).await;
+    assert_eq!(finished.outcome, Outcome::Succeeded, "{} {log}", finished.reason);
+    assert!(log.ends_with("you\nyou\n"), "{log}");
+}
+
+#[tokio::test]
+async fn a_service_that_dies_or_is_not_well_fails_the_job_with_its_log() {
+    let Some(pair) = Pair::new(Kind::Containers, 62) else { return };
+    let ill = "--health-cmd \"echo no way; exit 1\" --health-interval 50ms --health-retries 2";
+    for (one, words) in [
+        (service("db", "echo last words; exit 3", HEALTH), &["ended with code 3", "db | last words"][..]),
+        (service("db", "echo last words; sleep 600", ill), &["db is not well: no way", "db | last words"]),
+        (service("db", "sleep 600", "--privileged"), &["services.db: ", "\"--privileged\" is not allowed"]),
+        (service("db", "sleep 600", "--memory 1g"), &["1024 MiB", "the job has 128"]),
+    ] {
+        let job =
+            JobSpec { services: vec![service("other", "sleep 600", ""), one], ..spec(vec![run("echo ran")]) };
+        let (finished, log) = pair.alone(push(MAIN), 0, job).await;
+        assert_eq!(finished.outcome, Outcome::Failed, "{}", finished.reason);
+        let said = format!("{}\n{log}", finished.reason);
+        assert!(words.iter().all(|words| said.contains(words)) && !said.contains("\nran\n"), "{said}");
+        assert!(pair.containers(0).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_services_after_a_cancel_or_when_the_node_may_hold_them_no_longer() {
+    let Some(pair) = Pair::new(Kind::Containers, 63) else { return };
+    let never = "--health-cmd \"false\" --health-interval 1s --health-retries 600";
+    for (health, kill) in [(HEALTH, false), (never, false), (HEALTH, true), (never, true)] {
+        let job = JobSpec {
+            services: vec![service("web", SLOW, health)],
+            ..spec(vec![run("touch begun; sleep 600")])
+        };
+        let mut running = pair.begin(pair.place(pair.submit(push(MAIN), &[job]), 0, 0), false);
+        // In the middle of the wait for the service, or of the first step.
+        let parts = if health == never { 1 } else { 2 };
+        let all = async {
+            while pair.containers(0).await.iter().filter(|f| f.state == FoundState::Running).count() < parts {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all).await.expect("they run");
+        if kill {
+            running.kill.cancel()
+        } else {
+            running.cancel.cancel()
+        }
+        let finished = running.end().await;
+        assert_eq!(
+            finished.outcome,
+            if kill { Outcome::Lost } else { Outcome::Cancelled },
+            "{}",
+            finished.reason
+        );
+        let runs = pair.containers(0).await.into_iter().any(|found| found.state == FoundState::Running);
+        assert!(!runs, "{health} {kill}");
+        pair.over(&running.given, &finished).await;
+        assert!(pair.containers(0).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_starts_again_takes_up_a_job_with_its_services() {
+    let Some(mut pair) = Pair::new(Kind::Containers, 64) else { return };
+    let steps =
+        vec![run("touch begun; until test -e go; do sleep 0.1; done"), run("wget -qO- http://web/who")];
+    let job = JobSpec { services: vec![service("web", SLOW, HEALTH)], ..spec(steps) };
+    let given = pair.place(pair.submit(push(MAIN), &[job]), 0, 0);
+    let (attempt, fence) = (given.attempt, given.fence);
+    let mut running = pair.begin(given, false);
+    let workspace = pair.nodes[0].logs.attempt_dir(attempt).join("workspace");
+    let begun = async {
+        while !workspace.join("begun").exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("it begins");
+    // The process dies without a word; its containers run on.
+    running.die().await;
+    let copy = std::sync::Arc::clone(&pair.copy);
+    pair.nodes[0].restart(&copy);
+    let service = |found: &actors::executor::Found| found.part == Part::Service("web".to_owned());
+    assert!(
+        pair.containers(0).await.iter().any(|found| service(found) && found.state == FoundState::Running)
+    );
+    use actors::runner::work::Work;
+    let survivors = pair.nodes[0].work.survivors().await.expect("the engine answers");
+    assert_eq!(survivors.len(), 1, "one attempt, whatever it consists of: {survivors:?}");
+    let mut again = pair.begin(pair::Given { attempt, fence, node: 0 }, true);
+    std::fs::write(workspace.join("go"), "").expect("the workspace is there");
+    let finished = again.end().await;
+    pair.over(&again.given, &finished).await;
+    let log = pair.output(0, attempt).await;
+    assert_eq!(finished.outcome, Outcome::Succeeded, "{} {log}", finished.reason);
+    assert!(log.ends_with("you\n"), "{log}");
+    assert!(pair.containers(0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_service_whose_node_died_before_the_job_began_is_begun_anew() {
+    let Some(mut pair) = Pair::new(Kind::Containers, 65) else { return };
+    let gate = "--health-cmd \"test -e /go\" --health-interval 100ms --health-retries 600";
+    let steps = vec![run("echo ran")];
+    let job = JobSpec { services: vec![service("web", "sleep 600", gate)], ..spec(steps) };
+    let given = pair.place(pair.submit(push(MAIN), &[job]), 0, 0);
+    let (attempt, fence) = (given.attempt, given.fence);
+    let mut running = pair.begin(given, false);
+    let first = one(&pair, None).await;
+    running.die().await;
+    let copy = std::sync::Arc::clone(&pair.copy);
+    pair.nodes[0].restart(&copy);
+    let mut again = pair.begin(pair::Given { attempt, fence, node: 0 }, true);
+    let second = one(&pair, Some(&first)).await;
+    let made = std::process::Command::new("docker").args(["exec", &second, "touch", "/go"]).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    let finished = again.end().await;
+    pair.over(&again.given, &finished).await;
+    assert_eq!(finished.outcome, Outcome::Succeeded, "{}", finished.reason);
+    assert!(pair.containers(0).await.is_empty());
+}
+
+/// The only container that runs, once it is another than `not`.
+async fn one(pair: &Pair, not: Option<&str>) -> String {
+    let found = async {
+        loop {
+            let all = pair.containers(0).await;
+            let running: Vec<_> =
+                all.into_iter().filter(|found| found.state == FoundState::Running).collect();
+            if let [one] = &running[..]
+                && Some(one.id.0.as_str()) != not
+            {
+                return one.id.0.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("it runs")
+}
+
+#[tokio::test]
+async fn a_step_can_be_a_container_with_the_jobs_workspace() {
+    let Some(pair) = Pair::new(Kind::Containers, 66) else { return };
+    let script = "-c 'pwd; cat made; echo there > /github/workspace/back; echo $INPUT_X; echo n=5 >> $GITHUB_OUTPUT; \
+                  echo V=6 >> $GITHUB_ENV; test -s $GITHUB_EVENT_PATH && echo event; ls /troupe'";
+    let mut one = docker(&[("entrypoint", "sh"), ("args", script), ("x", "in")]);
+    one.id = "one".to_owned();
+    let steps = vec![
+        run("echo here > made"),
+        one,
+        run("cat back; echo ${{ steps.one.outputs.n }}$V"),
+        docker(&[("args", "sh -c 'echo bad; exit 7'")]),
+    ];
+    let (finished, log) = pair.alone(push(MAIN), 0, with_expressions(steps)).await;
+    assert_eq!(finished.outcome, Outcome::Failed, "{} {log}", finished.reason);
+    assert_eq!(finished.steps.last().and_then(|step| step.exit_code), Some(7), "{} {log}", finished.reason);
+    for line in ["/workspace", "here", "in", "event", "there", "56", "bad"] {
+        assert!(log.lines().any(|found| found == line), "{line}: {log}");
+    }
+    assert!(!log.lines().any(|line| line == "plan" || line == "control" || line == "spool"), "{log}");
+    assert!(pair.containers(0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_container_of_a_step_ends_when_its_job_is_cancelled() {
+    let Some(pair) = Pair::new(Kind::Containers, 67) else { return };
+    let steps = vec![docker(&[("args", "sh -c 'echo runs > up; sleep 600'")])];
+    let given = pair.place(pair.submit(push(MAIN), &[with_expressions(steps)]), 0, 0);
+    let up = pair.nodes[0].logs.attempt_dir(given.attempt).join("workspace/up");
+    let mut running = pair.begin(given, false);
+    let begun = async {
+        while !up.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("it begins");
+    running.cancel.cancel();
+    let finished = running.end().await;
+    assert_eq!(finished.outcome, Outcome::Cancelled, "{}", finished.reason);
+    let runs = pair.containers(0).await.into_iter().any(|found| found.state == FoundState::Running);
+    assert!(!runs);
+    pair.over(&running.given, &finished).await;
+    assert!(pair.containers(0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_cache_of_the_home_directory_goes_from_one_nodes_container_to_anothers() {
+    let Some(pair) = Pair::new(Kind::Containers, 68) else { return };
+    let paths = "~/.deps\n/opt/tool/*/bin\nkept\n!~/.deps/skip";
+    let job = || {
+        let cache = native(Native::Cache, &[("key", "k"), ("path", paths)]);
+        let script = "if test -e ~/.deps/x; then cat ~/.deps/x /opt/tool/1/bin/t kept/y; ls ~/.deps; readlink ~/.deps/link; \
+                      else mkdir -p ~/.deps /opt/tool/1/bin /opt/tool/1/doc kept; echo 1 > ~/.deps/x; echo 2 > /opt/tool/1/bin/t; \
+                      echo 3 > kept/y; touch ~/.deps/skip; ln -s /bin/sh ~/.deps/link; echo made anew; fi; ls /opt/tool/1";
+        with_expressions(vec![cache, run(script)])
+    };
+    let (finished, log) = pair.alone(push(MAIN), 0, job()).await;
+    assert_eq!(finished.outcome, Outcome::Succeeded, "{} {log}", finished.reason);
+    assert!(log.contains("made anew") && log.contains("Cache saved with key: k"), "{log}");
+    let (finished, log) = pair.alone(push(MAIN), 1, job()).await;
+    assert_eq!(finished.outcome, Outcome::Succeeded, "{} {log}", finished.reason);
+    let said: Vec<_> = log.lines().filter(|line| !line.starts_with("Cache")).collect();
+    assert_eq!(said, ["1", "2", "3", "link", "x", "/bin/sh", "bin"], "{log}");
+}
