@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::artifacts::{Blobs, Limits};
-use actors::attempt::{self, Containers};
+use actors::attempt::{self, Beyond, Containers};
 use actors::executor::{DockerExecutor, Executor, FakeExecutor};
 use actors::logs::LogStore;
 use actors::root::{self, Handle, Parts};
@@ -14,7 +14,7 @@ use actors::runner::{Sources, reaper};
 use actors::shelf::NodeShelf;
 use actors::supervisor::Policy;
 use actors::workspace::Mirrors;
-use actors::{bulk, gateway, init_binary, queue, runner};
+use actors::{bulk, caches, gateway, init_binary, queue, runner};
 use domain::{BootId, Capacity, NodeFacts, NodeId, NodeName, Resources};
 use links::{Dialer, Link};
 use raft_store::Store;
@@ -29,6 +29,11 @@ const GIT_TIMEOUT: Duration = Duration::from_secs(600);
 const SHELF_TIMEOUT: Duration = Duration::from_secs(10);
 /// What one attempt may keep.
 const ARTIFACTS: Limits = Limits { files: 1000, bytes: 4 << 30 };
+
+/// Files, directories and links of one cache.
+const CACHE_ENTRIES: u64 = 500_000;
+/// How many times larger than its archive a cache may be: zeros are, and so are bombs.
+const CACHE_RATIO: u64 = 1000;
 
 /// Why the actors of a node do not start.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +93,16 @@ pub(crate) async fn start(
         blobs.clone(),
         mirrors.clone(),
     );
+    let client = bulk::Client::new(dialer.clone(), Arc::clone(&replica), SHELF_TIMEOUT);
+    let work = work.reaching(Beyond {
+        others: Arc::new(client.clone()),
+        cache: caches::Limits {
+            entries: CACHE_ENTRIES,
+            bytes: config.caches.cache_mib << 20,
+            ratio: CACHE_RATIO,
+        },
+        caches_bytes: config.caches.repository_mib << 20,
+    });
     let shelf = Arc::new(NodeShelf::new(logs, blobs.clone()));
     let boot = BootId(rand::random());
     let lease = Duration::from_millis(config.leases.leader_ms);
@@ -124,7 +139,6 @@ pub(crate) async fn start(
         policy: Policy::default(),
     })
     .await?;
-    let client = bulk::Client::new(dialer, replica, SHELF_TIMEOUT);
     Ok((handle, NodeOutput::new(node, shelf, client, store.clone())))
 }
 

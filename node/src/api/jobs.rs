@@ -122,8 +122,8 @@ pub(super) fn artifacts(api: &Api, request: &Request) -> Answer {
 /// An artifact's bytes, always as an attachment: a browser never renders what a job wrote.
 pub(super) async fn artifact(api: &Api, request: &Request) -> Answer {
     let (key, attempt) = find(api, request)?;
-    let path = request.captured.get("path");
-    let found = attempt.artifacts.iter().find(|artifact| artifact.path == path);
+    let (path, name) = (request.captured.get("path"), request.param::<String>("name")?.unwrap_or_default());
+    let found = attempt.artifacts.iter().find(|artifact| artifact.path == path && artifact.name == name);
     let artifact = found.ok_or_else(|| Problem::not_found("artifact", &path))?;
     let chunks = api.output.artifact(attempt.node, key, artifact.digest, artifact.size).await;
     let chunks = chunks.map_err(unavailable)?;

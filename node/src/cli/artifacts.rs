@@ -35,7 +35,7 @@ pub struct Args {
     /// Overwrites files that are there.
     #[arg(long, requires = "download")]
     force: bool,
-    /// Only these paths.
+    /// Only these paths; of what has a name, NAME/PATH.
     #[arg(value_name = "PATH", requires = "download")]
     paths: Vec<String>,
 }
@@ -81,13 +81,19 @@ pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure
 fn list(all: &[Kept], json: bool) -> Result<u8, Failure> {
     let each = || all.iter().flat_map(|(attempt, artifacts)| artifacts.iter().map(move |one| (attempt, one)));
     if json {
-        let item = |(attempt, one): (&AttemptId, &ArtifactView)| json!({ "attempt": attempt.to_string(), "path": one.path, "size": one.size, "sha256": one.sha256 });
+        let item = |(attempt, one): (&AttemptId, &ArtifactView)| json!({ "attempt": attempt.to_string(), "name": one.name, "path": one.path, "size": one.size, "sha256": one.sha256 });
         table::pretty(&json!({ "items": each().map(item).collect::<Vec<_>>(), "next": null }))?;
     } else if each().next().is_some() {
         let row = |(attempt, one): (&AttemptId, &ArtifactView)| {
-            vec![attempt.job.to_string(), one.path.clone(), one.size.to_string(), one.sha256.clone()]
+            vec![
+                attempt.job.to_string(),
+                one.name.clone(),
+                one.path.clone(),
+                one.size.to_string(),
+                one.sha256.clone(),
+            ]
         };
-        table::table(&["job", "path", "size", "sha256"], each().map(row))?;
+        table::table(&["job", "name", "path", "size", "sha256"], each().map(row))?;
     }
     Ok(0)
 }
@@ -105,17 +111,28 @@ async fn download(
     std::fs::create_dir_all(dir).map_err(in_dir)?;
     let folder = Folder { path: dir, force: args.force };
     // Whatever stops one is found before the first is fetched.
-    let places = wanted.iter().map(|artifact| folder.place(&artifact.path)).collect::<Result<Vec<_>, _>>()?;
+    let places =
+        wanted.iter().map(|artifact| folder.place(&place_of(artifact))).collect::<Result<Vec<_>, _>>()?;
     for (artifact, place) in wanted.iter().zip(&places) {
         let file = fetch(client, attempt, artifact, dir).await?;
-        folder.put(file, &artifact.path, place)?;
+        folder.put(file, &place_of(artifact), place)?;
         if json {
-            table::line(&json!({ "path": artifact.path, "file": place, "size": artifact.size }))?;
+            table::line(
+                &json!({ "name": artifact.name, "path": artifact.path, "file": place, "size": artifact.size }),
+            )?;
         } else {
             table::print(&place.display().to_string())?;
         }
     }
     Ok(0)
+}
+
+/// Where it goes in the folder: what has a name goes into a folder of that name.
+fn place_of(artifact: &ArtifactView) -> String {
+    match artifact.name.as_str() {
+        "" => artifact.path.clone(),
+        name => format!("{name}/{}", artifact.path),
+    }
 }
 
 /// All, or those of the paths that are named.
@@ -128,7 +145,7 @@ fn wanted(
         return Ok(all);
     }
     let one = |path: &String| {
-        let found = all.iter().find(|artifact| artifact.path == *path).cloned();
+        let found = all.iter().find(|artifact| place_of(artifact) == *path).cloned();
         found.ok_or_else(|| Failure::NoArtifact { attempt, path: path.clone() })
     };
     paths.iter().map(one).collect()
@@ -143,7 +160,8 @@ async fn fetch(
 ) -> Result<NamedTempFile, Failure> {
     let parts: Vec<_> = artifact.path.split('/').map(escaped).collect();
     let path = target::path(attempt, &format!("/artifacts/{}", parts.join("/")));
-    let response = client.send(Method::GET, &path, |request| request).await?;
+    let named = (!artifact.name.is_empty()).then_some([("name", &artifact.name)]);
+    let response = client.send(Method::GET, &path, |request| request.query(&named)).await?;
     // Readable by whom the umask says, as any file made by a command.
     let mut file = tempfile::Builder::new()
         .prefix(".troupe-")

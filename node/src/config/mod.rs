@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use reference::reference;
 pub use sections::{
-    Cluster, Executor, Http, Leases, Log, LogFormat, Metrics, Node, OnStop, Queue, Raft, Runner,
+    Caches, Cluster, Executor, Http, Leases, Log, LogFormat, Metrics, Node, OnStop, Queue, Raft, Runner,
 };
 
 /// Everything that a node is configured with.
@@ -33,6 +33,8 @@ pub struct Config {
     pub leases: Leases,
     /// How jobs are run.
     pub runner: Runner,
+    /// What jobs keep for later ones.
+    pub caches: Caches,
     /// Bounds of the queue.
     pub queue: Queue,
     /// The address that Prometheus scrapes.
@@ -134,7 +136,7 @@ impl Config {
         Ok(())
     }
 
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 18] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 20] {
         [
             ("node.slots", u64::from(self.node.slots), 0, 1024),
             ("cluster.bootstrap_expect", self.cluster.bootstrap_expect as u64, 1, 7),
@@ -153,6 +155,8 @@ impl Config {
             ("runner.pids", u64::from(self.runner.pids), 16, 1_000_000),
             ("runner.grace_ms", self.runner.grace_ms, 100, 600_000),
             ("runner.max_log_bytes", self.runner.max_log_bytes, 1024, 1 << 40),
+            ("caches.repository_mib", self.caches.repository_mib, 1, 1 << 24),
+            ("caches.cache_mib", self.caches.cache_mib, 1, 1 << 24),
             ("queue.retention_hours", self.queue.retention_hours, 1, 876_000),
         ]
     }

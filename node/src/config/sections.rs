@@ -229,6 +229,23 @@ impl Default for Runner {
     }
 }
 
+/// Caches of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Caches {
+    /// MiB of a repository's caches, on all nodes together, 1 to 16777216; past that, those used longest ago go. The same on
+    /// all nodes.
+    pub repository_mib: u64,
+    /// MiB of the files of one cache, before they are compressed, 1 to 16777216.
+    pub cache_mib: u64,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        Self { repository_mib: 10 * 1024, cache_mib: 20 * 1024 }
+    }
+}
+
 /// Bounds of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -302,6 +319,7 @@ pub(super) fn range_text(field: &str) -> &'static str {
         "queue.retention_hours" => "1 to 876000 are allowed",
         "runner.pids" => "16 to 1000000 are allowed",
         "runner.grace_ms" | "leases.node_ms" => "100 to 600000 are allowed",
+        "caches.repository_mib" | "caches.cache_mib" => "1 to 16777216 are allowed",
         "runner.max_log_bytes" => "1024 to 1099511627776 are allowed",
         _ => "1 to 1000000 are allowed",
     }

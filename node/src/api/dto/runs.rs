@@ -384,6 +384,7 @@ impl AttemptView {
             finished_at: time(step.finished_at),
         };
         let artifact = |artifact: &domain::Artifact| ArtifactView {
+            name: artifact.name.clone(),
             path: artifact.path.clone(),
             size: artifact.size,
             sha256: hex::encode(artifact.digest),
@@ -423,7 +424,9 @@ pub struct StepView {
 /// A file kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactView {
-    /// Relative to the workspace.
+    /// Of `actions/upload-artifact`; empty for a file that `x-troupe.artifacts` chose.
+    pub name: String,
+    /// Relative to the workspace, or of one with a name to where that begins.
     pub path: String,
     /// Bytes.
     pub size: u64,

@@ -97,6 +97,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .fails(&[Code::NotFound]),
     Operation::get("/v1/attempts/{job}/{number}/artifacts/{path}", Access::Token(Right::Read, Guarded::Artifact))
         .named(TAG, "readArtifact", "A file's bytes, from whichever node has them")
+        .query(&[Parameter {
+            name: "name",
+            about: "The name that `actions/upload-artifact` gave it. Without one, a file that `x-troupe.artifacts` chose.",
+            values: Values::Text { pattern: "^.*$", example: "build" },
+        }])
         .answers(&[Success {
             status: 200,
             about: "The bytes, always as an attachment: a browser never renders what a job wrote.",
