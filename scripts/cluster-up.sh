@@ -157,6 +157,11 @@ make_certificates() {
     mv "$DEMO/pki.new" "$DEMO/pki"
 }
 
+make_key() {
+    [[ ! -s $DEMO/secrets.key ]] || return 0
+    (umask 077 && openssl rand -base64 32 >"$DEMO/secrets.key")
+}
+
 # Each node offers its share of the machine, and at least what one job of a workflow asks for.
 cpu_share() { local share=$(($(nproc) * 1000 / NODES)); printf '%d' $((share > 1000 ? share : 1000)); }
 memory_share() {
@@ -185,6 +190,9 @@ bootstrap_expect = $NODES
 ca = '$DEMO/pki/ca.pem'
 cert = '$DEMO/pki/node-$n.pem'
 key = '$DEMO/pki/node-$n-key.pem'
+
+[secrets]
+key_file = '$DEMO/secrets.key'
 
 [metrics]
 listen = "127.0.0.1:$(metrics_port "$n")"
@@ -251,6 +259,7 @@ start_nodes() {
     if [[ -d $DEMO/pki && ! -e $DEMO/started ]]; then say "an earlier start did not finish; going on with it"; fi
     printf 'nodes=%d\nport=%d\nbinary=%s\n' "$NODES" "$PORT" "$TROUPE" >"$SETTINGS"
     make_certificates
+    make_key
     for ((n = 1; n <= NODES; n++)); do
         if node_pid "$n" >/dev/null; then say "node-$n runs (pid $(node_pid "$n"))"; else start_node "$n"; fi
     done

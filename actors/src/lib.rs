@@ -21,6 +21,7 @@ pub mod queue;
 pub mod replica;
 pub mod root;
 pub mod runner;
+pub mod secrets;
 pub mod shelf;
 pub mod supervisor;
 mod tree;

@@ -3,11 +3,12 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use actors::workspace::{Checkout, CloneUrl, Error, MAX_CHANGED_PATHS, Mirrors, Point, Source, checkout};
 use domain::RepoId;
-use fixtures::{GitServer, Result, git};
+use fixtures::{GitServer, PrivateGit, Result, git};
 
 fn mirrors(dir: &Path) -> Mirrors {
     Mirrors::new(dir.join("mirrors"), Duration::from_secs(60))
@@ -224,5 +225,55 @@ async fn a_checkout_is_a_usable_clone_of_the_wanted_depth() -> Result {
     assert_eq!(fs::read_to_string(workspace.join("sub/dir/file"))?, "two");
     let error = checkout(wanted(&mirrors, dir.path(), &second, "../out", 1)).await.unwrap_err();
     assert!(matches!(error, Error::BadPath { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_private_repository_is_fetched_with_its_token_and_with_no_other() -> Result {
+    let server = PrivateGit::start("on: push\n", "x-access-token", "r1ght-t0ken")?;
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    let fetched = |token: &str| -> Result<Source> {
+        let url = CloneUrl::parse(&server.url())?;
+        let url = if token.is_empty() { url } else { url.with_token(token)? };
+        Ok(Source { repo: RepoId(7), url, git_ref: "main".to_owned(), commit: String::new() })
+    };
+    for (token, words) in [("", "terminal prompts disabled"), ("wr0ng-t0ken", "Authentication failed")] {
+        let error = mirrors.ensure(&fetched(token)?).await.unwrap_err().to_string();
+        assert!(error.contains(words) && !error.contains("t0ken"), "{error}");
+    }
+    mirrors.ensure(&fetched("r1ght-t0ken")?).await?;
+    // Nothing of it stays: neither in the mirror nor beside it.
+    let kept = Command::new("grep").args(["-r", "t0ken"]).arg(dir.path()).output()?;
+    assert!(kept.status.code() == Some(1) && kept.stdout.is_empty(), "{kept:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_redirect_is_followed_and_nobody_else_is_sent_the_token() -> Result {
+    let server = PrivateGit::start("on: push\n", "x-access-token", "r1ght-t0ken")?;
+    let other = PrivateGit::start("on: push\n", "", "")?;
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    for to in [&other.url(), "http://169.254.169.254", "file:///etc"] {
+        server.redirect(Some(to));
+        let url = CloneUrl::parse(&server.url())?.with_token("r1ght-t0ken")?;
+        let source = Source { repo: RepoId(7), url, git_ref: "main".to_owned(), commit: String::new() };
+        let error = mirrors.ensure(&source).await.unwrap_err().to_string();
+        assert!(error.contains("302") && !error.contains("t0ken"), "{error}");
+    }
+    assert_eq!(other.asked(), [], "the other server was asked");
+    Ok(())
+}
+
+#[tokio::test]
+async fn servers_that_nobody_may_ask_are_not_asked() -> Result {
+    let dir = tempfile::tempdir()?;
+    for url in ["http://169.254.169.254/x", "git://[fe80::1]/x", "ssh://git@0.0.0.0/x"] {
+        let url = CloneUrl::parse(url)?;
+        let source = Source { repo: RepoId(1), url, git_ref: "main".to_owned(), commit: String::new() };
+        let error = mirrors(dir.path()).ensure(&source).await.unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }), "{error}");
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::vault::Vault;
 use domain::NodeName;
 use raft_store::clock::SystemClock;
 use raft_store::disk::LocalDisk;
@@ -69,6 +70,9 @@ pub enum Error {
     /// Log and state.
     #[error(transparent)]
     Store(#[from] raft_store::OpenError),
+    /// The keys for secrets.
+    #[error(transparent)]
+    Secrets(#[from] actors::vault::BadKeyFile),
     /// The actors.
     #[error(transparent)]
     Tree(#[from] tree::Error),
@@ -154,6 +158,7 @@ impl Server {
             let certificate = identity.name().as_str().to_owned();
             return Err(Error::WrongCertificate { certificate, name: name.to_string() });
         }
+        let vault = vault(config)?;
         let lock = lock(&config.node.data_dir)?;
         // Before the store applies anything.
         #[cfg(feature = "test-faults")]
@@ -211,6 +216,7 @@ impl Server {
             dialer,
             actors: of_actors,
             bulk: of_bulk,
+            vault: vault.clone(),
         };
         let (actors, output) = tree::start(config, &store, place).await?;
         let api = Api {
@@ -220,6 +226,7 @@ impl Server {
             output: Arc::new(output),
             actors: actors.board().clone(),
             identity: identity.clone(),
+            vault,
             tasks: streams.clone(),
             shutdown: shutdown.clone(),
         };
@@ -316,6 +323,18 @@ impl Server {
         self.tasks.wait().await;
         self.store.shutdown().await;
     }
+}
+
+/// The keys for secrets, where there are any.
+fn vault(config: &Config) -> Result<Vault, Error> {
+    let file = &config.secrets.key_file;
+    if file.as_os_str().is_empty() {
+        tracing::warn!(
+            "there is no key for secrets (secrets.key_file): no repository can be registered at this node"
+        );
+        return Ok(Vault::default());
+    }
+    Ok(Vault::read(file)?)
 }
 
 fn voting(config: &Config) -> Voting {

@@ -13,6 +13,7 @@ use actors::root::{self, Handle, Parts};
 use actors::runner::{Sources, reaper};
 use actors::shelf::NodeShelf;
 use actors::supervisor::Policy;
+use actors::vault::Vault;
 use actors::workspace::Mirrors;
 use actors::{bulk, caches, gateway, init_binary, queue, runner};
 use domain::{BootId, Capacity, NodeFacts, NodeId, NodeName, Resources};
@@ -63,6 +64,7 @@ pub(crate) struct Place {
     pub(crate) dialer: Dialer,
     pub(crate) actors: mpsc::Receiver<Link>,
     pub(crate) bulk: mpsc::Receiver<Link>,
+    pub(crate) vault: Vault,
 }
 
 /// Starts the actors of this node.
@@ -71,7 +73,7 @@ pub(crate) async fn start(
     store: &Store,
     place: Place,
 ) -> Result<(Handle, NodeOutput), Error> {
-    let Place { node, name, cluster_addr, http_addr, dialer, actors, bulk } = place;
+    let Place { node, name, cluster_addr, http_addr, dialer, actors, bulk, vault } = place;
     let replica: actors::replica::SharedReplica = Arc::new(store.clone());
     // Docker binds directories by absolute paths only.
     let data = std::path::absolute(&config.node.data_dir)
@@ -79,7 +81,7 @@ pub(crate) async fn start(
     let attempts = data.join("attempts");
     let logs = LogStore::new(attempts.clone(), config.runner.max_log_bytes);
     let blobs = Blobs::new(data.join("blobs"));
-    let mirrors = Mirrors::new(data.join("mirrors"), GIT_TIMEOUT);
+    let mirrors = Mirrors::new(data.join("mirrors"), GIT_TIMEOUT).with_vault(vault);
     let init = init_binary::install(&data).map_err(|source| Error::Init { path: data.clone(), source })?;
     let executor: Arc<dyn Executor> = match config.runner.executor {
         config::Executor::Docker => Arc::new(DockerExecutor::connect(node, init)?),

@@ -174,8 +174,17 @@ async fn the_credentials_of_a_clone_url_are_shown_nowhere() {
         base64::engine::general_purpose::STANDARD.encode(format!("ann:{password}"))
     };
     assert!(!seen.contains(&password) && !seen.contains(&encoded), "{seen}");
-    // They are used all the same.
+    // They are used all the same, when the server asks for them.
     let mut request = vec![0; 4096];
+    let size = tokio::io::AsyncReadExt::read(&mut asked, &mut request).await.unwrap();
+    assert!(!String::from_utf8_lossy(&request[..size]).contains(&encoded));
+    let who = "HTTP/1.1 401 who\r\nwww-authenticate: Basic realm=\"x\"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut asked, who.as_bytes()).await.unwrap();
+    drop(asked);
+    let (mut asked, _) = listener.accept().await.unwrap();
+    let seen = command_lines();
+    assert!(seen.contains(&format!("127.0.0.1:{port}/demo.git")), "git runs now, and its arguments are seen");
+    assert!(!seen.contains(&password) && !seen.contains(&encoded), "{seen}");
     let size = tokio::io::AsyncReadExt::read(&mut asked, &mut request).await.unwrap();
     assert!(String::from_utf8_lossy(&request[..size]).contains(&encoded));
     // The server says them back, as some do, and goes.

@@ -165,8 +165,8 @@ async fn every_operation_is_answered_and_takes_the_right_that_is_described() {
         let Some(right) = operation.right() else {
             let answer = description.send(&operation, request()).await;
             assert!(!["no_route", "method_not_allowed"].contains(&answer.is().1), "{name}: {answer:?}");
-            // Only a webhook is refused without a token: for want of its repository here.
-            assert_eq!(answer.status == 404, operation.path.starts_with("/v1/hooks"), "{name}: {answer:?}");
+            // Only a webhook is refused without a token: for want of its headers here.
+            assert_eq!(answer.status == 400, operation.path.starts_with("/v1/hooks"), "{name}: {answer:?}");
             continue;
         };
         let bare = description.send(&operation, request()).await;
@@ -308,7 +308,14 @@ async fn bodies_are_refused_outside_of_what_is_described() {
             json!({ "clone_url": "https://h/x.git", "webhook_secret": "x".repeat(257) }),
             "webhook_secret",
         ),
-        ("PUT /v1/repos/{repo}", json!({ "clone_url": "https://h/x.git" }), "body"),
+        ("PUT /v1/repos/{repo}", json!({ "webhook_secret": "x".repeat(8) }), "body"),
+        (
+            "PUT /v1/repos/{repo}",
+            json!({ "clone_url": "https://h/x.git", "statuses": { "forge": "gogs", "api_url": "https://h", "token": "t" } }),
+            "statuses.forge",
+        ),
+        ("PUT /v1/repos/{repo}/secrets/{secret}", json!({ "value": "" }), "value"),
+        ("PUT /v1/repos/{repo}/secrets/{secret}", json!({ "value": "x", "name": "x" }), "body"),
         ("POST /v1/repos/{repo}/dispatch", json!({ "workflow": "" }), "workflow"),
         ("POST /v1/repos/{repo}/dispatch", json!({ "workflow": "x".repeat(513) }), "workflow"),
         ("POST /v1/nodes/{node}/drain", json!({ "drain": "yes" }), "body"),

@@ -69,7 +69,7 @@ async fn repositories_hooks_and_deliveries() {
         ("team/app", PUSH, "ping", good.clone(), (200, "")),
         ("team/app", PUSH, "push", sign("another", PUSH), (401, "unauthorized")),
         ("team/app", &elsewhere, "push", sign(SECRET, &elsewhere), (403, "forbidden")),
-        ("team/other", PUSH, "push", good.clone(), (404, "not_found")),
+        ("team/other", PUSH, "push", good.clone(), (401, "unauthorized")),
         ("team/app", "{", "push", sign(SECRET, "{"), (400, "invalid")),
     ] {
         let response = node.hook(repo, body, "d-1", event, Some(&signature)).await;
@@ -81,6 +81,12 @@ async fn repositories_hooks_and_deliveries() {
             assert_eq!((state.status, &state.body["id"]), (200, &json!(delivery)));
         }
     }
+    let secret = json!({ "value": "x" });
+    assert_eq!(call("PUT", "/v1/repos/team%2Fapp/secrets/A", Some(secret.clone())).await.status, 201);
+    assert_eq!(call("PUT", "/v1/repos/team%2Fapp/secrets/A", Some(secret)).await.status, 200);
+    assert_eq!(call("GET", "/v1/repos/team%2Fapp/secrets", None).await.body, json!({ "names": ["A"] }));
+    assert_eq!(call("DELETE", "/v1/repos/team%2Fapp/secrets/A", None).await.status, 200);
+    assert_eq!(call("DELETE", "/v1/repos/team%2Fapp/secrets/A", None).await.is(), (404, "not_found"));
     let removed = call("DELETE", "/v1/repos/team%2Fapp", None).await;
     assert_eq!((removed.status, removed.body), (200, json!({ "removed": "team/app" })));
     assert_eq!(call("DELETE", "/v1/repos/team%2Fapp", None).await.is(), (404, "not_found"));

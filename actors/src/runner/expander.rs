@@ -16,7 +16,7 @@ use crate::clock;
 use crate::mint::Mint;
 use crate::queue::expansion_pause;
 use crate::replica::{ProposeError, SharedReplica};
-use crate::workspace::{CloneUrl, Mirrors, Point, Source};
+use crate::workspace::{Mirrors, Point, Source};
 
 mod files;
 mod follows;
@@ -84,7 +84,7 @@ pub(super) async fn expand(replica: &SharedReplica, sources: &Sources, id: Deliv
 /// What comes of a delivery; the error is for people, without secrets.
 async fn expanded(state: &ClusterState, sources: &Sources, delivery: &Delivery) -> Result<Expanded, String> {
     let repo = state.repos.get(&delivery.repo).ok_or("its repository was removed")?;
-    let url = CloneUrl::parse(&repo.clone_url).map_err(|e| format!("the clone URL: {e}"))?;
+    let url = sources.mirrors.url_of(repo)?;
     let mirrors = &sources.mirrors;
     let source = |git_ref: &str, commit: &str| Source {
         repo: delivery.repo,
@@ -108,8 +108,11 @@ async fn expanded(state: &ClusterState, sources: &Sources, delivery: &Delivery) 
         false => event.commit.clone(),
     };
     let files = mirrors.read_workflows(delivery.repo, &at).await.map_err(|e| e.to_string())?;
-    let facts =
-        Facts { repository: repo.name.to_string(), server_url: server_of(url.expose()), ..Facts::default() };
+    let facts = Facts {
+        repository: repo.name.to_string(),
+        server_url: server_of(&url.redacted()),
+        ..Facts::default()
+    };
     let here = AtCommit::new(mirrors.clone(), delivery.repo, at, files.clone());
     let (only, of_event) = (Arc::clone(&delivery.only_path), event.clone());
     let runs = tokio::task::spawn_blocking(move || {

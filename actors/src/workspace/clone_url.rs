@@ -4,10 +4,31 @@ use std::fmt;
 
 use url::Url;
 
-/// A URL that git may fetch from: `https`, `http`, `ssh` or `git`, with a host. `Display` and `Debug` leave out the
-/// credentials.
+/// A URL that git may fetch from: `https`, `http`, `ssh` or `git`, with a host, and what it is fetched with. `Display` and
+/// `Debug` leave out the credentials.
 #[derive(Clone, PartialEq, Eq)]
-pub struct CloneUrl(Url);
+pub struct CloneUrl {
+    /// Without a password.
+    url: Url,
+    credentials: Credentials,
+}
+
+/// What a repository is fetched with. Shown nowhere, so it has no `Debug`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nothing.
+    #[default]
+    Nobody,
+    /// User and password, over HTTP.
+    Basic(String, String),
+    /// A private key as `ssh-keygen` writes it, over SSH.
+    Key(String),
+}
+
+/// The user where a token comes without one: what GitHub asks for; GitLab, Gitea and Forgejo take any.
+const TOKEN_USER: &str = "x-access-token";
+/// The same on Bitbucket.
+const BITBUCKET_TOKEN_USER: &str = "x-token-auth";
 
 /// A clone URL that is refused, and why. Never shows the URL's credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,13 +97,58 @@ impl CloneUrl {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(InvalidCloneUrl::Part { part: "query", why: "is not allowed" });
         }
-        Ok(Self(url))
+        let credentials = basic_credentials(&url);
+        let mut parsed = Self { url, credentials };
+        parsed.url = Url::parse(&parsed.redacted())
+            .map_err(|error| InvalidCloneUrl::NotAUrl { why: error.to_string() })?;
+        Ok(parsed)
+    }
+
+    /// The same address, fetched with a token: alone, or as `USER:TOKEN` where the forge asks for a user of its own.
+    ///
+    /// # Errors
+    /// The URL is not one of HTTP.
+    pub fn with_token(self, token: &str) -> Result<Self, InvalidCloneUrl> {
+        if !self.is_http() {
+            let why = "is not http or https, by which alone a token is sent";
+            return Err(InvalidCloneUrl::Part { part: "scheme", why });
+        }
+        let usual = match self.host() {
+            "bitbucket.org" => BITBUCKET_TOKEN_USER,
+            _ => TOKEN_USER,
+        };
+        let (user, token) = token.split_once(':').unwrap_or((usual, token));
+        let credentials = Credentials::Basic(user.to_owned(), token.to_owned());
+        Ok(Self { credentials, ..self })
+    }
+
+    /// The same address, fetched with a private key.
+    ///
+    /// # Errors
+    /// The URL is not one of SSH.
+    pub fn with_key(self, key: &str) -> Result<Self, InvalidCloneUrl> {
+        if self.url.scheme() != "ssh" {
+            let why = "is not ssh, for which alone a key is";
+            return Err(InvalidCloneUrl::Part { part: "scheme", why });
+        }
+        // ssh refuses a file whose last line has no end.
+        let credentials = Credentials::Key(format!("{}\n", key.trim().replace("\r\n", "\n")));
+        Ok(Self { credentials, ..self })
+    }
+
+    /// The credentials that a person wrote into the URL, as [`CloneUrl::with_token`] takes them.
+    #[must_use]
+    pub fn written_token(&self) -> Option<String> {
+        match &self.credentials {
+            Credentials::Basic(user, password) => Some(format!("{user}:{password}")),
+            Credentials::Nobody | Credentials::Key(_) => None,
+        }
     }
 
     /// The URL without credentials: what git gets on its command line, and people on their screens.
     #[must_use]
     pub fn redacted(&self) -> String {
-        let mut url = self.0.clone();
+        let mut url = self.url.clone();
         // An ssh user is part of the address, not a secret.
         let keep_user = matches!(url.scheme(), "ssh" | "git");
         let _ = url.set_password(None);
@@ -92,21 +158,49 @@ impl CloneUrl {
         url.into()
     }
 
-    /// The whole text, credentials included: only for storing it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        self.0.as_str()
+    pub(super) fn url(&self) -> &Url {
+        &self.url
     }
 
-    /// User and password of an `http(s)` URL, percent-decoded.
-    pub(super) fn basic_credentials(&self) -> Option<(String, String)> {
-        if !matches!(self.0.scheme(), "https" | "http")
-            || self.0.username().is_empty() && self.0.password().is_none()
-        {
-            return None;
-        }
-        Some((decoded(self.0.username()), decoded(self.0.password().unwrap_or_default())))
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
+
+    /// `https` or `http`.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        matches!(self.url.scheme(), "https" | "http")
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// As written, or the scheme's.
+    pub(super) fn port(&self) -> u16 {
+        let usual = match self.url.scheme() {
+            "https" => 443,
+            "http" => 80,
+            "ssh" => 22,
+            _ => 9418,
+        };
+        self.url.port().unwrap_or(usual)
+    }
+
+    /// Whether both are of one server, asked in one way.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.url.scheme() == other.url.scheme() && self.host() == other.host() && self.port() == other.port()
+    }
+}
+
+/// User and password of an `http(s)` URL, percent-decoded.
+fn basic_credentials(url: &Url) -> Credentials {
+    let is_http = matches!(url.scheme(), "https" | "http");
+    if !is_http || url.username().is_empty() && url.password().is_none() {
+        return Credentials::Nobody;
+    }
+    Credentials::Basic(decoded(url.username()), decoded(url.password().unwrap_or_default()))
 }
 
 /// `user@host:path`, which git takes for ssh.
@@ -183,9 +277,9 @@ mod tests {
     #[test]
     fn usual_urls_are_accepted() -> Result<(), InvalidCloneUrl> {
         for good in ["https://h/o/r.git", "http://127.0.0.1:8080/r", "ssh://git@h/o/r", "git://h/r"] {
-            assert_eq!(CloneUrl::parse(good)?.expose(), good);
+            assert_eq!(CloneUrl::parse(good)?.redacted(), good);
         }
-        assert_eq!(CloneUrl::parse("git@h:o/r.git")?.expose(), "ssh://git@h/o/r.git");
+        assert_eq!(CloneUrl::parse("git@h:o/r.git")?.redacted(), "ssh://git@h/o/r.git");
         Ok(())
     }
 
@@ -193,9 +287,30 @@ mod tests {
     fn credentials_are_never_shown() -> Result<(), InvalidCloneUrl> {
         let url = CloneUrl::parse("https://us%40er:s3cret@h/o/r.git")?;
         assert_eq!(format!("{url} {url:?} {}", url.redacted()), "https://h/o/r.git ".repeat(3).trim_end());
-        assert_eq!(url.basic_credentials(), Some(("us@er".to_owned(), "s3cret".to_owned())));
+        assert_eq!(url.written_token().as_deref(), Some("us@er:s3cret"));
         let error = CloneUrl::parse("https://u:s3cret@/x").map(|_| ()).unwrap_err().to_string();
         assert!(!error.contains("s3cret"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_token_goes_over_http_and_a_key_over_ssh_alone() -> Result<(), InvalidCloneUrl> {
+        let basic = |url: &str, token: &str| {
+            CloneUrl::parse(url)?.with_token(token).map(|url| url.written_token().unwrap_or_default())
+        };
+        assert_eq!(basic("https://h/o/r.git", "t0k")?, "x-access-token:t0k");
+        assert_eq!(basic("https://old:one@h/o/r.git", "t0k")?, "x-access-token:t0k");
+        assert_eq!(basic("https://bitbucket.org/o/r.git", "t0k")?, "x-token-auth:t0k");
+        assert_eq!(basic("https://h/o/r.git", "ann:t0k:en")?, "ann:t0k:en");
+        for url in ["ssh://git@h/o/r", "git://h/o/r"] {
+            let error = basic(url, "t0k").unwrap_err().to_string();
+            assert!(error.contains("scheme") && !error.contains("t0k"), "{error}");
+        }
+        for url in ["https://h/o/r", "git://h/o/r"] {
+            assert!(CloneUrl::parse(url)?.with_key("k").is_err(), "{url}");
+        }
+        let url = CloneUrl::parse("git@h:o/r.git")?.with_key("a\r\nb")?;
+        assert!(matches!(url.credentials(), Credentials::Key(key) if key == "a\nb\n"));
         Ok(())
     }
 }

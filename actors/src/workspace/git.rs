@@ -10,7 +10,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-use super::CloneUrl;
+use super::reach::Reach;
+use crate::addresses;
 
 /// Most bytes that git may write to its standard output: commits, and workflow files, which are smaller.
 const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
@@ -37,6 +38,12 @@ pub enum Error {
         action: String,
         /// The end of its error output, credentials left out.
         stderr: String,
+    },
+    /// A server that is not asked.
+    #[error("its server is not asked: {source}")]
+    Refused {
+        /// Why.
+        source: addresses::Refused,
     },
     /// git took too long.
     #[error("git {action} did not end within {seconds} s")]
@@ -89,17 +96,17 @@ pub enum Error {
 pub(super) struct Git<'a> {
     dir: &'a Path,
     deadline: Duration,
-    credentials: Option<(String, String)>,
+    reach: Option<&'a Reach>,
 }
 
 impl<'a> Git<'a> {
     pub(super) fn new(dir: &'a Path, deadline: Duration) -> Self {
-        Self { dir, deadline, credentials: None }
+        Self { dir, deadline, reach: None }
     }
 
-    /// Sends the URL's user and password as a header that git reads from its environment.
-    pub(super) fn with_credentials_of(mut self, url: &CloneUrl) -> Self {
-        self.credentials = url.basic_credentials();
+    /// It may ask this server, with its credentials.
+    pub(super) fn asking(mut self, reach: &'a Reach) -> Self {
+        self.reach = Some(reach);
         self
     }
 
@@ -145,14 +152,15 @@ impl<'a> Git<'a> {
     }
 
     fn environment(&self) -> Vec<(String, String)> {
-        let mut config = vec![
+        let config = [
             ("core.hooksPath", "/dev/null".to_owned()),
             ("core.fsmonitor", "false".to_owned()),
             ("core.askPass", String::new()),
             ("credential.helper", String::new()),
             ("gc.auto", "0".to_owned()),
             ("maintenance.auto", "false".to_owned()),
-            ("http.followRedirects", "initial".to_owned()),
+            // Another server would be asked unchecked, and another repository in the name of this one.
+            ("http.followRedirects", "false".to_owned()),
             ("http.lowSpeedLimit", "1".to_owned()),
             ("http.lowSpeedTime", SILENCE_SECONDS.to_string()),
             ("submodule.recurse", "false".to_owned()),
@@ -161,11 +169,8 @@ impl<'a> Git<'a> {
             ("safe.directory", "*".to_owned()),
             ("init.defaultBranch", "main".to_owned()),
         ];
-        if let Some((user, password)) = &self.credentials {
-            use base64::Engine as _;
-            let token = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-            config.push(("http.extraHeader", format!("Authorization: Basic {token}")));
-        }
+        let (more_config, more_env) =
+            self.reach.map(|reach| (reach.config.clone(), reach.env.clone())).unwrap_or_default();
         let mut env: Vec<(String, String)> = [
             (
                 "PATH",
@@ -177,24 +182,28 @@ impl<'a> Git<'a> {
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_TERMINAL_PROMPT", "0"),
             ("GIT_ALLOW_PROTOCOL", "https:http:ssh:git"),
-            ("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=10"),
+            // No server is asked over SSH but by its address and with its key.
+            ("GIT_SSH_COMMAND", "false"),
             ("GIT_OPTIONAL_LOCKS", "0"),
         ]
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .into();
+        let config: Vec<_> =
+            config.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(more_config).collect();
         env.push(("GIT_CONFIG_COUNT".to_owned(), config.len().to_string()));
         for (n, (key, value)) in config.into_iter().enumerate() {
-            env.push((format!("GIT_CONFIG_KEY_{n}"), key.to_owned()));
+            env.push((format!("GIT_CONFIG_KEY_{n}"), key));
             env.push((format!("GIT_CONFIG_VALUE_{n}"), value));
         }
+        env.extend(more_env);
         env
     }
 
     /// The last 2,000 characters of git's words, without the password should a server have echoed it.
     fn readable(&self, stderr: &[u8]) -> String {
         let mut text = String::from_utf8_lossy(stderr).trim().to_owned();
-        if let Some((_, password)) = self.credentials.as_ref().filter(|(_, p)| !p.is_empty()) {
-            text = text.replace(password, "***");
+        if let Some(secret) = self.reach.and_then(|reach| reach.secret.as_ref()) {
+            text = text.replace(secret, "***");
         }
         let skip = text.chars().count().saturating_sub(2000);
         text.chars().skip(skip).collect()

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::RepoId;
+use domain::{CloneAs, Repo, RepoId, Sealed};
 
 use super::git::Git;
+use super::reach::{self, Reach};
 use super::{CloneUrl, Error, check_ref};
+use crate::addresses::Trust;
+use crate::vault::{Purpose, Vault};
 
 /// Largest workflow file that is read, in bytes.
 pub const MAX_WORKFLOW_BYTES: u64 = 1024 * 1024;
@@ -47,6 +50,7 @@ pub struct Point {
 pub struct Mirrors {
     root: PathBuf,
     pub(super) fetch_timeout: Duration,
+    vault: Vault,
     // One fetch at a time per repository; others wait for it and mostly find what they need.
     busy: Arc<Mutex<HashMap<RepoId, Arc<tokio::sync::Mutex<()>>>>>,
 }
@@ -55,7 +59,37 @@ impl Mirrors {
     /// Mirrors below `root`, which is made when needed. A fetch may take `fetch_timeout`.
     #[must_use]
     pub fn new(root: PathBuf, fetch_timeout: Duration) -> Self {
-        Self { root, fetch_timeout, busy: Arc::default() }
+        Self { root, fetch_timeout, vault: Vault::default(), busy: Arc::default() }
+    }
+
+    /// The same mirrors, with the keys that open the credentials of repositories.
+    #[must_use]
+    pub fn with_vault(self, vault: Vault) -> Self {
+        Self { vault, ..self }
+    }
+
+    /// The keys that open the credentials of repositories.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Where a repository is fetched from, with what it is fetched with.
+    ///
+    /// # Errors
+    /// In words, for people: what cannot be fetched from, or opened, or not be sent there. Never shows a credential.
+    pub fn url_of(&self, repo: &Repo) -> Result<CloneUrl, String> {
+        let url = CloneUrl::parse(&repo.clone_url).map_err(|error| format!("the clone URL: {error}"))?;
+        let open = |sealed: &Sealed| {
+            let opened = self.vault.open(repo.name.as_str(), Purpose::Fetching, &sealed.0);
+            opened.map_err(|error| format!("what {} is fetched with: {error}", repo.name))
+        };
+        let url = match &repo.access.clone {
+            CloneAs::Nobody => Ok(url),
+            CloneAs::Token(token) => url.with_token(&open(token)?),
+            CloneAs::Key(key) => url.with_key(&open(key)?),
+        };
+        url.map_err(|error| format!("what {} is fetched with: {error}", repo.name))
     }
 
     /// The mirror's directory, mounted read-only beside workspaces that share its objects.
@@ -199,6 +233,7 @@ impl Mirrors {
             removed.unwrap_or_else(|join| Err(io::Error::other(join)))?;
             forgotten.push(repo);
         }
+        reach::forget_old_keys(&self.root, self.fetch_timeout.saturating_mul(4))?;
         Ok(forgotten)
     }
 
@@ -221,8 +256,9 @@ impl Mirrors {
     }
 
     async fn fetch(&self, dir: &Path, source: &Source) -> Result<(), Error> {
-        let url = source.url.redacted();
-        let git = Git::new(dir, self.fetch_timeout).with_credentials_of(&source.url);
+        let reach = Reach::open(&source.url, Trust::Registered, &self.root).await?;
+        let url = reach.url.clone();
+        let git = Git::new(dir, self.fetch_timeout).asking(&reach);
         let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
         let args = [
             "fetch",

@@ -8,6 +8,7 @@ mod checkout;
 mod clone_url;
 mod git;
 mod mirror;
+mod reach;
 
 pub use changes::MAX_CHANGED_PATHS;
 pub use checkout::{Checkout, checkout};

@@ -2,6 +2,7 @@
 //!
 //! Must not know how forges spell their events (forge/).
 
+use actors::vault::Purpose;
 use domain::{Command, Reply, RepoId, RepoName};
 use forge::{Delivery, Rejected};
 use sha2::{Digest, Sha256};
@@ -30,16 +31,20 @@ fn count(forge: &'static str, outcome: &'static str) {
 pub(super) async fn receive(api: &Api, request: &mut Request) -> Answer {
     let name: RepoName = request.id("repo")?;
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
-    let (repo, record) = {
-        let state = api.store.state();
-        let found = state.find_repo(&name).ok_or_else(|| Problem::not_found("repository", &name))?;
-        (found.0, found.1.clone())
+    let known = api.store.state().find_repo(&name).map(|(id, record)| (id, record.clone()));
+    // What no repository's secret has signed is answered in one way, so that nobody learns which repositories there are.
+    let secret = match &known {
+        Some((_, record)) => opened(api, record)?,
+        None => hex::encode(rand::random::<[u8; 32]>()),
     };
     let seconds = now().0 / 1000;
-    let secret = std::str::from_utf8(&record.webhook_secret.0).unwrap_or_default();
-    let received = forge::receive(&Headers(&request.headers), &body, secret, seconds)
-        .inspect_err(|_| count("unknown", "rejected"))
+    let received = forge::receive(&Headers(&request.headers), &body, &secret, seconds)
+        .inspect_err(|why| {
+            tracing::debug!(repository = %name, known = known.is_some(), %why, "a webhook is rejected");
+            count("unknown", "rejected");
+        })
         .map_err(rejected)?;
+    let Some((repo, record)) = known else { return Err(unsigned()) };
     let forge = received.forge.as_str();
     if !is_about(&received.repository, &record) {
         count(forge, "wrong_repository");
@@ -101,11 +106,26 @@ async fn accept(
     }
 }
 
+/// The secret of a repository's webhooks. To a stranger, that it cannot be opened is only that nothing can be checked.
+fn opened(api: &Api, record: &domain::Repo) -> Result<String, Problem> {
+    let name = record.name.as_str();
+    api.vault.open(name, Purpose::Webhooks, &record.webhook_secret.0).map_err(|why| {
+        tracing::warn!(repository = name, %why, "the secret of a repository's webhooks cannot be opened");
+        count("unknown", "sealed");
+        Problem::new(Code::Unavailable, "this node can check no signatures now; its log says more")
+    })
+}
+
+fn unsigned() -> Problem {
+    let detail = "signature: it is missing or wrong, or there is no repository of this name";
+    Problem::new(Code::Unauthorized, detail)
+}
+
 fn rejected(why: Rejected) -> Problem {
     let detail = why.to_string();
     match why {
         Rejected::UnknownForge => Problem::invalid("headers", detail),
-        Rejected::Unauthorized { .. } => Problem::new(Code::Unauthorized, detail),
+        Rejected::Unauthorized { .. } => unsigned(),
         Rejected::Malformed { .. } => Problem::invalid("body", detail),
     }
 }

@@ -14,10 +14,12 @@ mod openapi;
 pub mod output;
 pub mod page;
 mod problem;
+mod registration;
 mod repos;
 mod request;
 mod routes;
 mod runs;
+mod secrets;
 mod tokens;
 
 pub use accept::serve;

@@ -1,7 +1,6 @@
 //! Repositories, deliveries.
 
-use actors::workspace::CloneUrl;
-use domain::{Access, Command, DeliveryId, Reply, RepoId, RepoName, Sealed};
+use domain::{Command, DeliveryId, Reply, RepoId, RepoName};
 use warp::http::StatusCode;
 
 use super::dto::names::check_labels;
@@ -10,7 +9,7 @@ use super::page::{Page, Wanted};
 use super::problem::Problem;
 use super::request::{self, Request};
 use super::routes::Api;
-use super::{Answer, json, now, unexpected};
+use super::{Answer, json, now, registration, unexpected};
 
 /// All, by name.
 pub(super) fn list(api: &Api, request: &Request) -> Answer {
@@ -37,20 +36,18 @@ pub(super) async fn put(api: &Api, request: &mut Request) -> Answer {
     let name: RepoName = request.id("repo")?;
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
     let wanted: PutRepo = request::json(&body)?;
-    let url = CloneUrl::parse(&wanted.clone_url).map_err(|error| Problem::invalid("clone_url", error))?;
     check_labels(&wanted.labels).map_err(|why| Problem::invalid("labels", why))?;
-    let bytes = wanted.webhook_secret.len();
-    if !(8..=256).contains(&bytes) {
-        return Err(Problem::invalid("webhook_secret", format!("{bytes} bytes, 8 to 256 are allowed")));
-    }
+    let before = api.store.state().find_repo(&name).map(|(_, repo)| repo.clone());
+    let labels = wanted.labels.iter().cloned().collect();
+    let facts = registration::of(&api.vault, &name, wanted, before.as_ref())?;
     let command = Command::PutRepo {
         id: RepoId::from_parts(now(), rand::random()),
         name: name.clone(),
-        clone_url: url.expose().to_owned(),
-        webhook_secret: Sealed(wanted.webhook_secret.into_bytes().into()),
-        labels: wanted.labels.into_iter().collect(),
-        access: Access::default(),
-        approve_forks: true,
+        clone_url: facts.clone_url,
+        webhook_secret: facts.webhook_secret,
+        labels,
+        access: facts.access,
+        approve_forks: facts.approve_forks,
     };
     match api.change(command).await? {
         Reply::Repo { existed, .. } => {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actors::vault::Vault;
 use domain::{Command, Refusal, Reply};
 use raft_store::{Space, Store};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,9 @@ use super::openapi::{self, Access, Guarded, Missed, Open};
 use super::output::Output;
 use super::problem::{Code, Problem};
 use super::request::{Request, boxed};
-use super::{Answer, dispatches, hooks, jobs, json, json_bytes, members, nodes, now, repos, runs, tokens};
+use super::{
+    Answer, dispatches, hooks, jobs, json, json_bytes, members, nodes, now, repos, runs, secrets, tokens,
+};
 use crate::config;
 
 /// How long a change of settings may take from its commit until this node has applied it.
@@ -40,6 +43,8 @@ pub struct Api {
     pub actors: actors::health::Board,
     /// This node's certificates: what a join token says of the CA.
     pub identity: links::Identity,
+    /// What secrets are sealed with.
+    pub vault: Vault,
     /// Owns the tasks that feed streams.
     pub tasks: TaskTracker,
     /// Ends streams.
@@ -172,6 +177,9 @@ async fn answer_guarded(api: &Arc<Api>, caller: Caller, guarded: Guarded, reques
         Guarded::GetRepo => repos::get(api, request),
         Guarded::PutRepo => repos::put(api, request).await,
         Guarded::RemoveRepo => repos::remove(api, request).await,
+        Guarded::ListSecrets => secrets::list(api, request),
+        Guarded::PutSecret => secrets::put(api, request).await,
+        Guarded::RemoveSecret => secrets::remove(api, request).await,
         Guarded::Dispatch => dispatches::dispatch(api, caller, request).await,
         Guarded::RepositoryEvent => dispatches::repository_event(api, caller, request).await,
         Guarded::GetDelivery => repos::delivery(api, request),

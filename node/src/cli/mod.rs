@@ -24,6 +24,7 @@ mod recover;
 mod repos;
 mod reseed;
 mod runs;
+mod secrets;
 mod span;
 mod sse;
 mod submit;
@@ -134,6 +135,9 @@ enum Remote {
     /// Repositories.
     #[command(subcommand)]
     Repo(repos::Command),
+    /// Secrets of repositories.
+    #[command(subcommand)]
+    Secret(secrets::Command),
     /// Runs a workflow by hand, and prints the delivery's id.
     Dispatch {
         /// The repository's name.
@@ -235,6 +239,7 @@ async fn remote(client: &Client, command: Remote, json: bool) -> Result<u8, Fail
         Remote::Nodes => nodes::list(client, json).await,
         Remote::Drain(args) => drain::run(client, &args, json).await,
         Remote::Repo(command) => repos::run(client, command, json).await,
+        Remote::Secret(command) => secrets::run(client, command, json).await,
         Remote::Dispatch { repo, workflow, git_ref, input } => {
             dispatches::dispatch(client, &repo, (workflow, git_ref, input), json).await
         }

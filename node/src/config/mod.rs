@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use reference::reference;
 pub use sections::{
     Caches, Cluster, Executor, Http, Leases, Log, LogFormat, Metrics, Node, OnStop, Queue, Raft, Runner,
+    Secrets,
 };
 
 /// Everything that a node is configured with.
@@ -27,6 +28,8 @@ pub struct Config {
     pub http: Http,
     /// The address for other nodes, and how a cluster begins.
     pub cluster: Cluster,
+    /// What secrets are sealed with.
+    pub secrets: Secrets,
     /// Raft's times.
     pub raft: Raft,
     /// How long a node that is not heard keeps its jobs.
@@ -109,6 +112,10 @@ impl Config {
             if addr.parse::<std::net::SocketAddr>().is_err() {
                 return invalid(field, addr, "IP:PORT is expected, as in 127.0.0.1:7070");
             }
+        }
+        let url = &self.http.public_url;
+        if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
+            return invalid("http.public_url", url, "a URL is expected, as in https://ci.example.com");
         }
         for (field, number, from, to) in self.ranges() {
             if !(from..=to).contains(&number) {

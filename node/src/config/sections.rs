@@ -47,6 +47,9 @@ pub struct Http {
     pub listen: String,
     /// Address that others are told, host:port; empty means `listen`.
     pub advertise: String,
+    /// Where people reach the API, as in `https://ci.example.com`: what links on commits begin with. The same on all nodes;
+    /// empty means `http://` and the address that others are told.
+    pub public_url: String,
     /// Largest request body in bytes, 1 KiB to 64 MiB; more is answered with 413.
     pub max_body_bytes: u64,
     /// Milliseconds for all headers of a request, and between two requests of one connection, 10 to 60000.
@@ -72,6 +75,7 @@ impl Default for Http {
         Self {
             listen: "127.0.0.1:7070".to_owned(),
             advertise: String::new(),
+            public_url: String::new(),
             max_body_bytes: 2 << 20,
             header_timeout_ms: 10_000,
             body_timeout_ms: 10_000,
@@ -123,6 +127,15 @@ impl Default for Cluster {
             dead_after_ms: 600_000,
         }
     }
+}
+
+/// What secrets are sealed with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Secrets {
+    /// File with a key in each line, 32 bytes in base64 or hexadecimal (`openssl rand -base64 32`): the first one seals, all open.
+    /// The same on all nodes; without it no repository can be registered.
+    pub key_file: PathBuf,
 }
 
 /// Raft's times; the same on all nodes.

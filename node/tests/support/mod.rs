@@ -64,6 +64,8 @@ impl Alone {
         let mut config = Config::default();
         config.node.name = "alone".to_owned();
         config.node.data_dir = dir.path().join("data");
+        config.secrets.key_file = dir.path().join("secrets.key");
+        std::fs::write(&config.secrets.key_file, "0123456789abcdef".repeat(4)).unwrap();
         config.http.listen = "127.0.0.1:0".to_owned();
         config.http.max_body_bytes = 4096;
         // Plain processes, and none unless a test wants them.
@@ -120,6 +122,15 @@ impl Alone {
 
     pub async fn put(&self, path: &str, body: Value) -> (StatusCode, Value) {
         read(self.authorized(Method::PUT, path).json(&body).send().await.unwrap()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> (StatusCode, Value) {
+        read(self.authorized(Method::DELETE, path).send().await.unwrap()).await
+    }
+
+    /// Where the node keeps everything.
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
     }
 
     pub async fn add_repo(&self, name: &str) {

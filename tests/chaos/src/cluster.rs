@@ -88,11 +88,13 @@ impl Plan {
              http = {{ listen = '{address}:7070' }}\n\
              metrics = {{ listen = '{address}:7072' }}\n\
              runner = {{ executor = '{executor}', default_image = '{IMAGE}', grace_ms = 1000 }}\n\
+             secrets = {{ key_file = '{keys}/secrets.key' }}\n\
              raft = {{ propose_timeout_ms = 3000{raft} }}\n\
              cluster = {{ listen = '{address}:7071', advertise = '{advertise}:7071', seeds = [{seeds}], bootstrap_expect = {size}, \
                           ca = '{pki}/ca.pem', cert = '{pki}/{name}.pem', key = '{pki}/{name}-key.pem'{signs}{cluster} }}\n\
              {more}",
             home = home.display(),
+            keys = dir.display(),
             pki = pki.display(),
             seeds = seeds.join(", "),
             advertise = reached(number),
@@ -142,6 +144,7 @@ impl Cluster {
         let dir = plan.within.as_ref().map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
         let network = Network::unique();
         let wires = if plan.wires { Some(Wires::start(network, plan.size).await) } else { None };
+        fs::write(dir.path().join("secrets.key"), "0123456789abcdef".repeat(4)).unwrap();
         let ca = dir.path().join("ca");
         troupe(&["ca", "init", "--dir", text(&ca)]);
         let library = plan.shim.then(|| Shim::library(dir.path()));

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::{Inputs, NativeContext, NativeDone};
-use crate::workspace::{Checkout, CloneUrl, Point, Source, checkout};
+use crate::workspace::{Checkout, Point, Source, checkout};
 
 /// Where the container sees the objects of the repository's mirror, which its checkouts share.
 pub(in crate::attempt) const OBJECTS: &str = "/troupe-objects";
@@ -82,7 +82,7 @@ pub(super) async fn run(ctx: &NativeContext, with: &Inputs) -> Result<NativeDone
     if !wanted.ignored.is_empty() {
         ctx.lines.say(&format!("these inputs mean nothing here: {}", wanted.ignored.join(", "))).await;
     }
-    let url = CloneUrl::parse(&repo.clone_url).map_err(|e| format!("the clone URL: {e}"))?;
+    let url = ctx.parts.mirrors.url_of(repo)?;
     let Wanted { path, git_ref, depth, .. } = wanted;
     // A commit is asked for as such, so that one that no branch reaches any more is found, too.
     let is_commit = matches!(git_ref.len(), 40 | 64) && git_ref.bytes().all(|b| b.is_ascii_hexdigit());

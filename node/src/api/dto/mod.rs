@@ -14,7 +14,10 @@ pub use cluster::{
 };
 pub use dispatches::{Dispatch, Input, MAX_EVENT_BYTES, MAX_WORKFLOW_BYTES, RepositoryEvent};
 pub use members::{Leads, MemberRemoved, MemberRole, MemberView, TransferLeader};
-pub use repos::{Accepted, DeliveryView, PutRepo, RepoPut, RepoRemoved, RepoView};
+pub use repos::{
+    Accepted, DeliveryView, MAX_SECRET_BYTES, PutRepo, PutSecret, PutStatuses, RepoPut, RepoRemoved,
+    RepoView, STATUS_FORGES, SecretNames, SecretPut, SecretRemoved, StatusesView,
+};
 pub use runs::{
     Approving, ArtifactView, AttemptView, Cancelling, JobView, MAX_CPU_MILLIS, MAX_IMAGE_BYTES,
     MAX_MEMORY_MIB, MAX_NAME_BYTES, MAX_PRIORITY, MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB,

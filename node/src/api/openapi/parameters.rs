@@ -14,7 +14,7 @@ pub(super) const OF_PATHS: &[Parameter] = &[
     Parameter {
         name: "repo",
         about: "A repository's name: one to four parts divided by `/`, 200 characters at most. The `/` may be written as \
-                it is or as `%2F`, which a name needs whose last part is `dispatch`.",
+                it is or as `%2F`, which a name needs whose last part is `dispatch` or `secrets`, or the last but one `secrets`.",
         values: Values::Text { pattern: REPO_NAME, example: "team/app" },
     },
     Parameter {
@@ -47,6 +47,12 @@ pub(super) const OF_PATHS: &[Parameter] = &[
         name: "member",
         about: "A member's name or id.",
         values: Values::Text { pattern: "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", example: "node-1" },
+    },
+    Parameter {
+        name: "secret",
+        about: "A secret's name: 1 to 255 upper-case letters, digits and `_`, not first a digit, and not `GITHUB_` at the \
+                beginning.",
+        values: Values::Text { pattern: "^[A-Z_][A-Z0-9_]*$", example: "DEPLOY_TOKEN" },
     },
     Parameter { name: "token", about: "A token's id.", values: Values::Text { pattern: ULID, example: RUN } },
 ];

@@ -6,7 +6,8 @@ use schemars::json_schema;
 use super::operation::{Access, Guarded, Media, Open, Operation, Parameter, Success, Values, of};
 use super::parameters::{LIMIT, REPO_CURSOR};
 use crate::api::dto::{
-    Accepted, DeliveryView, Dispatch, PutRepo, RepoPut, RepoRemoved, RepoView, RepositoryEvent,
+    Accepted, DeliveryView, Dispatch, PutRepo, PutSecret, RepoPut, RepoRemoved, RepoView, RepositoryEvent,
+    SecretNames, SecretPut, SecretRemoved,
 };
 use crate::api::page::Page;
 use crate::api::problem::Code;
@@ -56,13 +57,50 @@ pub(super) const OPERATIONS: &[Operation] = &[
                 media: &[Media::Json(of::<RepoPut>())],
                 headers: &[],
             },
-        ]),
+        ])
+        .fails(&[Code::Conflict]),
     Operation::delete("/v1/repos/{repo}", Access::Token(Right::Admin, Guarded::RemoveRepo))
         .named(TAG, "removeRepo", "Removes a repository; its runs stay")
         .answers(&[Success {
             status: 200,
             about: "Removed.",
             media: &[Media::Json(of::<RepoRemoved>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound]),
+    Operation::get("/v1/repos/{repo}/secrets", Access::Token(Right::Admin, Guarded::ListSecrets))
+        .named(TAG, "listSecrets", "Names of a repository's secrets")
+        .answers(&[Success {
+            status: 200,
+            about: "Their names; the values are never shown.",
+            media: &[Media::Json(of::<SecretNames>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound]),
+    Operation::put("/v1/repos/{repo}/secrets/{secret}", Access::Token(Right::Admin, Guarded::PutSecret))
+        .named(TAG, "putSecret", "Stores a secret for a repository's jobs, sealed")
+        .takes(&[Media::Json(of::<PutSecret>())])
+        .answers(&[
+            Success {
+                status: 201,
+                about: "Stored.",
+                media: &[Media::Json(of::<SecretPut>())],
+                headers: &[],
+            },
+            Success {
+                status: 200,
+                about: "Stored in the place of the one of before.",
+                media: &[Media::Json(of::<SecretPut>())],
+                headers: &[],
+            },
+        ])
+        .fails(&[Code::NotFound, Code::Conflict]),
+    Operation::delete("/v1/repos/{repo}/secrets/{secret}", Access::Token(Right::Admin, Guarded::RemoveSecret))
+        .named(TAG, "removeSecret", "Removes a secret")
+        .answers(&[Success {
+            status: 200,
+            about: "Removed.",
+            media: &[Media::Json(of::<SecretRemoved>())],
             headers: &[],
         }])
         .fails(&[Code::NotFound]),
@@ -130,7 +168,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
                 headers: &[],
             },
         ])
-        .fails(&[Code::Unauthorized, Code::Forbidden, Code::NotFound, Code::QueueFull]),
+        .fails(&[Code::Unauthorized, Code::Forbidden, Code::QueueFull]),
     Operation::get("/v1/deliveries/{delivery}", Access::Token(Right::Read, Guarded::GetDelivery))
         .named(TAG, "getDelivery", "Where a delivery stands, and the runs it became")
         .answers(&[Success {
