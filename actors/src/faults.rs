@@ -23,6 +23,7 @@ pub(crate) enum Point {
     Dispatcher,
     Scheduler,
     Expansions,
+    Outbox,
     Retention,
     Decider,
     Timer,
@@ -121,7 +122,7 @@ mod planted {
     /// Between two looks of an actor that waits.
     const LOOK: Duration = Duration::from_millis(50);
 
-    const POINTS: [(&str, Point); 23] = [
+    const POINTS: [(&str, Point); 24] = [
         ("sessions", Point::Sessions),
         ("bulk", Point::Bulk),
         ("queue", Point::Queue),
@@ -129,6 +130,7 @@ mod planted {
         ("dispatcher", Point::Dispatcher),
         ("scheduler", Point::Scheduler),
         ("expansions", Point::Expansions),
+        ("outbox", Point::Outbox),
         ("retention", Point::Retention),
         ("decider", Point::Decider),
         ("timer", Point::Timer),

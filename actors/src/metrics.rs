@@ -39,6 +39,13 @@ pub const ACTOR_RESTARTS: &str = "troupe_actor_restarts_total";
 /// Supervised children that do not run now.
 pub const ACTORS_DOWN: &str = "troupe_actors_down";
 
+/// Runs of which a forge is to be told; recorded by the leader.
+pub const OUTBOX_NOTICES: &str = "troupe_outbox_notices";
+/// How long the oldest of them waits; recorded by the leader.
+pub const OUTBOX_OLDEST: &str = "troupe_outbox_oldest_seconds";
+/// Commit statuses that were sent, by `forge` and `outcome`: told, again, never.
+pub const OUTBOX_SENT: &str = "troupe_outbox_sent_total";
+
 /// Describes all of them to the recorder.
 pub fn describe() {
     describe_counter!(PLACEMENTS, "Placements taken by the state machine");
@@ -74,6 +81,16 @@ pub fn describe() {
     describe_gauge!(CLOCK_LAG, "How much faster than this node's the leader's clock runs, at least");
     describe_counter!(ACTOR_RESTARTS, "Restarts of this node's supervised actors, by actor");
     describe_gauge!(ACTORS_DOWN, "Supervised actors of this node that do not run now");
+    describe_gauge!(OUTBOX_NOTICES, "Runs of which a forge is to be told; recorded by the leader");
+    describe_gauge!(
+        OUTBOX_OLDEST,
+        Unit::Seconds,
+        "How long the oldest commit status waits to be told; recorded by the leader"
+    );
+    describe_counter!(
+        OUTBOX_SENT,
+        "Commit statuses that were sent, by forge and outcome: told, again, never"
+    );
     // What never happened is shown as never, so that its first time is a change.
     for name in [PLACEMENTS, NODES_LOST, SELF_FENCED, GATEWAY_REFUSED, REPORTS_REFUSED] {
         counter!(name).increment(0);

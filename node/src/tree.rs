@@ -81,7 +81,7 @@ pub(crate) async fn start(
     let attempts = data.join("attempts");
     let logs = LogStore::new(attempts.clone(), config.runner.max_log_bytes);
     let blobs = Blobs::new(data.join("blobs"));
-    let mirrors = Mirrors::new(data.join("mirrors"), GIT_TIMEOUT).with_vault(vault);
+    let mirrors = Mirrors::new(data.join("mirrors"), GIT_TIMEOUT).with_vault(vault.clone());
     let init = init_binary::install(&data).map_err(|source| Error::Init { path: data.clone(), source })?;
     let executor: Arc<dyn Executor> = match config.runner.executor {
         config::Executor::Docker => Arc::new(DockerExecutor::connect(node, init)?),
@@ -108,6 +108,7 @@ pub(crate) async fn start(
     let shelf = Arc::new(NodeShelf::new(logs, blobs.clone()));
     let boot = BootId(rand::random());
     let lease = Duration::from_millis(config.leases.leader_ms);
+    let runs_url = runs_url(&config.http, &http_addr);
     let facts = NodeFacts {
         node,
         name: name.clone(),
@@ -128,6 +129,7 @@ pub(crate) async fn start(
         queue: queue::Options {
             lease,
             retention: Duration::from_secs(config.queue.retention_hours * 3600),
+            outbox: queue::outbox::Options { runs_url, vault, ..Default::default() },
             ..queue::Options::default()
         },
         runner: runner::Options {
@@ -142,6 +144,14 @@ pub(crate) async fn start(
     })
     .await?;
     Ok((handle, NodeOutput::new(node, shelf, client, store.clone())))
+}
+
+/// What links to runs begin with. There is no page of a run yet: this is what the API says of it.
+fn runs_url(http: &config::Http, http_addr: &str) -> String {
+    match http.public_url.trim_end_matches('/') {
+        "" => format!("http://{http_addr}/v1/runs/"),
+        public => format!("{public}/v1/runs/"),
+    }
 }
 
 /// Often enough that several may be lost before the lease runs out.

@@ -2,8 +2,6 @@
 //!
 //! Effects wake it, but everything it does is derived from the state again and again; a hint that is lost costs only
 //! time. Must not know containers or how a run is made from files.
-//!
-//! Telling forges is not here yet: the outbox stays as it is in the state until an actor drains it.
 
 mod candidates;
 mod decider;
@@ -11,6 +9,7 @@ mod dispatcher;
 mod expansions;
 mod intents;
 mod leases;
+pub mod outbox;
 mod retention;
 mod scheduler;
 mod timer;
@@ -54,6 +53,8 @@ pub struct Options {
     pub retention: Duration,
     /// How often runs past retention are looked for.
     pub retention_every: Duration,
+    /// How forges are told.
+    pub outbox: outbox::Options,
 }
 
 impl Default for Options {
@@ -67,6 +68,7 @@ impl Default for Options {
             expansion: Duration::from_secs(300),
             retention: Duration::from_secs(90 * 24 * 3600),
             retention_every: Duration::from_secs(60),
+            outbox: outbox::Options::default(),
         }
     }
 }
@@ -267,6 +269,7 @@ fn children(shared: &Shared) -> Vec<Child> {
         part("expansions", |shared, stop| Box::pin(expansions::run(shared, stop))),
         part("decider", |shared, stop| Box::pin(decider::run(shared, stop))),
         part("timer", |shared, stop| Box::pin(timer::run(shared, stop))),
+        part("outbox", |shared, stop| Box::pin(outbox::run(shared, stop))),
         part("retention", |shared, stop| Box::pin(retention::run(shared, stop))),
     ]
 }

@@ -283,9 +283,10 @@ impl Applying<'_> {
         self.settle(new.id);
     }
 
-    /// Puts a run's state in the outbox; the last state wins.
+    /// Puts a run's state in the outbox, where its repository has commit statuses; the last state wins.
     pub(super) fn notice(&mut self, run: RunId, outcome: Option<Outcome>) {
-        if self.state.runs.get(&run).is_some_and(|run| run.repo.is_some()) {
+        let repo = self.state.runs.get(&run).and_then(|run| self.state.repos.get(&run.repo?));
+        if repo.is_some_and(|repo| repo.access.status.is_some()) {
             self.state.outbox.insert(run, Notice { run, outcome, at: self.state.now });
             self.effects.push(Effect::WakeOutbox);
         }
