@@ -5,7 +5,7 @@
 use domain::EventKind;
 use sha2::{Digest, Sha256};
 
-use crate::{Event, PullRequest, Push, Received, What};
+use crate::{Event, PullRequest, Push, Received, What, payload};
 
 /// What is to be accepted of one webhook. Nothing of it is lost: what is no delivery has its reason.
 #[must_use]
@@ -84,7 +84,7 @@ impl Received {
                 Err(format!("{} was created; the push that comes with it is what counts", change.git_ref))
             }
             What::Event(Event::Deleted(change)) => Err(format!("{} was deleted", change.git_ref)),
-            What::Event(Event::PullRequest(request)) => Err(not_yet(request)),
+            What::Event(Event::PullRequest(request)) => Ok(self.pull_request(request)),
             What::NoRun(reason) => Err(reason.clone()),
         }
     }
@@ -96,12 +96,27 @@ impl Received {
             before: push.before.clone(),
             sender: self.sender.shown().to_owned(),
             title: push.head.as_ref().map(|head| head.title.clone()).unwrap_or_default(),
+            payload: payload::push(self, push),
             ..domain::Event::of(EventKind::Push)
         }
     }
-}
 
-fn not_yet(request: &PullRequest) -> String {
-    let PullRequest { number, action, .. } = request;
-    format!("no workflow can ask for pull requests yet (number {number}: {:?})", action.as_str())
+    /// Whatever was done with it: workflows say by its name what they want.
+    fn pull_request(&self, request: &PullRequest) -> domain::Event {
+        let git_ref = match request.fetch_ref.as_str() {
+            "" => format!("refs/pull/{}/head", request.number),
+            known => known.to_owned(),
+        };
+        domain::Event {
+            git_ref,
+            commit: request.head.commit.clone(),
+            before: request.before.clone(),
+            sender: self.sender.shown().to_owned(),
+            title: request.title.clone(),
+            payload: payload::pull_request(self, request),
+            from_fork: request.from_fork,
+            base_ref: format!("refs/heads/{}", request.base.branch),
+            ..domain::Event::of(EventKind::PullRequest)
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod gitlab;
 mod gogs;
 mod hub;
 mod json;
+mod payload;
 mod refs;
 mod signature;
 mod stash;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::EventKind;
 use forge::{Action, Forge, Rejected, receive};
 use serde_json::{Value, json};
 use support::payloads::{OTHER, only_push, only_request, places, pull_request, push, sent};
@@ -36,6 +37,14 @@ fn every_forge_is_known_by_its_headers_and_its_push_read() -> Result<(), Rejecte
         let kept = &received.deliveries().all[0];
         assert_eq!((&*kept.key, kept.digest), (&*received.key, received.digest));
         assert_eq!((&*kept.event.sender, &*kept.event.title, &*kept.event.commit), ("ada", "title", SHA));
+        let payload: Value = serde_json::from_str(&kept.event.payload).unwrap_or_default();
+        assert_eq!(
+            (&payload["ref"], &payload["after"]),
+            (&json!("refs/heads/main"), &json!(SHA)),
+            "{forge:?}"
+        );
+        assert_eq!(payload["head_commit"]["message"], "title", "{forge:?}");
+        assert_eq!(payload["changed_paths"].is_array(), told.changed.whole, "{forge:?}");
     }
     Ok(())
 }
@@ -148,9 +157,38 @@ fn every_forges_pull_request_is_read() -> Result<(), Rejected> {
             _ => SHA,
         };
         assert_eq!(head.commit, commit, "{forge:?}");
-        let told = received.deliveries();
-        assert!(told.all.is_empty());
-        assert!(told.reason().is_some_and(|why| why.contains("pull requests")), "{told:?}");
+        let fetched = match forge {
+            Forge::GitLab => "refs/merge-requests/7/head",
+            Forge::BitbucketDataCenter => "refs/pull-requests/7/from",
+            _ => "refs/pull/7/head",
+        };
+        let delivered = received.deliveries();
+        let kept = &delivered.all[0].event;
+        assert_eq!((delivered.all.len(), delivered.reason()), (1, None), "{forge:?}");
+        assert_eq!(
+            (&*kept.git_ref, &*kept.base_ref, &*kept.commit),
+            (fetched, "refs/heads/main", commit),
+            "{forge:?}"
+        );
+        assert_eq!(
+            (kept.kind, kept.from_fork, &*kept.sender),
+            (EventKind::PullRequest, true, "eve"),
+            "{forge:?}"
+        );
+        let payload: Value = serde_json::from_str(&kept.payload).unwrap_or_default();
+        assert_eq!((&payload["action"], &payload["number"]), (&json!("opened"), &json!(7)), "{forge:?}");
+        let request = &payload["pull_request"];
+        assert_eq!(
+            (&request["user"]["login"], &request["state"]),
+            (&json!("eve"), &json!("open")),
+            "{forge:?}"
+        );
+        assert_eq!(
+            request["head"],
+            json!({ "ref": "topic", "sha": commit, "repo": { "full_name": "eve/r", "fork": true } })
+        );
+        assert_eq!(request["base"]["ref"], "main", "{forge:?}");
+        assert_eq!(payload["repository"]["full_name"], "o/r", "{forge:?}");
     }
     Ok(())
 }
