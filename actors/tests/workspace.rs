@@ -277,3 +277,36 @@ async fn servers_that_nobody_may_ask_are_not_asked() -> Result {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_private_key_is_a_file_of_this_user_alone_for_as_long_as_git_runs() -> Result {
+    use std::os::unix::fs::PermissionsExt;
+    if Command::new("ssh").arg("-V").output().is_err() {
+        println!("skipped: there is no ssh here");
+        return Ok(());
+    }
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nczNjcmV0\n-----END OPENSSH PRIVATE KEY-----";
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    let url = CloneUrl::parse(&format!("ssh://git@{address}/x.git"))?.with_key(key)?;
+    let source = Source { repo: RepoId(1), url, git_ref: "main".to_owned(), commit: String::new() };
+    let keys = dir.path().join("mirrors/.keys");
+    let seen = async {
+        // ssh has taken all options by then, and says its name.
+        let (mut asked, _) = listener.accept().await?;
+        let mut banner = [0; 8];
+        tokio::io::AsyncReadExt::read_exact(&mut asked, &mut banner).await?;
+        let files: Vec<_> = fs::read_dir(&keys)?.collect::<std::io::Result<_>>()?;
+        let modes = (fs::metadata(&keys)?.permissions().mode(), files[0].metadata()?.permissions().mode());
+        let text = fs::read_to_string(files[0].path())?;
+        Result::Ok((banner, files.len(), (modes.0 & 0o777, modes.1 & 0o777), text))
+    };
+    let (fetched, seen) = tokio::join!(mirrors.ensure(&source), seen);
+    assert_eq!(seen?, (*b"SSH-2.0-", 1, (0o700, 0o600), format!("{key}\n")));
+    let error = fetched.unwrap_err().to_string();
+    assert!(!error.contains("czNjcmV0"), "{error}");
+    assert_eq!(fs::read_dir(&keys)?.count(), 0, "it is gone with git");
+    Ok(())
+}

@@ -235,6 +235,27 @@ async fn connections_past_the_cap_of_an_address_are_closed_and_places_come_back(
     node.stop().await;
 }
 
+/// Row 10 of docs/bad-input.md: with every place taken, the cluster's own port and what runs here are as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_past_the_cap_in_all_are_closed_and_builds_go_on() {
+    let node = Alone::with(|config| {
+        config.node.slots = 1;
+        config.http.max_connections = 3;
+        config.http.header_timeout_ms = 60_000;
+    })
+    .await;
+    let (status, run) = node.post("/v1/runs", json!({ "script": "true" })).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let held = [node.connect().await, node.connect().await, node.connect().await];
+    assert_eq!(node.raw("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await, "");
+    let (id, mut applied) = (run["id"].as_str().unwrap().parse().unwrap(), node.store().applied());
+    let store = node.store().clone();
+    let over = |_: &u64| store.state().runs.get(&id).is_some_and(|run| run.outcome.is_some());
+    applied.wait_for(over).await.unwrap();
+    drop(held);
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_end_with_the_token_that_opened_them() {
     let node = Alone::with(|config| config.node.slots = 1).await;

@@ -102,3 +102,46 @@ async fn gitlabs_token_is_taken_and_another_repositorys_payload_is_not() {
     assert_eq!(node.store().state().deliveries.iter().count(), 1);
     node.stop().await;
 }
+
+/// Rows 12, 13 and 14 of docs/bad-input.md: who did it is who the forge says, a fork's commits are known as such, and texts of
+/// others are data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_request_of_a_fork_is_a_delivery_that_says_so_and_its_texts_are_data() {
+    let node = Alone::start().await;
+    node.add_repo("team/demo").await;
+    let (hostile, branch) = ("$(touch x) `id`\"; rm -rf / #", "x$(id)`id`;\"'");
+    let body = json!({ "action": "synchronize", "number": 7, "before": OLD, "sender": { "login": "eve" },
+        "repository": { "full_name": "team/demo" },
+        "pull_request": { "number": 7, "title": hostile, "user": { "login": "eve" }, "merged": false,
+            "head": { "ref": branch, "sha": NEW, "repo": { "full_name": "eve/demo" } },
+            "base": { "ref": "main", "sha": OLD, "repo": { "full_name": "team/demo" } } } })
+    .to_string();
+    let answer = node.hook("team/demo", &body, "d-1", "pull_request", Some(&sign(SECRET, &body))).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let state = node.store().state();
+    let (_, delivery) = state.deliveries.iter().next().unwrap();
+    let event = &delivery.event;
+    assert_eq!((event.kind.as_str(), event.from_fork, &*event.sender), ("pull_request", true, "eve"));
+    assert_eq!(
+        (&*event.git_ref, &*event.base_ref, &*event.commit),
+        ("refs/pull/7/head", "refs/heads/main", NEW)
+    );
+    assert_eq!(event.title, hostile);
+    let payload: Value = serde_json::from_str(&event.payload).unwrap();
+    assert_eq!(payload["pull_request"]["head"]["ref"], branch);
+    assert_eq!((&payload["action"], &payload["before"]), (&json!("synchronize"), &json!(OLD)));
+    node.stop().await;
+}
+
+/// Row 7 of docs/bad-input.md: nothing is inflated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_webhook_is_not_read() {
+    let node = Alone::start().await;
+    node.add_repo("demo").await;
+    for encoding in ["gzip", "deflate", "br", "zstd", "gzip, gzip"] {
+        let headers = [("x-github-event", "push"), ("content-encoding", encoding)];
+        let (status, problem) = post(&node, &headers, "{}").await;
+        assert_eq!((status.as_u16(), &problem["code"]), (415, &json!("unsupported_encoding")), "{encoding}");
+    }
+    node.stop().await;
+}

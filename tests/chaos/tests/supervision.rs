@@ -26,6 +26,7 @@ const ACTORS: [&str; 11] = [
     "dispatcher",
     "scheduler",
     "expansions",
+    "outbox",
     "retention",
 ];
 /// Exit code of a node whose actors cannot be kept alive.
