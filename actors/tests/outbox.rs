@@ -139,7 +139,9 @@ impl World {
         };
         let runs = vec![NewRun::of(run, "ci", vec![job], vec![SpecBytes(Arc::from([1u8]))])];
         let commit = "c".repeat(40);
-        let expand = Command::ExpandDelivery { delivery, fence, commit, runs, triggers: None };
+        let (git_ref, payload) = (String::new(), String::new());
+        let expand =
+            Command::ExpandDelivery { delivery, fence, commit, git_ref, payload, runs, triggers: None };
         assert_eq!(self.copy.apply(expand), Reply::Done);
         JobId { run, index: 0 }
     }

@@ -94,7 +94,8 @@ pub(crate) async fn start(
         logs.clone(),
         blobs.clone(),
         mirrors.clone(),
-    );
+    )
+    .with_secrets(secrets(vault.clone()));
     let client = bulk::Client::new(dialer.clone(), Arc::clone(&replica), SHELF_TIMEOUT);
     let work = work.reaching(Beyond {
         others: Arc::new(client.clone()),
@@ -144,6 +145,13 @@ pub(crate) async fn start(
     })
     .await?;
     Ok((handle, NodeOutput::new(node, shelf, client, store.clone())))
+}
+
+/// What jobs are given of their repository's secrets.
+fn secrets(vault: Vault) -> attempt::Secrets {
+    Arc::new(move |state, repo, event| {
+        actors::secrets::secrets(&vault, state, repo, event).map_err(|error| error.to_string())
+    })
 }
 
 /// What links to runs begin with. There is no page of a run yet: this is what the API says of it.
