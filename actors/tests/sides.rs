@@ -138,7 +138,7 @@ async fn what_a_pull_request_keeps_is_seen_by_it_alone_and_a_fork_keeps_nothing(
     assert_eq!((finished.outcome, pair.entries().len()), (Outcome::Succeeded, 0), "a fork keeps nothing");
     pair.alone(request(7), 0, make()).await;
     let of_request = ("refs/pull/7/head".to_owned(), "k".to_owned());
-    assert_eq!(pair.entries(), [of_request.clone()]);
+    assert_eq!(pair.entries(), std::slice::from_ref(&of_request));
     // Neither another request, nor the branch that it goes to, sees it; they keep their own.
     for (event, own) in [(request(9), "refs/pull/9/head"), (push(MAIN), MAIN)] {
         pair.alone(event, 0, make()).await;
