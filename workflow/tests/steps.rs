@@ -316,6 +316,21 @@ fn what_actions_left_is_done_at_the_end_the_last_first() {
 }
 
 #[test]
+fn what_is_refused_at_the_end_ends_no_step_twice() {
+    let action = Action::Native { what: Native::Cache, with: vec![] };
+    let mut told = course(spec(vec![StepSpec { action, ..StepSpec::default() }]));
+    let first = told.order();
+    let post = Some(Post { on_success: false, state: String::new() });
+    told.over(first.number, Over { answer: Answer { post, ..Answer::default() }, ..ok() });
+    told.course.stop(Outcome::Cancelled, "cancelled");
+    let last = told.order();
+    assert!(last.stopping);
+    told.course.over(last.number, Over { exit_code: None, ..went(Outcome::Skipped) });
+    let (end, told) = told.end(|_| None);
+    assert_eq!((end.outcome, told.outcomes()), (Outcome::Cancelled, vec![Outcome::Succeeded]));
+}
+
+#[test]
 fn what_was_not_ordered_says_nothing() {
     let mut told = course(spec(vec![run("one"), run("two")]));
     let first = told.order();

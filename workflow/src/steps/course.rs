@@ -186,7 +186,9 @@ impl Course {
         if over.outcome == Outcome::Skipped {
             // Ordered before the stop was known: what it may do now is looked at again.
             let again = self.stopped.is_some() && !open.order.stopping;
-            if !again {
+            // What an action left for the end is of a step that is over.
+            let later = matches!(open.order.what, What::Native { post: Some(_), .. });
+            if !again && !later {
                 self.finish((None, None, Outcome::Skipped), open.may_fail, &[], String::new());
             }
             return;
