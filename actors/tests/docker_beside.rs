@@ -199,13 +199,13 @@ async fn files_of_a_container_are_taken_and_given() -> Result {
     let Some(bench) = Bench::new(26, DockerOptions::default())? else { return Ok(()) };
     let spec = bench.beside(
         Part::Step(0),
-        &["sh", "-c", "mkdir -p /root/.x; echo hello > /root/.x/y; echo up; sleep 600"],
+        &["sh", "-c", "mkdir -p /srv/.x; echo hello > /srv/.x/y; echo up; sleep 600"],
         "",
     )?;
     let (id, mut output) = bench.executor.start_beside(spec, true).await?;
     assert_eq!(output.next().await.transpose()?.as_deref(), Some(&b"up\n"[..]));
-    assert!(bench.executor.take(&id, "/root/absent").await?.is_none());
-    let tar = bench.executor.take(&id, "/root/.x").await?.ok_or("not there")?;
+    assert!(bench.executor.take(&id, "/srv/absent").await?.is_none());
+    let tar = bench.executor.take(&id, "/srv/.x").await?.ok_or("not there")?;
     let tar: Vec<_> = tar.try_collect().await?;
     let tar = tar.concat();
     assert!(tar.windows(6).any(|bytes| bytes == b"hello\n"));

@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use actors::executor::{FoundState, Part};
-use domain::{Action, Container, JobSpec, Native, Outcome, Service, StepSpec};
+use domain::{Action, Container, Event, JobSpec, Native, Outcome, Service, StepSpec};
 use pair::{Kind, Pair, native, push, run, spec};
 use support::PATIENCE;
 
@@ -131,6 +131,9 @@ async fn a_node_that_starts_again_takes_up_a_job_with_its_services() {
         }
     };
     tokio::time::timeout(PATIENCE, begun).await.expect("it begins");
+    // What its thread pool was still at would go on in this test, as it would not in a process that died.
+    let known = running.told.wait_for(|told| told.steps.first().is_some_and(|step| step.started_at.0 > 0));
+    tokio::time::timeout(PATIENCE, known).await.expect("it is told").expect("it lives");
     // The process dies without a word; its containers run on.
     running.die().await;
     let copy = std::sync::Arc::clone(&pair.copy);
@@ -191,6 +194,20 @@ async fn one(pair: &Pair, not: Option<&str>) -> String {
         }
     };
     tokio::time::timeout(PATIENCE, found).await.expect("it runs")
+}
+
+/// What it left there, the next job of the repository would find.
+#[tokio::test]
+async fn a_run_for_a_fork_has_no_volumes_of_the_repository() {
+    let Some(pair) = Pair::new(Kind::Containers, 69) else { return };
+    let container = Container { volumes: vec!["data:/data".to_owned()], ..Container::default() };
+    let job = JobSpec { container, ..spec(vec![run("touch /data/x; ls /data")]) };
+    let (finished, log) = pair.alone(push(MAIN), 0, job.clone()).await;
+    assert_eq!((finished.outcome, log.as_str()), (Outcome::Succeeded, "x\n"), "{}", finished.reason);
+    let fork = Event { from_fork: true, ..push(MAIN) };
+    let (finished, _) = pair.alone(fork, 0, job).await;
+    assert_eq!(finished.outcome, Outcome::Failed);
+    assert!(finished.reason.contains("for a fork of it"), "{}", finished.reason);
 }
 
 #[tokio::test]

@@ -106,7 +106,9 @@ impl Given {
             Ok(Service { name: service.name.clone(), container: container.map_err(named)? })
         };
         let services: Vec<_> = spec.services.iter().map(service).collect::<Result<_, String>>()?;
-        given.company = Company::of(&container, &services, job.resources, run.repo)?;
+        // What a stranger's job left in a volume, the next job of the repository would find.
+        let of_volumes = run.repo.filter(|_| !run.event.from_fork);
+        given.company = Company::of(&container, &services, job.resources, of_volumes)?;
         given.image = parts.options.image(&container.image, &job.labels).to_owned();
         given.env.extend(container.env);
         Ok(given)

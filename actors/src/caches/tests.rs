@@ -74,7 +74,7 @@ fn what_was_kept_of_a_workspace_is_restored_as_it_was() -> Result {
     Ok(())
 }
 
-/// The tar that an engine gives of `/root/.x`, and what comes of it.
+/// The tar that an engine gives of `/srv/.x`, and what comes of it.
 #[test]
 fn what_was_kept_of_a_container_goes_to_the_home_of_then() -> Result {
     let mut engines = Builder::new(Vec::new());

@@ -116,7 +116,9 @@ impl Volume {
             (None, _) => None,
             (Some(name), Some(repo)) => Some((repo, name.to_owned())),
             (Some(_), None) => {
-                return Err(refused("this job is of no repository, and volumes are kept by repository"));
+                return Err(refused(
+                    "volumes with names are a repository's, and this job is of none, or for a fork of it",
+                ));
             }
         };
         Ok(Self { name, path: path.to_owned(), read_only })
@@ -306,7 +308,8 @@ mod tests {
             let error = Volume::parse(text, repo).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(error.contains(words), "{text}: {error}");
         }
-        assert!(Volume::parse("data:/x", None).is_err(), "of no repository");
+        let of_none = Volume::parse("data:/x", None).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(of_none.contains("this job is of none, or for a fork"), "{of_none}");
         Ok(())
     }
 
