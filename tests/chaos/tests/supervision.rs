@@ -15,7 +15,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 /// Actors of every node, and those of the one that leads.
-const ACTORS: [&str; 11] = [
+const ACTORS: [&str; 14] = [
     "queue",
     "heart",
     "runners",
@@ -27,6 +27,8 @@ const ACTORS: [&str; 11] = [
     "scheduler",
     "expansions",
     "outbox",
+    "decider",
+    "timer",
     "retention",
 ];
 /// Exit code of a node whose actors cannot be kept alive.
