@@ -344,7 +344,7 @@ async fn every_bad_parameter_filter_and_id_is_named() {
         ("/v1/runs?outcome=Failed".to_owned(), "outcome"),
         ("/v1/jobs?limit=0".to_owned(), "limit"),
         (format!("/v1/jobs?cursor={run}"), "cursor"),
-        ("/v1/jobs?state=open".to_owned(), "state"),
+        ("/v1/jobs?state=opened".to_owned(), "state"),
         ("/v1/repos?cursor=%00".to_owned(), "cursor"),
         ("/v1/repos?limit=501".to_owned(), "limit"),
         ("/v1/repos/..%2f..".to_owned(), "repo"),

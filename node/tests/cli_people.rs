@@ -168,7 +168,8 @@ async fn artifacts_of_a_run_are_those_of_all_its_jobs() {
     })
     .await;
     let listed = server.troupe(&["artifacts", RUN]).await;
-    assert!(listed.text().contains(&format!("{RUN}.1  dist/x")), "{}", listed.text());
+    let row = |line: &str| line.starts_with(&format!("{RUN}.1 ")) && line.contains(" dist/x ");
+    assert!(listed.text().lines().any(row), "{}", listed.text());
     let dir = tempfile::tempdir().unwrap();
     let into = dir.path().to_str().unwrap();
     let one = server.troupe(&["artifacts", RUN, "--download", into]).await;

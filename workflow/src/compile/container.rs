@@ -12,6 +12,18 @@ pub(super) fn container(found: &model::Container, of: &str, c: &mut Complaints) 
             format!("{of} is computed as a whole; give its image as an expression"),
         );
     }
+    for volume in &found.volumes {
+        if let model::Dynamic::Is(text) = &volume.value
+            && text.starts_with(['/', '.', '~'])
+            && text.contains(':')
+        {
+            let shown = crate::diagnostic::cut(text);
+            c.unsupported(
+                volume.at,
+                format!("volumes are by name, as name:/path; {shown:?} is a folder of the machine"),
+            );
+        }
+    }
     let list = |items: &[model::Located<model::Dynamic<String>>]| items.iter().map(super::text_of).collect();
     let credentials = variables(found.credentials.as_ref());
     let credential = |name: &str| {

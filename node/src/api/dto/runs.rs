@@ -425,6 +425,7 @@ pub struct StepView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactView {
     /// Of `actions/upload-artifact`; empty for a file that `x-troupe.artifacts` chose.
+    #[serde(default)]
     pub name: String,
     /// Relative to the workspace, or of one with a name to where that begins.
     pub path: String,
