@@ -137,7 +137,8 @@ async fn options_are_given_and_no_more_than_there_is() -> Result {
     let Some(bench) = Bench::new(24, DockerOptions::default())? else { return Ok(()) };
     let options = "--hostname db --user 99:98 --workdir /tmp --shm-size 1m --tmpfs /scratch:size=1m \
                    --ulimit nofile=77:78 --memory 32m --cpus 0.25 --label a=b --read-only -e X='1 2'";
-    let script = "hostname; id -u; id -g; pwd; ulimit -n; echo \"$X\"; touch /nowhere || echo read-only";
+    let script =
+        "hostname; id -u; id -g; pwd; ulimit -n; echo \"$X\"; touch /nowhere 2>/dev/null || echo read-only";
     let spec = bench.beside(service("db"), &["sh", "-c", script], options)?;
     let (id, output) = bench.executor.start_beside(spec, true).await?;
     let said: Vec<_> = output.try_collect().await?;

@@ -36,6 +36,8 @@ pub const MAX_NAME_BYTES: usize = 512;
 pub const MAX_CACHES: usize = 1000;
 /// Schedules of one repository.
 pub const MAX_SCHEDULES: usize = 100;
+/// Workflows of one repository that follow others.
+pub const MAX_FOLLOWERS: usize = 20;
 /// Runs that follow each other by `workflow_run`, at most.
 pub const MAX_FOLLOWING: usize = 3;
 /// Steps of one job.

@@ -87,8 +87,8 @@ pub struct ClusterState {
     pub reasons: Table<JobId, Arc<str>>,
     /// Jobs in state `Deciding`.
     pub undecided: Table<JobId, ()>,
-    /// Specifications of jobs that were undecided once: running them again decides anew.
-    pub once_undecided: Table<JobId, SpecBytes>,
+    /// Specifications and contexts of jobs that were undecided once: running them again decides anew.
+    pub once_undecided: Table<JobId, (SpecBytes, Arc<str>)>,
     /// Runs that wait until somebody approves them.
     pub unapproved: Table<RunId, ()>,
     /// Who approved a run, while it is there.

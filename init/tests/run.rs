@@ -342,7 +342,7 @@ fn a_job_without_a_permit_left_does_not_begin() {
 #[test]
 fn limits_do_not_count_how_long_the_job_was_paused() {
     let until_ms = now() + 600_000;
-    let first = last("echo up; read line < go; echo went");
+    let first = last("until [ -p go ]; do sleep 0.01; done; echo up; read line < go; echo went");
     let (bench, mut child) = Bench::start_permitted(first, 700, Permit { until_ms, paused_ms: 0 });
     let go = bench.dir.path().join("go");
     assert!(Command::new("mkfifo").arg(&go).status().unwrap().success());

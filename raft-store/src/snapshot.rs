@@ -178,7 +178,7 @@ macro_rules! records {
     (@key Output) => { domain::JobId }; (@value Output) => { domain::Outputs };
     (@key Reason) => { domain::JobId }; (@value Reason) => { Arc<str> };
     (@key Undecided) => { domain::JobId }; (@value Undecided) => { () };
-    (@key OnceUndecided) => { domain::JobId }; (@value OnceUndecided) => { domain::SpecBytes };
+    (@key OnceUndecided) => { domain::JobId }; (@value OnceUndecided) => { (domain::SpecBytes, Arc<str>) };
     (@key Unapproved) => { domain::RunId }; (@value Unapproved) => { () };
     (@key Approved) => { domain::RunId }; (@value Approved) => { Arc<str> };
     (@key Group) => { domain::GroupId }; (@value Group) => { domain::Group };

@@ -51,6 +51,17 @@ impl Given {
         workspace: &str,
         control: &Path,
     ) -> Result<Self, String> {
+        let mut known = Vec::new();
+        Self::made(parts, attempt, (workspace, control), &mut known).map_err(|why| without(why, known))
+    }
+
+    /// The same; `opened` gets the secrets as soon as they are, for an error may quote what was computed from them.
+    fn made(
+        parts: &Parts,
+        attempt: AttemptId,
+        (workspace, control): (&str, &Path),
+        opened: &mut Vec<String>,
+    ) -> Result<Self, String> {
         let state = parts.replica.state();
         let unknown = || format!("job {} is not in this node's state", attempt.job);
         let job = state.jobs.get(&attempt.job).ok_or_else(unknown)?;
@@ -76,9 +87,15 @@ impl Given {
             temp: &temp,
         };
         let of_repo = repo.as_ref().filter(|_| spec.expressions).map(|(id, _)| *id);
-        let secrets = secrets(parts, &state, of_repo, &run.event)?;
+        let mut secrets = secrets(parts, &state, of_repo, &run.event)?;
+        opened.extend(secrets.values().cloned());
         let (known, contexts) = if spec.expressions {
             let contexts = contexts::of_job(&state, attempt.job, &facts, &secrets)?;
+            // What a called workflow was given is not to be shown either.
+            for (name, value) in contexts::secrets_of(&contexts) {
+                opened.push(value.clone());
+                secrets.entry(format!("given:{name}")).or_insert(value);
+            }
             let mut known: Variables = environment::facts(facts).into_iter().collect();
             known.extend(is_debugged(&secrets).then(|| ("RUNNER_DEBUG".to_owned(), "1".to_owned())));
             (known, contexts)
@@ -137,6 +154,14 @@ impl Given {
     pub(super) fn checked_out(&self) -> Option<RepoId> {
         self.repo.as_ref().filter(|_| checks_out(&self.spec.steps)).map(|(id, _)| *id)
     }
+}
+
+/// Words without these secrets in them.
+fn without(words: String, mut secrets: Vec<String>) -> String {
+    secrets.retain(|secret| !secret.is_empty());
+    // One that holds another goes whole.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.iter().fold(words, |words, secret| words.replace(secret.as_str(), "***"))
 }
 
 /// Somebody wants to see lines for debugging; said as GitHub has it, in a secret.

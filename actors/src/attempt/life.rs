@@ -118,6 +118,8 @@ impl Life {
                 return self.conclude_gone(trouble.or(wanted));
             }
         }
+        // What the engine says may quote what was computed from secrets.
+        let reason = self.tap.masked(&reason);
         self.tap.say(0, &reason).await;
         (outcome, reason)
     }

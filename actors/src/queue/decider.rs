@@ -15,6 +15,7 @@ use super::Shared;
 use crate::faults::{self, Point};
 use crate::mint::Mint;
 use crate::needs;
+use crate::replica::ProposeError;
 
 /// Jobs decided in one round.
 const BATCH: usize = 64;
@@ -43,8 +44,15 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
             let verdict = verdict.unwrap_or_else(|_| Verdict::Fail {
                 reason: "deciding it failed unexpectedly (see the leader's log)".to_owned(),
             });
-            match stop.run_until_cancelled(shared.replica.propose(Command::DecideJob { job, verdict })).await
-            {
+            let mut proposed =
+                stop.run_until_cancelled(shared.replica.propose(Command::DecideJob { job, verdict })).await;
+            if let Some(Err(error @ ProposeError::TooLarge { .. })) = &proposed {
+                // It would be so for ever, so it is said where people see it.
+                let verdict = Verdict::Fail { reason: format!("what it becomes is too large: {error}") };
+                let fail = Command::DecideJob { job, verdict };
+                proposed = stop.run_until_cancelled(shared.replica.propose(fail)).await;
+            }
+            match proposed {
                 None => return Ok(()),
                 Some(Ok(Reply::Refused(refusal))) => {
                     tracing::debug!(%job, %refusal, "a job was decided by another")

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use domain::{ClusterState, JobId};
 use serde_json::{Map, Value as Json, json};
-use workflow::expression::Value;
+use workflow::expression::{Object, Value};
 use workflow::steps::from_json;
 
 use super::environment::{Facts, TOOL_CACHE, arch};
@@ -28,15 +28,57 @@ pub fn of_job(
         ("secrets".to_owned(), json!(secrets)),
         ("vars".to_owned(), json!({})),
     ];
+    let mut given = None;
     if let Some(own) = state.contexts.get(&job).filter(|own| !own.is_empty()) {
-        let own: Map<String, Json> = serde_json::from_str(own)
+        let mut own: Map<String, Json> = serde_json::from_str(own)
             .map_err(|error| format!("the contexts of job {job} cannot be read: {error}"))?;
+        // A called workflow has the secrets that it was given, and no others.
+        given = own.remove("secrets");
         all.extend(own);
     }
     let value = |(name, json): (String, Json)| Ok((name, from_json(&json.to_string())?));
     let mut all = all.into_iter().map(value).collect::<Result<Vec<_>, String>>()?;
     all.push(("needs".to_owned(), needs::context(state, job)));
+    if let Some(given) = given {
+        let of_caller = given_secrets(&given, &all, 0)?;
+        all.retain(|(name, _)| name != "secrets");
+        all.push(("secrets".to_owned(), of_caller));
+    }
     Ok(all)
+}
+
+/// Deepest nesting of called workflows.
+const MAX_LEVELS: usize = 10;
+
+/// The secrets that a called workflow was given: texts that its caller's secrets fill in. Those of the caller stand under the
+/// empty name, where it was itself called and given some.
+fn given_secrets(given: &Json, around: &[(String, Value)], level: usize) -> Result<Value, String> {
+    let Json::Object(given) = given else { return Ok(Value::object(Vec::<(String, Value)>::new())) };
+    if level > MAX_LEVELS {
+        return Err("secrets: workflows call each other too deep".to_owned());
+    }
+    let mut contexts = Object::default();
+    if let Some(outer) = given.get("") {
+        contexts.insert("secrets", given_secrets(outer, around, level + 1)?);
+    }
+    // The first of a name is kept.
+    for (name, value) in around {
+        contexts.insert(name, value.clone());
+    }
+    let texts = given.iter().filter(|(name, _)| !name.is_empty());
+    let one = |(name, text): (&String, &Json)| {
+        let text = text.as_str().unwrap_or_default();
+        let value = workflow::secret(text, &contexts).map_err(|why| format!("secrets.{name}: {why}"))?;
+        Ok((name.clone(), value))
+    };
+    Ok(Value::object(texts.map(one).collect::<Result<Vec<_>, String>>()?))
+}
+
+/// The secrets among contexts, by name.
+pub fn secrets_of(contexts: &[(String, Value)]) -> Vec<(String, String)> {
+    let found = contexts.iter().find(|(name, _)| name == "secrets");
+    let Some((_, Value::Object(secrets))) = found else { return Vec::new() };
+    secrets.iter().map(|(name, value)| (name.to_owned(), value.as_text().to_string())).collect()
 }
 
 fn github(facts: &Facts<'_>) -> Json {
@@ -80,4 +122,28 @@ fn runner(facts: &Facts<'_>) -> Json {
         "temp": facts.temp,
         "tool_cache": TOOL_CACHE,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(given: Json) -> Result<Vec<(String, String)>, String> {
+        let own = json!({ "MINE": "a", "KEY": "the repository's" });
+        let around = vec![("secrets".to_owned(), from_json(&own.to_string())?)];
+        Ok(secrets_of(&[("secrets".to_owned(), given_secrets(&given, &around, 0)?)]))
+    }
+
+    #[test]
+    fn a_called_workflow_has_the_secrets_that_it_was_given_and_no_others() -> Result<(), String> {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(secrets(json!({}))?, []);
+        assert_eq!(secrets(json!({ "KEY": "${{ secrets.MINE }}!" }))?, [pair("KEY", "a!")]);
+        // Called by one that was called: what that was given counts, not what the repository has.
+        let outer = json!({ "KEY": "${{ secrets.MINE }}" });
+        let inner = json!({ "X": "${{ secrets.KEY }}", "Y": "[${{ secrets.MINE }}]", "": outer });
+        assert_eq!(secrets(inner)?, [pair("X", "a"), pair("Y", "[]")]);
+        assert!(secrets(json!({ "KEY": "${{ nope.X }}" })).is_err());
+        Ok(())
+    }
 }

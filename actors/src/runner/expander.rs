@@ -100,7 +100,7 @@ async fn expanded(state: &ClusterState, sources: &Sources, delivery: &Delivery) 
         event.git_ref = git_ref;
     }
     if let Some(cause) = event.cause {
-        event.payload = follows::payload(state, cause);
+        event.payload = follows::payload(state, cause, &event.payload);
     }
     // What strangers push must not say what runs here: of a fork, the workflows are those of the branch that it is to go to.
     let at = match event.from_fork && event.kind == EventKind::PullRequest {

@@ -55,7 +55,8 @@ impl Applying<'_> {
         let place = |index: u16| if index == 0 { id.index } else { base + index - 1 };
         let extra = repo.and_then(|repo| self.state.repos.get(&repo)).map(|repo| repo.labels.clone());
         if let Some(was) = self.state.specs.get(&id).cloned() {
-            self.state.once_undecided.insert(id, was);
+            let contexts = self.state.contexts.get(&id).cloned().unwrap_or_else(|| shared(""));
+            self.state.once_undecided.insert(id, (was, contexts));
         }
         let made = record_of(first, extra.as_ref());
         self.state.jobs.update(&id, |job| {
@@ -106,6 +107,8 @@ impl Applying<'_> {
         }
         if self.state.unapproved.remove(&id).is_some() {
             self.state.approved.insert(id, shared(sender));
+            // Only now: what strangers ask for stands in nobody's way.
+            self.claim_of_run(id);
             self.settle(id);
         }
         Ok(Reply::Done)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::runs::Origin;
 use super::{Answer, Applying, clipped, invalid, not_found, wrong_state};
 use crate::{
-    Delivery, DeliveryId, DeliveryState, Effect, Event, Fence, KeyRecord, KeyTarget, NewRun, NodeId, Refusal,
-    Reply, RepoId, RunId, Timestamp, Triggers, limits, shared,
+    Delivery, DeliveryId, DeliveryState, Effect, Event, EventKind, Fence, KeyRecord, KeyTarget, NewRun,
+    NodeId, Refusal, Reply, RepoId, RunId, Timestamp, Triggers, limits, shared,
 };
 
 impl Applying<'_> {
@@ -137,6 +137,11 @@ impl Applying<'_> {
         let ids: Arc<[RunId]> = runs.iter().map(|run| run.id).collect();
         self.state.deliveries.update(&id, |d| d.state = DeliveryState::Expanded { runs: ids });
         self.state.pending_deliveries.remove(&id);
+        // Nobody told of it from outside, so no key remembers it.
+        let from_within = matches!(delivery.event.kind, EventKind::WorkflowRun | EventKind::Schedule);
+        if from_within && runs.is_empty() {
+            self.state.deliveries.remove(&id);
+        }
         // Its keys may be gone already, when its git server was down for long.
         if self.state.now.millis_since(delivery.accepted_at) > limits::KEY_WINDOW_MILLIS {
             self.forget_without_runs(id);

@@ -96,13 +96,14 @@ impl Applying<'_> {
         let (mut jobs, mut specs) = (Vec::new(), Vec::<SpecBytes>::new());
         for (id, job) in self.state.jobs_of(of).take(usize::from(declared)) {
             let undecided = self.state.once_undecided.get(&id);
-            let Some(spec) = undecided.or_else(|| self.state.specs.get(&id)) else { continue };
+            let was = undecided.map(|(spec, _)| spec);
+            let Some(spec) = was.or_else(|| self.state.specs.get(&id)) else { continue };
             let known = specs.iter().position(|other| other == spec);
             let spec = known.unwrap_or_else(|| {
                 specs.push(spec.clone());
                 specs.len() - 1
             });
-            let contexts = self.state.contexts.get(&id).filter(|_| undecided.is_none());
+            let contexts = undecided.map(|(_, contexts)| contexts).or_else(|| self.state.contexts.get(&id));
             jobs.push(NewJob {
                 key: job.key.to_string(),
                 name: job.name.to_string(),
@@ -203,7 +204,7 @@ impl Applying<'_> {
             ));
         }
         let mut keys = BTreeSet::new();
-        for job in &run.jobs {
+        for (index, job) in run.jobs.iter().enumerate() {
             let field = |name: &str| format!("jobs.{}.{name}", job.key);
             if !keys.insert(&job.key) {
                 return Err(invalid(&field("key"), "is used twice"));
@@ -222,8 +223,10 @@ impl Applying<'_> {
                 return Err(invalid(&field("needs"), "names a job that is not there"));
             }
             let group = job.group.map(|group| run.jobs.get(usize::from(group)).map(|group| group.form));
-            if group.is_some_and(|form| !matches!(form, Some(Form::Group { .. }))) {
-                return Err(invalid(&field("group"), "is no group"));
+            // A group stands before its members, so that none is its own.
+            let before = job.group.is_none_or(|group| usize::from(group) < index);
+            if !before || group.is_some_and(|form| !matches!(form, Some(Form::Group { .. }))) {
+                return Err(invalid(&field("group"), "is no group before it"));
             }
             if usize::from(job.spec) >= run.specs.len() {
                 return Err(invalid(&field("spec"), "is a specification that is not there"));
@@ -275,7 +278,7 @@ impl Applying<'_> {
         if from_fork && origin.rerun_of.is_none() && repo.is_some_and(|repo| repo.approve_forks) && jobs > 0 {
             self.state.unapproved.insert(new.id, ());
         }
-        if jobs > 0 {
+        if jobs > 0 && !self.state.unapproved.contains(&new.id) {
             self.claim_of_run(new.id);
         }
         self.notice(new.id, None);

@@ -18,7 +18,8 @@ impl Applying<'_> {
             let last = known.schedules.iter().find(same).map_or(now, |old| old.last);
             Schedule { last, ..new.clone() }
         });
-        let triggers = Triggers { schedules: schedules.collect(), ..new.clone() };
+        let follows = new.follows.iter().take(limits::MAX_FOLLOWERS).cloned().collect();
+        let triggers = Triggers { schedules: schedules.collect(), follows, ..new.clone() };
         if triggers.schedules.is_empty() && triggers.follows.is_empty() {
             self.state.triggers.remove(&repo);
         } else {
@@ -56,6 +57,16 @@ impl Applying<'_> {
         let moved = |one: &Schedule| Schedule { last: if same(one) { due } else { one.last }, ..one.clone() };
         let schedules = triggers.schedules.iter().map(moved).collect();
         self.state.triggers.update(&repo, |triggers| triggers.schedules = schedules);
+        // One that still waits (its git server is down, say) stands for this time, too.
+        let waits = self.state.pending_deliveries.iter().find(|(id, ())| {
+            let delivery = self.state.deliveries.get(id);
+            delivery.is_some_and(|one| {
+                one.repo == repo && one.event.kind == EventKind::Schedule && &*one.only_path == path
+            })
+        });
+        if let Some(id) = waits.map(|(id, ())| *id) {
+            return Ok(Reply::Delivery { id, duplicate: true });
+        }
         self.accept_own(id, repo, event, path);
         Ok(Reply::Delivery { id, duplicate: false })
     }
@@ -82,6 +93,11 @@ impl Applying<'_> {
             title: run.name.to_string(),
             from_fork: run.event.from_fork,
             cause: Some(run_id),
+            // What is known of the run is added when this is expanded; what has happened to it, now.
+            payload: format!(
+                "{{\"action\":\"{}\"}}",
+                if outcome.is_some() { "completed" } else { "requested" }
+            ),
             ..Event::of(EventKind::WorkflowRun)
         };
         for (number, path) in paths.iter().enumerate() {

@@ -28,7 +28,12 @@ pub(super) async fn dispatch(api: &Api, caller: Caller, request: &mut Request) -
         let why = format!("1 to {MAX_WORKFLOW_BYTES} bytes without .. or control characters are expected");
         return Err(Problem::invalid("workflow", why));
     }
+    // A pull request's ref would bring workflows of people who may not push, with the secrets of this repository.
+    let elsewhere = |name: &str| !name.starts_with("refs/heads/") && !name.starts_with("refs/tags/");
     let git_ref = if wanted.git_ref.starts_with("refs/") {
+        if elsewhere(&wanted.git_ref) {
+            return Err(Problem::invalid("git_ref", "a branch, refs/heads/... or refs/tags/... is expected"));
+        }
         wanted.git_ref
     } else {
         format!("refs/heads/{}", wanted.git_ref)

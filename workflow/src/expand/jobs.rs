@@ -371,7 +371,10 @@ fn secrets_of(call: &Call, around: &Object) -> Option<Value> {
         Secrets::Nothing => Some(Value::Object(Arc::default())),
         Secrets::Given(given) => {
             let given = variables(Some(given)).into_iter().filter(|(name, _)| !name.is_empty());
-            Some(Value::object(given.map(|(name, text)| (name, Value::text(text)))))
+            let given = given.map(|(name, text)| (name, Value::text(text)));
+            // What its caller was itself given is what the texts are about.
+            let outer = around.get("secrets").map(|outer| (String::new(), outer.clone()));
+            Some(Value::object(given.chain(outer)))
         }
     }
 }

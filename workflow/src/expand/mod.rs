@@ -75,6 +75,10 @@ pub fn expand(files: &[(String, Vec<u8>)], occasion: &Occasion<'_>, mint: &mut d
         return vec![NewRun::failed(mint.run_id(), only.to_owned(), why)];
     };
     let run = run_of(path, bytes, occasion, mint);
+    // Nobody asked for one that follows another, and its filters may hold it back.
+    if run.is_none() && occasion.event.kind == EventKind::WorkflowRun {
+        return Vec::new();
+    }
     vec![run.unwrap_or_else(|| {
         let kind = occasion.event.kind.as_str();
         let why = format!("{path}: \"on\" has no {kind} for it, so it is not run");
@@ -121,7 +125,14 @@ fn wants(workflow: &Workflow, occasion: &Occasion<'_>) -> Result<bool, String> {
     let event = occasion.event;
     let payload = contexts::payload(event);
     let action = contexts::of(&payload, &["action"]);
-    let git_ref = if event.kind == EventKind::PullRequest { &event.base_ref } else { &event.git_ref };
+    // Of what follows a run, the branch of that run.
+    let followed = contexts::of(&payload, &["workflow_run", "head_branch"]);
+    let followed = format!("refs/heads/{followed}");
+    let git_ref = match event.kind {
+        EventKind::PullRequest => &event.base_ref,
+        EventKind::WorkflowRun => &followed,
+        _ => &event.git_ref,
+    };
     let filtered = |one: &crate::model::Trigger| one.paths.only.is_some() || one.paths.ignored.is_some();
     let asks_for_paths =
         workflow.on.iter().any(|one| one.event.value == event.kind.as_str() && filtered(one));
@@ -229,13 +240,24 @@ pub(crate) fn resolved(
     }
 }
 
+/// A secret that a called workflow is given: a text over the contexts of its caller, computed.
+///
+/// # Errors
+/// In words, when it cannot be.
+pub fn secret(text: &str, contexts: &Object) -> Result<Value, String> {
+    computed(text, crate::schema::JOB_SECRETS, contexts)
+}
+
 /// An output of a called workflow: a text over the context `jobs`, computed.
 ///
 /// # Errors
 /// In words, when it cannot be.
 pub fn output(text: &str, contexts: &Object) -> Result<Value, String> {
+    computed(text, crate::schema::WORKFLOW_OUTPUT, contexts)
+}
+
+fn computed(text: &str, scope: crate::expression::Scope, contexts: &Object) -> Result<Value, String> {
     let mut complaints = crate::complaints::Complaints::default();
-    let scope = crate::schema::WORKFLOW_OUTPUT;
     let template = crate::schema::read_text(text, crate::diagnostic::At::START, scope, &mut complaints);
     if let Some(first) = complaints.sorted().first() {
         return Err(first.message.clone());

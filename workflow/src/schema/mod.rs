@@ -20,7 +20,7 @@ pub(crate) use action::ACTION;
 pub(crate) use read::read;
 pub(crate) use scalar::{explained, read_text};
 pub(crate) use scopes::JOB_CONDITION;
-pub(crate) use scopes::{STEP_CONDITION, WORKFLOW_OUTPUT};
+pub(crate) use scopes::{JOB_SECRETS, STEP_CONDITION, WORKFLOW_OUTPUT};
 
 use crate::expression::Scope;
 

@@ -3,10 +3,13 @@
 use domain::{ClusterState, Outcome, RunId};
 use serde_json::json;
 
-/// The payload; empty when the run is not there any more.
-pub(super) fn payload(state: &ClusterState, cause: RunId) -> String {
+/// The payload, of what was told then; empty when the run is not there any more.
+pub(super) fn payload(state: &ClusterState, cause: RunId, told: &str) -> String {
     let Some(run) = state.runs.get(&cause) else { return String::new() };
-    let conclusion = run.outcome.map(|outcome| match outcome {
+    // As it was when this was told: the run may have ended since.
+    let requested = told.contains("requested");
+    let action = if requested { "requested" } else { "completed" };
+    let conclusion = run.outcome.filter(|_| !requested).map(|outcome| match outcome {
         Outcome::Succeeded => "success",
         Outcome::Cancelled => "cancelled",
         Outcome::Skipped => "skipped",
@@ -21,12 +24,11 @@ pub(super) fn payload(state: &ClusterState, cause: RunId) -> String {
         "path": &*run.path,
         "run_number": run.number,
         "event": run.event.kind.as_str(),
-        "status": if run.outcome.is_some() { "completed" } else { "requested" },
+        "status": action,
         "conclusion": conclusion,
         "head_branch": branch,
         "head_sha": run.event.commit,
         "actor": { "login": run.event.sender },
     });
-    let action = if run.outcome.is_some() { "completed" } else { "requested" };
     json!({ "action": action, "workflow_run": of_run, "workflow": { "name": &*run.name, "path": &*run.path } }).to_string()
 }
