@@ -42,9 +42,7 @@ impl Applying<'_> {
                 format!("{total} jobs with those of this one, the limit is {}", limits::MAX_JOBS_PER_RUN);
             return Err(invalid("jobs", why));
         }
-        let (jobs, specs) = (jobs.to_vec(), specs.to_vec());
-        let of = NewRun { jobs, specs, ..NewRun::failed(id.run, String::new(), String::new()) };
-        self.validate(&NewRun { error: None, ..of })
+        self.validate(&NewRun::of(id.run, "", jobs.to_vec(), specs.to_vec()))
     }
 
     fn become_jobs(&mut self, id: JobId, jobs: &[NewJob], specs: &[SpecBytes]) {

@@ -51,9 +51,15 @@ impl Applying<'_> {
         for key in keys {
             self.remember_key(key, KeyTarget::Delivery(id), digest);
         }
+        self.put_delivery(id, repo, event.clone(), only_path);
+        Ok(Reply::Delivery { id, duplicate: false })
+    }
+
+    /// A delivery that is to be expanded.
+    pub(super) fn put_delivery(&mut self, id: DeliveryId, repo: RepoId, event: Event, only_path: &str) {
         let delivery = Delivery {
             repo,
-            event: Arc::new(event.clone()),
+            event: Arc::new(event),
             only_path: shared(only_path),
             accepted_at: self.state.now,
             tries: 0,
@@ -62,7 +68,6 @@ impl Applying<'_> {
         self.state.deliveries.insert(id, delivery);
         self.state.pending_deliveries.insert(id, ());
         self.effects.push(Effect::WakeExpansion);
-        Ok(Reply::Delivery { id, duplicate: false })
     }
 
     pub(super) fn assign_expansion(&mut self, id: DeliveryId, node: NodeId) -> Answer {

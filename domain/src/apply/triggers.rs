@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Answer, Applying, invalid, not_found};
 use crate::{
-    Delivery, DeliveryId, DeliveryState, Effect, Event, EventKind, Outcome, Refusal, Reply, RepoId, RunId,
-    Schedule, Timestamp, Triggers, limits, shared,
+    DeliveryId, Effect, Event, EventKind, Outcome, Refusal, Reply, RepoId, RunId, Schedule, Timestamp,
+    Triggers, limits,
 };
 
 impl Applying<'_> {
@@ -67,7 +67,7 @@ impl Applying<'_> {
         if let Some(id) = waits.map(|(id, ())| *id) {
             return Ok(Reply::Delivery { id, duplicate: true });
         }
-        self.accept_own(id, repo, event, path);
+        self.put_delivery(id, repo, event, path);
         Ok(Reply::Delivery { id, duplicate: false })
     }
 
@@ -103,30 +103,15 @@ impl Applying<'_> {
         for (number, path) in paths.iter().enumerate() {
             // Of the run's own id, so that every node mints the same: its first bits are time, its last ones random.
             let mark = 2 * number as u128 + u128::from(outcome.is_some());
-            self.accept_own(DeliveryId(run_id.0 ^ (mark + 1)), repo, event.clone(), path);
+            let id = DeliveryId(run_id.0 ^ (mark + 1));
+            if !self.state.deliveries.contains(&id) {
+                self.put_delivery(id, repo, event.clone(), path);
+            }
         }
     }
 
     fn depth(&self, run: RunId) -> usize {
         let cause = |run: &RunId| self.state.runs.get(run).and_then(|run| run.event.cause);
         std::iter::successors(cause(&run), cause).take(limits::MAX_FOLLOWING).count()
-    }
-
-    /// A delivery that comes from within.
-    fn accept_own(&mut self, id: DeliveryId, repo: RepoId, event: Event, path: &str) {
-        if self.state.deliveries.contains(&id) {
-            return;
-        }
-        let delivery = Delivery {
-            repo,
-            event: Arc::new(event),
-            only_path: shared(path),
-            accepted_at: self.state.now,
-            tries: 0,
-            state: DeliveryState::Pending { not_before: self.state.now, reason: shared("") },
-        };
-        self.state.deliveries.insert(id, delivery);
-        self.state.pending_deliveries.insert(id, ());
-        self.effects.push(Effect::WakeExpansion);
     }
 }
