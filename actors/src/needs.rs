@@ -2,10 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use domain::{ClusterState, Form, GroupSpec, Job, JobId, Outcome, limits};
+use domain::{ClusterState, Form, GroupSpec, Job, JobId, Outcome, RepoId, limits};
 use raft_store::codec;
 use workflow::expression::{Object, Value};
 use workflow::graph;
+
+/// The variables of a repository, name and value.
+#[must_use]
+pub fn variables(state: &ClusterState, repo: Option<RepoId>) -> Vec<(String, String)> {
+    let of = repo.into_iter().flat_map(|repo| state.variables_of(repo));
+    of.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
 
 /// The context `needs` of a job: of a member of a matrix, that of the matrix.
 #[must_use]

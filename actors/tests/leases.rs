@@ -238,6 +238,7 @@ async fn a_report_that_is_refused_ends_the_attempt() {
     let step = StepResult {
         exit_code: Some(0),
         signal: None,
+        name: String::new(),
         outcome: Some(Outcome::Succeeded),
         started_at: at,
         finished_at: at,

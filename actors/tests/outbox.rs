@@ -134,7 +134,7 @@ impl World {
         let job = NewJob {
             labels: ["linux"].into_iter().collect(),
             resources: Resources { cpu_millis: 100, memory_mib: 10 },
-            max_attempts: 3,
+            retry: domain::Retry::of_losses(3),
             ..NewJob::named("build")
         };
         let runs = vec![NewRun::of(run, "ci", vec![job], vec![SpecBytes(Arc::from([1u8]))])];

@@ -1,6 +1,6 @@
-//! Everything that may change the replicated state, and what comes back.
+//! Everything that may change the replicated state.
 //!
-//! Command and Reply variants are append-only: their encoding is checked by golden bytes in raft-store.
+//! Variants are append-only: their encoding is checked by golden bytes in raft-store.
 
 use serde::{Deserialize, Serialize};
 
@@ -312,6 +312,52 @@ pub enum Command {
         /// Which of them.
         due: Timestamp,
     },
+    /// Gives a repository a variable, or another value for it.
+    PutVariable {
+        /// Whose.
+        repo: RepoId,
+        /// Its name, as that of a secret.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Takes a variable away.
+    RemoveVariable {
+        /// Whose.
+        repo: RepoId,
+        /// Its name.
+        name: String,
+    },
+    /// Registers an environment, or changes the one of that name.
+    PutEnvironment {
+        /// Whose.
+        repo: RepoId,
+        /// Its name.
+        name: String,
+        /// Jobs for it begin once somebody approves them.
+        approval: bool,
+    },
+    /// Removes an environment; jobs that wait for it begin.
+    RemoveEnvironment {
+        /// Whose.
+        repo: RepoId,
+        /// Its name.
+        name: String,
+    },
+    /// Lets a job begin that waits for a review, or ends it as failed. Refused when it does not wait for one.
+    ReviewJob {
+        /// Which.
+        job: JobId,
+        /// Or not.
+        approve: bool,
+        /// Who says so.
+        sender: String,
+    },
+    /// A job that failed has waited long enough. Refused before its time.
+    EndBackoff {
+        /// Which.
+        job: JobId,
+    },
 }
 
 impl Command {
@@ -326,6 +372,8 @@ impl Command {
                 | Self::PutRepo { .. }
                 | Self::PutSecret { .. }
                 | Self::PutCache { .. }
+                | Self::PutVariable { .. }
+                | Self::PutEnvironment { .. }
                 | Self::Tick { .. }
         )
     }
@@ -429,188 +477,4 @@ impl Progress {
             annotations: Vec::new(),
         }
     }
-}
-
-/// The answer to a command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reply {
-    /// Done, or already so.
-    Done,
-    /// The delivery; `duplicate` when it was accepted before.
-    Delivery {
-        /// Its id.
-        id: DeliveryId,
-        /// Accepted before.
-        duplicate: bool,
-    },
-    /// The run; `duplicate` when it was submitted before.
-    Run {
-        /// Its id.
-        id: RunId,
-        /// Its number.
-        number: u64,
-        /// Submitted before.
-        duplicate: bool,
-    },
-    /// The repository.
-    Repo {
-        /// Its id.
-        id: RepoId,
-        /// It was there before.
-        existed: bool,
-    },
-    /// How many placements were taken, and which were refused with why.
-    Placed {
-        /// Taken.
-        placed: u32,
-        /// Refused.
-        refused: Vec<(JobId, Refusal)>,
-    },
-    /// Not done, nothing changed.
-    Refused(Refusal),
-}
-
-/// Why a command changed nothing. Closed: each maps once to an HTTP status and a CLI exit code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    /// No such thing.
-    #[error("no {what} with id {id}")]
-    NotFound {
-        /// What kind of thing.
-        what: String,
-        /// Which.
-        id: String,
-    },
-    /// The fence is not the present one.
-    #[error("stale fence {given}: the present one is {present}")]
-    StaleFence {
-        /// As reported.
-        given: Fence,
-        /// As the state has it.
-        present: Fence,
-    },
-    /// The job or run is in a state that does not allow it.
-    #[error("{what} is {state}, which does not allow {wanted}")]
-    WrongState {
-        /// Which thing.
-        what: String,
-        /// Its state.
-        state: String,
-        /// What was wanted.
-        wanted: String,
-    },
-    /// The node cannot take it.
-    #[error("node {node} cannot take it: {why}")]
-    NodeUnfit {
-        /// Which node.
-        node: NodeId,
-        /// Why.
-        why: String,
-    },
-    /// The same key with another request.
-    #[error("the key {key:?} was used for another request within the last 24 hours")]
-    KeyConflict {
-        /// The key.
-        key: String,
-    },
-    /// Too many open jobs.
-    #[error("the queue is full: {open} open jobs, the limit is {limit}")]
-    QueueFull {
-        /// Open jobs.
-        open: u32,
-        /// The limit.
-        limit: u32,
-    },
-    /// A value is out of its limits.
-    #[error("{field} is not acceptable: {why}")]
-    Invalid {
-        /// Field's name.
-        field: String,
-        /// What was found, what is allowed.
-        why: String,
-    },
-    /// The name belongs to another.
-    #[error("the {what} {name:?} belongs to {owner}")]
-    NameTaken {
-        /// What kind of name.
-        what: String,
-        /// Which.
-        name: String,
-        /// Whose it is.
-        owner: String,
-    },
-    /// Done before.
-    #[error("{what} was done already")]
-    AlreadyDone {
-        /// What.
-        what: String,
-    },
-}
-
-/// What applying a command asks the leader to do. Hints: the state is the truth, and everything is derived from it again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Jobs became ready or capacity became free: plan.
-    WakeScheduler,
-    /// Tell the node to start the attempt.
-    StartAttempt {
-        /// Where.
-        node: NodeId,
-        /// Which.
-        attempt: AttemptId,
-        /// Under which fence.
-        fence: Fence,
-    },
-    /// Tell the node to end the attempt.
-    CancelAttempt {
-        /// Where.
-        node: NodeId,
-        /// Which.
-        attempt: AttemptId,
-        /// Under which fence.
-        fence: Fence,
-    },
-    /// The attempt's node will pause it, or let it go on (for metrics: nodes see to it by themselves).
-    PauseAttempt {
-        /// Which.
-        attempt: AttemptId,
-        /// Or resume.
-        pause: bool,
-    },
-    /// The attempt stands still, or goes on (for metrics).
-    AttemptPaused {
-        /// Which.
-        attempt: AttemptId,
-        /// Or resumed.
-        paused: bool,
-    },
-    /// A delivery waits to be given to a node.
-    WakeExpansion,
-    /// Tell the node to expand the delivery.
-    StartExpansion {
-        /// Where.
-        node: NodeId,
-        /// Which.
-        delivery: DeliveryId,
-        /// Under which fence.
-        fence: Fence,
-    },
-    /// The outbox has something.
-    WakeOutbox,
-    /// A job is to be decided.
-    WakeDecider,
-    /// What starts workflows at certain times has changed.
-    WakeClock,
-    /// An attempt was lost on this node: it may be in trouble.
-    AttemptLost {
-        /// Where.
-        node: NodeId,
-    },
-    /// A job is over.
-    JobFinished {
-        /// Which.
-        job: JobId,
-        /// How.
-        outcome: Outcome,
-    },
 }

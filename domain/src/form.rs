@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     Concurrency, Condition, DeliveryId, Event, Fence, Form, Job, JobKind, JobState, Labels, NodeId, Outcome,
-    RepoId, Resources, Run, RunId, RunKind, Timestamp,
+    RepoId, Resources, Retry, Run, RunId, RunKind, Timestamp,
 };
 
 #[derive(Serialize, Deserialize, Hash)]
@@ -25,8 +25,11 @@ struct JobForm<Text, Set, List, Group> {
     condition: Condition,
     cancel_requested: bool,
     attempts: u16,
-    max_attempts: u16,
+    retry: Retry,
+    spread: bool,
+    environment: Option<Text>,
     losses: u16,
+    failures: u16,
     node: NodeId,
     fence: Fence,
     labels: Set,
@@ -52,8 +55,11 @@ impl Job {
             condition: self.condition,
             cancel_requested: self.cancel_requested,
             attempts: self.attempts,
-            max_attempts: self.max_attempts,
+            retry: self.retry,
+            spread: self.spread,
+            environment: self.environment.as_deref(),
             losses: self.losses,
+            failures: self.failures,
             node: self.node,
             fence: self.fence,
             labels: &self.labels,
@@ -91,7 +97,9 @@ impl<'de> Deserialize<'de> for Job {
             concurrency: form.concurrency,
             priority: form.priority,
             condition: form.condition,
-            max_attempts: form.max_attempts,
+            retry: form.retry,
+            spread: form.spread,
+            environment: form.environment,
             labels: form.labels,
             resources: form.resources,
             needs: form.needs,
@@ -102,6 +110,7 @@ impl<'de> Deserialize<'de> for Job {
             cancel_requested: form.cancel_requested,
             attempts: form.attempts,
             losses: form.losses,
+            failures: form.failures,
             node: form.node,
             fence: form.fence,
             queued_at: form.queued_at,
@@ -201,7 +210,8 @@ mod tests {
     /// As they are written.
     const JOB: &str = concat!(
         r#"{"key":"build","name":"Build","group":3,"form":"Job","may_fail":true,"concurrency":null,"state":{"Waiting":1},"priority":-2,"condition":"Always","cancel_requested":true,"#,
-        r#""attempts":1,"max_attempts":3,"losses":2,"node":4,"fence":5,"labels":["big","linux"],"#,
+        r#""attempts":1,"retry":{"attempts":3,"backoff_seconds":30,"lost":true,"failed":true,"timed_out":false},"#,
+        r#""spread":true,"environment":"live","losses":2,"failures":1,"node":4,"fence":5,"labels":["big","linux"],"#,
         r#""resources":{"cpu_millis":6,"memory_mib":7},"queued_at":8,"placed_at":9,"started_at":10,"#,
         r#""finished_at":11,"needs":[12,13]}"#
     );
@@ -223,7 +233,7 @@ mod tests {
         let (job, run): (Job, Run) = (serde_json::from_str(JOB)?, serde_json::from_str(RUN)?);
         assert_eq!(serde_json::to_string(&job)?, JOB);
         assert_eq!(serde_json::to_string(&run)?, RUN);
-        assert_eq!((hash(&job), hash(&run)), (0x6ae4_50c4_82f9_c5c0, 0x1c6b_e447_7557_c02c));
+        assert_eq!((hash(&job), hash(&run)), (0xb441_73eb_349f_647f, 0x1c6b_e447_7557_c02c));
         Ok(())
     }
 }

@@ -38,6 +38,7 @@ pub fn check_state(state: &ClusterState) -> Check {
     paused_runs_stand_still(state)?;
     undecided_is_the_deciding_jobs(state)?;
     groups_are_of_open_ones(state)?;
+    who_waits_is_held(state)?;
     pending_deliveries_are_those_not_expanded(state)
 }
 
@@ -235,10 +236,13 @@ pub fn tables_agree(state: &ClusterState) -> Check {
     if let Some((what, a, b)) = pairs.into_iter().find(|(_, a, b)| a != b) {
         return broken("T-1", format!("{what}: {a} and {b}"));
     }
-    if let Some((id, job)) =
-        state.jobs.iter().find(|(_, job)| job.losses > job.max_attempts.min(limits::MAX_ATTEMPTS))
+    if let Some((id, job)) = state
+        .jobs
+        .iter()
+        .find(|(_, job)| job.losses + job.failures > job.retry.attempts.min(limits::MAX_ATTEMPTS))
     {
-        return broken("T-1", format!("job {id} was lost {} times of {}", job.losses, job.max_attempts));
+        let (found, most) = (job.losses + job.failures, job.retry.attempts);
+        return broken("T-1", format!("job {id} did not succeed {found} times of {most}"));
     }
     Ok(())
 }
@@ -370,6 +374,21 @@ pub fn groups_are_of_open_ones(state: &ClusterState) -> Check {
         }
     }
     Ok(())
+}
+
+/// H-1: what waits for its next try or for a review is a held job, and no other is waited for.
+///
+/// # Errors
+/// The violation.
+pub fn who_waits_is_held(state: &ClusterState) -> Check {
+    let held = |id: &JobId| state.jobs.get(id).is_some_and(|job| job.state == JobState::Held);
+    if let Some((id, until)) = state.backoffs.iter().find(|(id, _)| !held(id)) {
+        return broken("H-1", format!("job {id} is tried again at {until:?} and not held"));
+    }
+    match state.reviews.iter().find(|(id, review)| review.is_open() && !held(id)) {
+        Some((id, _)) => broken("H-1", format!("job {id} waits for a review and is not held")),
+        None => Ok(()),
+    }
 }
 
 /// J-2: a finished job, attempt or run never changes (it may be forgotten).

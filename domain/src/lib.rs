@@ -7,6 +7,8 @@ mod apply;
 mod cache;
 mod command;
 mod concurrency;
+mod effect;
+mod environment;
 mod event;
 mod form;
 mod ids;
@@ -18,7 +20,9 @@ mod planted;
 mod query;
 mod record;
 mod release;
+mod reply;
 mod resources;
+mod retry;
 mod sealed;
 mod sharing;
 mod spec;
@@ -29,8 +33,10 @@ mod trigger;
 
 pub use apply::Hold;
 pub use cache::{CacheEntry, CacheId};
-pub use command::{AttemptReport, Command, Effect, Entry, NodeFacts, Placement, Progress, Refusal, Reply};
+pub use command::{AttemptReport, Command, Entry, NodeFacts, Placement, Progress};
 pub use concurrency::{Claimant, Group, GroupId};
+pub use effect::Effect;
+pub use environment::{Environment, Review};
 pub use event::{Event, EventKind};
 pub use ids::{
     AttemptId, BootId, ClusterId, DeliveryId, Fence, JobId, NodeId, NodeName, ParseIdError, RepoId, RepoName,
@@ -46,7 +52,9 @@ pub use record::{
     KeyTarget, Leave, Level, Node, Notice, Outcome, Pause, Repo, Right, Run, RunKind, StepResult, Token,
 };
 pub use release::Release;
+pub use reply::{Refusal, Reply};
 pub use resources::{Capacity, Labels, Resources};
+pub use retry::Retry;
 pub use sealed::{Access, CloneAs, Sealed, StatusApi};
 pub use spec::{
     Action, Concurrency, Condition, Container, Form, GroupSpec, JobSpec, Native, NewJob, NewRun, Service,

@@ -4,8 +4,10 @@
 pub const MAX_SPEC_BYTES: usize = 256 * 1024;
 /// Jobs of one run.
 pub const MAX_JOBS_PER_RUN: usize = 256;
-/// Attempts of one job before it stays failed or is parked.
+/// Attempts that a job may ask for.
 pub const MAX_ATTEMPTS: u16 = 5;
+/// Seconds that a job may ask to wait before it is tried again, however often it failed.
+pub const MAX_BACKOFF_SECONDS: u32 = 3600;
 /// Placements or reports in one command.
 pub const MAX_BATCH: usize = 1024;
 /// Bytes of an idempotency or delivery key.
@@ -28,6 +30,18 @@ pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 pub const MAX_ANNOTATIONS: usize = 50;
 /// Secrets of one repository.
 pub const MAX_SECRETS: usize = 100;
+/// Variables of one repository.
+pub const MAX_VARIABLES: usize = 500;
+/// Bytes of one variable.
+pub const MAX_VARIABLE_BYTES: usize = 48 * 1024;
+/// Bytes of all variables of one repository.
+pub const MAX_VARIABLES_BYTES: usize = 256 * 1024;
+/// Environments of one repository.
+pub const MAX_ENVIRONMENTS: usize = 100;
+/// Bytes of the name of an environment.
+pub const MAX_ENVIRONMENT_NAME_BYTES: usize = 255;
+/// Runs of one repository that wait for approval; of more the first is cancelled.
+pub const MAX_UNAPPROVED: usize = 100;
 /// Bytes of one sealed secret.
 pub const MAX_SEALED_BYTES: usize = 64 * 1024;
 /// Bytes of the name of a cache or of a concurrency group.

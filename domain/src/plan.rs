@@ -128,12 +128,14 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
             plan.unplaced.push((key.job, reason.clone()));
             continue;
         }
-        // Where it was lost it goes again only when no other has room.
-        let lost_on = (job.losses > 0).then_some(job.node);
+        // Where it did not succeed it goes again only when no other has room.
+        let last = (job.losses + job.failures > 0).then_some(job.node);
+        let beside =
+            |node: NodeId| if job.spread { others_on(snapshot.state, &plan, key.job, node) } else { 0 };
         let best = candidates
             .iter_mut()
             .filter(|c| !c.drain && c.has_room(wanted) && c.labels.covers(&job.labels))
-            .max_by_key(|c| (Some(c.id) != lost_on, c.rank()));
+            .max_by_key(|c| (Some(c.id) != last, std::cmp::Reverse(beside(c.id)), c.rank()));
         match best {
             Some(node) => {
                 node.slots -= 1;
@@ -149,6 +151,13 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
         }
     }
     plan
+}
+
+/// How many jobs of a job's run a node holds, or is to be given by this plan.
+fn others_on(state: &ClusterState, plan: &Plan, job: JobId, node: NodeId) -> usize {
+    let (first, last) = (JobId { index: 0, ..job }, JobId { index: u16::MAX, ..job });
+    let given = plan.placements.iter().filter(|given| given.node == node && given.job.run == job.run);
+    state.held.range((node, first)..=(node, last)).count() + given.count()
 }
 
 /// Why queued jobs wait, as any node can tell it: leases are the leader's business, so every node that is not lost

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, BootId, Capacity, Concurrency, Condition, DeliveryId, Event, Fence, Form, JobId, Labels, NodeId,
-    NodeName, RepoId, RepoName, Resources, RunId, Sealed, Timestamp,
+    NodeName, RepoId, RepoName, Resources, Retry, RunId, Sealed, Timestamp,
 };
 
 /// How something ended. Never changes once set.
@@ -101,8 +101,12 @@ pub struct JobKind {
     pub priority: i8,
     /// When it starts, given its needs.
     pub condition: Condition,
-    /// So many losses end the job.
-    pub max_attempts: u16,
+    /// After what it is tried again, and when.
+    pub retry: Retry,
+    /// On another node than others of its run, if there is one with room.
+    pub spread: bool,
+    /// What it is done for.
+    pub environment: Option<Arc<str>>,
     /// Labels that a node must have.
     pub labels: Labels,
     /// What it takes.
@@ -124,6 +128,8 @@ pub struct Job {
     pub attempts: u16,
     /// Attempts that ended because their node was lost.
     pub losses: u16,
+    /// Attempts that ended otherwise without success, after which it was tried again.
+    pub failures: u16,
     /// The present (or last) attempt's node; meaningless before the first.
     pub node: NodeId,
     /// The present (or last) attempt's fence, or the index of the entry that took the attempt back; 0 before the first.
@@ -274,6 +280,8 @@ pub struct StepResult {
     pub exit_code: Option<i32>,
     /// Signal that ended it, if one did.
     pub signal: Option<i32>,
+    /// Its name, where that was computed; else it is the specification's, and this is empty.
+    pub name: String,
     /// Outcome, once over.
     pub outcome: Option<Outcome>,
     /// When it started, the node's clock; 0 before.

@@ -80,7 +80,13 @@ impl Command {
             | Self::PutCache { .. }
             | Self::UseCache { .. }
             | Self::RemoveCaches { .. }
-            | Self::Tick { .. } => Release::FIRST,
+            | Self::Tick { .. }
+            | Self::PutVariable { .. }
+            | Self::RemoveVariable { .. }
+            | Self::PutEnvironment { .. }
+            | Self::RemoveEnvironment { .. }
+            | Self::ReviewJob { .. }
+            | Self::EndBackoff { .. } => Release::FIRST,
         }
     }
 }

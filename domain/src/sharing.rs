@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::{
         Condition, Event, EventKind, Fence, JobKind, JobState, KeyRecord, KeyTarget, Labels, NodeId,
-        Resources, RunKind,
+        Resources, Retry, RunKind,
     };
 
     /// As it comes out of a snapshot: with a copy of everything.
@@ -78,7 +78,9 @@ mod tests {
             concurrency: None,
             priority: 0,
             condition: Condition::Success,
-            max_attempts: 3,
+            retry: Retry::of_losses(3),
+            spread: false,
+            environment: None,
             labels: Labels::from_iter(["linux"]),
             resources: Resources::default(),
             needs: Arc::new([]),
@@ -90,6 +92,7 @@ mod tests {
             cancel_requested: false,
             attempts: 0,
             losses: 0,
+            failures: 0,
             node: NodeId(0),
             fence: Fence(0),
             queued_at: at,

@@ -6,7 +6,7 @@
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Labels, Resources};
+use crate::{Labels, Resources, Retry};
 
 /// A run as it is proposed: made by expansion or by an ad hoc submit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,9 @@ impl NewJob {
             labels: Labels::default(),
             resources: Resources::default(),
             priority: 0,
-            max_attempts: crate::limits::MAX_ATTEMPTS,
+            retry: Retry::default(),
+            spread: false,
+            environment: None,
             contexts: String::new(),
             spec: 0,
         }
@@ -109,8 +111,12 @@ pub struct NewJob {
     pub resources: Resources,
     /// Higher goes first; 0 is usual; -100 to 100.
     pub priority: i8,
-    /// Attempts allowed when nodes are lost under it; 1 to [`crate::limits::MAX_ATTEMPTS`].
-    pub max_attempts: u16,
+    /// After what it is tried again, and when.
+    pub retry: Retry,
+    /// On another node than others of its run, if there is one with room.
+    pub spread: bool,
+    /// What it is done for: begins only once somebody approves it, where that is registered so.
+    pub environment: Option<String>,
     /// What tells it apart from others with its specification: a JSON object of contexts (`matrix`, `strategy`, `inputs`);
     /// empty for none.
     pub contexts: String,
@@ -251,6 +257,8 @@ pub struct JobSpec {
     pub steps: Vec<StepSpec>,
     /// What later jobs are told, text.
     pub outputs: Variables,
+    /// Where what it did can be looked at, text; empty for nowhere.
+    pub environment_url: String,
     /// Globs, relative to the workspace, of files kept as artifacts when the job ends.
     pub artifacts: Vec<String>,
 }

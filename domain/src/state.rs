@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Admission, Attempt, AttemptId, CacheEntry, CacheId, ClusterId, Delivery, DeliveryId, Group, GroupId, Job,
-    JobId, JoinToken, KeyRecord, Node, NodeId, Notice, Pause, RemovedNode, Repo, RepoId, RepoName, Run,
-    RunId, Sealed, SpecBytes, Table, Timestamp, Token, TokenId, Triggers,
+    Admission, Attempt, AttemptId, CacheEntry, CacheId, ClusterId, Delivery, DeliveryId, Environment, Group,
+    GroupId, Job, JobId, JoinToken, KeyRecord, Node, NodeId, Notice, Pause, RemovedNode, Repo, RepoId,
+    RepoName, Review, Run, RunId, Sealed, SpecBytes, Table, Timestamp, Token, TokenId, Triggers,
 };
 
 /// A job's place in the queue: higher priority first, then the front (jobs of lost nodes), then age, then id.
@@ -101,4 +101,12 @@ pub struct ClusterState {
     pub secrets: Table<(RepoId, Arc<str>), Sealed>,
     /// Caches.
     pub caches: Table<CacheId, CacheEntry>,
+    /// Variables of repositories, by name.
+    pub variables: Table<(RepoId, Arc<str>), Arc<str>>,
+    /// Environments of repositories, by name in small letters.
+    pub environments: Table<(RepoId, Arc<str>), Environment>,
+    /// What was said of jobs for such environments, while their runs are there; open ones are of held jobs.
+    pub reviews: Table<JobId, Review>,
+    /// Held jobs that failed, and when they are tried again.
+    pub backoffs: Table<JobId, Timestamp>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{
     AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Condition, Entry, Fence, JobId,
     JobState, LogIndex, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, Progress, Refusal, Reply,
-    Resources, RunId, SpecBytes, Timestamp,
+    Resources, Retry, RunId, SpecBytes, Timestamp,
 };
 
 const NODE: NodeId = NodeId(1);
@@ -30,7 +30,7 @@ impl Cluster {
             labels: Default::default(),
             resources: Resources { cpu_millis: 100, memory_mib: 10 },
             priority: 0,
-            max_attempts: 2,
+            retry: Retry::of_losses(2),
             ..NewJob::named("job")
         };
         let run = NewRun::of(JOB.run, "x", vec![job], vec![SpecBytes(Arc::from([1u8]))]);

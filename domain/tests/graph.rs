@@ -7,7 +7,7 @@ use domain::invariants::check_state;
 use domain::{
     Access, AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Condition, Entry, Fence,
     JobId, JobState, Labels, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, Progress, Reason,
-    Refusal, Reply, RepoId, Resources, RunId, Sealed, Snapshot, SpecBytes, Timestamp, plan,
+    Refusal, Reply, RepoId, Resources, Retry, RunId, Sealed, Snapshot, SpecBytes, Timestamp, plan,
 };
 use domain::{DeliveryId, Event, EventKind};
 
@@ -136,7 +136,7 @@ fn job(key: &str, needs: &[u16], condition: Condition) -> NewJob {
         labels: Labels::from_iter(["linux"]),
         resources: Resources { cpu_millis: 1000, memory_mib: 512 },
         priority: 0,
-        max_attempts: 2,
+        retry: Retry::of_losses(2),
         ..NewJob::named(key)
     }
 }
@@ -229,7 +229,10 @@ fn a_bad_graph_becomes_a_failed_run_that_names_the_field() {
         (vec![job("a", &[7], Condition::Success)], "jobs.a.needs"),
         (vec![job("a", &[], Condition::Success), job("a", &[], Condition::Success)], "jobs.a.key"),
         (vec![NewJob { priority: 101, ..job("a", &[], Condition::Success) }], "jobs.a.priority"),
-        (vec![NewJob { max_attempts: 0, ..job("a", &[], Condition::Success) }], "jobs.a.max_attempts"),
+        (
+            vec![NewJob { retry: Retry::of_losses(0), ..job("a", &[], Condition::Success) }],
+            "jobs.a.retry.attempts",
+        ),
     ] {
         let mut cluster = Cluster::new();
         cluster.run(jobs);

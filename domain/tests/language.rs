@@ -1,124 +1,14 @@
 //! What workflows ask of the state machine beyond jobs that need each other: groups, verdicts, concurrency, approval, schedules,
 //! workflows that follow others.
 
+mod support;
+
 use std::sync::Arc;
 
-use domain::invariants::check_state;
 use domain::{
-    Access, AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Concurrency, DeliveryId,
-    DeliveryState, Entry, Event, EventKind, Fence, Follow, Form, JobId, JobState, NewJob, NewRun, NodeFacts,
-    NodeId, Outcome, Placement, Progress, Refusal, Reply, RepoId, Resources, RunId, Schedule, Sealed,
-    SpecBytes, Timestamp, Triggers, Verdict,
+    Command, Concurrency, DeliveryId, DeliveryState, Event, EventKind, Follow, Form, JobState, NewJob,
+    NewRun, Outcome, Refusal, Reply, RunId, Schedule, SpecBytes, Timestamp, Triggers, Verdict,
 };
-
-const NODE: NodeId = NodeId(1);
-const REPO: RepoId = RepoId(1);
-
-struct Cluster {
-    state: ClusterState,
-    index: u64,
-    now: u64,
-}
-
-impl Cluster {
-    fn new() -> Self {
-        let mut cluster = Self { state: ClusterState::default(), index: 0, now: 1_000_000 };
-        cluster.done(Command::RegisterNode(NodeFacts {
-            node: NODE,
-            name: "n1".parse().expect("a good name"),
-            boot: BootId(1),
-            cluster_addr: "h:1".to_owned(),
-            http_addr: "h:2".to_owned(),
-            labels: Default::default(),
-            capacity: Capacity { resources: Resources { cpu_millis: 9000, memory_mib: 9000 }, slots: 99 },
-            version: "0.1.0".to_owned(),
-        }));
-        cluster.done(Command::PutRepo {
-            id: REPO,
-            name: "o/r".parse().expect("a good name"),
-            clone_url: "https://example.com/o/r".to_owned(),
-            webhook_secret: Sealed(Arc::from(&b"a sealed secret"[..])),
-            labels: Default::default(),
-            access: Access::default(),
-            approve_forks: true,
-        });
-        cluster
-    }
-
-    fn apply(&mut self, command: Command) -> Reply {
-        self.index += 1;
-        let entry = Entry { at: Timestamp(self.now), command };
-        let (reply, _) = self.state.apply(self.index, &entry);
-        check_state(&self.state).expect("the invariants hold");
-        reply
-    }
-
-    fn done(&mut self, command: Command) -> Reply {
-        let reply = self.apply(command.clone());
-        assert!(!matches!(reply, Reply::Refused(_)), "{command:?}: {reply:?}");
-        reply
-    }
-
-    fn expand(&mut self, delivery: DeliveryId, runs: Vec<NewRun>, triggers: Option<Triggers>) {
-        self.done(Command::AssignExpansion { delivery, node: NODE });
-        let (fence, text) = (Fence(self.index), String::new);
-        let git_ref = "refs/heads/main".to_owned();
-        let commit = "c".to_owned();
-        self.done(Command::ExpandDelivery {
-            delivery,
-            fence,
-            commit,
-            git_ref,
-            payload: text(),
-            runs,
-            triggers,
-        });
-    }
-
-    /// A delivery of an event, with these runs.
-    fn event(&mut self, event: Event, runs: Vec<NewRun>, triggers: Option<Triggers>) {
-        let id = DeliveryId(u128::from(self.index));
-        let (key, only_path) = (format!("k{id}"), String::new());
-        self.done(Command::AcceptDelivery {
-            id,
-            repo: REPO,
-            key,
-            digest: [self.index as u8; 32],
-            event,
-            only_path,
-        });
-        self.expand(id, runs, triggers);
-    }
-
-    fn push(&mut self, runs: Vec<NewRun>) {
-        self.event(Event::of(EventKind::Push), runs, None);
-    }
-
-    fn finish(&mut self, job: JobId, outcome: Outcome) {
-        let number = self.state.jobs.get(&job).map_or(0, |job| job.attempts) + 1;
-        self.done(Command::Place { placements: vec![Placement { job, number, node: NODE }] });
-        let fence = self.state.jobs.get(&job).expect("it is there").fence;
-        let what = Progress::finished(outcome, "");
-        let attempt = AttemptId { job, number };
-        self.done(Command::Report(AttemptReport { attempt, fence, node: NODE, what }));
-    }
-
-    fn states(&self, run: u128) -> Vec<JobState> {
-        self.state.jobs_of(RunId(run)).map(|(_, job)| job.state).collect()
-    }
-
-    fn outcome(&self, run: u128) -> Option<Outcome> {
-        self.state.runs.get(&RunId(run)).expect("it is there").outcome
-    }
-}
-
-fn job(run: u128, index: u16) -> JobId {
-    JobId { run: RunId(run), index }
-}
-
-fn run(id: u128, jobs: Vec<NewJob>) -> NewRun {
-    NewRun::of(RunId(id), "ci", jobs, vec![SpecBytes(Arc::from([1u8]))])
-}
 
 /// A matrix of three, and a job that needs it.
 fn matrix(fail_fast: bool, max_parallel: u16) -> Vec<NewJob> {
@@ -131,6 +21,7 @@ fn matrix(fail_fast: bool, max_parallel: u16) -> Vec<NewJob> {
 }
 
 use JobState::{Deciding, Finished, Held, Open, Queued, Waiting};
+use support::{Cluster, REPO, job, run};
 
 #[test]
 fn a_group_ends_as_its_members_do() {

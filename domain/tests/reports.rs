@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::{
     AttemptId, AttemptReport, BootId, Capacity, ClusterState, Command, Condition, Entry, Fence, JobId,
     JobState, LogIndex, NewJob, NewRun, NodeFacts, NodeId, Outcome, Placement, Progress, Refusal, Reply,
-    Resources, RunId, Snapshot, SpecBytes, Timestamp, plan,
+    Resources, Retry, RunId, Snapshot, SpecBytes, Timestamp, plan,
 };
 
 const HOUR: u64 = 3_600_000;
@@ -65,7 +65,7 @@ fn submit() -> Command {
         labels: Default::default(),
         resources: Resources { cpu_millis: 100, memory_mib: 10 },
         priority: 0,
-        max_attempts: 3,
+        retry: Retry::of_losses(3),
         ..NewJob::named("job")
     };
     let run = NewRun::of(JOB.run, "x", vec![job], vec![SpecBytes(Arc::from([1u8]))]);

@@ -61,7 +61,7 @@ fn submit(index: u64, load: Load) -> Command {
     let job = NewJob {
         labels: Labels::from_iter(["linux", "nowhere"]),
         resources: Resources { cpu_millis: 1000, memory_mib: 512 },
-        max_attempts: 3,
+        retry: domain::Retry::of_losses(3),
         ..NewJob::named("build")
     };
     let id = RunId(u128::from(index) << 64 | u128::from(index.wrapping_mul(0x9E37_79B9_7F4A_7C15)));

@@ -54,11 +54,17 @@ fn command_name(command: &Command) -> &'static str {
         Command::UseCache { .. } => "UseCache",
         Command::RemoveCaches { .. } => "RemoveCaches",
         Command::Tick { .. } => "Tick",
+        Command::PutVariable { .. } => "PutVariable",
+        Command::RemoveVariable { .. } => "RemoveVariable",
+        Command::PutEnvironment { .. } => "PutEnvironment",
+        Command::RemoveEnvironment { .. } => "RemoveEnvironment",
+        Command::ReviewJob { .. } => "ReviewJob",
+        Command::EndBackoff { .. } => "EndBackoff",
     }
 }
 
 /// How many names there are above.
-const COMMANDS: usize = 37;
+const COMMANDS: usize = 43;
 
 const JOB: JobId = JobId { run: RunId(5), index: 2 };
 const ATTEMPT: AttemptId = AttemptId { job: JOB, number: 3 };
@@ -95,7 +101,9 @@ fn new_run() -> NewRun {
         labels: labels(),
         resources: Resources { cpu_millis: 500, memory_mib: 256 },
         priority: -3,
-        max_attempts: 2,
+        retry: Retry { attempts: 2, backoff_seconds: 3, lost: true, failed: true, timed_out: false },
+        spread: true,
+        environment: Some("live".to_owned()),
         contexts: "{}".to_owned(),
         ..NewJob::named("build")
     };
@@ -138,6 +146,7 @@ fn steps() -> Vec<StepResult> {
     vec![StepResult {
         exit_code: Some(3),
         signal: None,
+        name: "n".to_owned(),
         outcome,
         started_at: Timestamp(1),
         finished_at: Timestamp(2),
@@ -265,6 +274,12 @@ fn commands() -> Result<Vec<Command>> {
             cron: "0 0 * * *".to_owned(),
             due: Timestamp(3),
         },
+        Command::PutVariable { repo: RepoId(1), name: "N".to_owned(), value: "v".to_owned() },
+        Command::RemoveVariable { repo: RepoId(1), name: "N".to_owned() },
+        Command::PutEnvironment { repo: RepoId(1), name: "live".to_owned(), approval: true },
+        Command::RemoveEnvironment { repo: RepoId(1), name: "live".to_owned() },
+        Command::ReviewJob { job: JOB, approve: true, sender: "s".to_owned() },
+        Command::EndBackoff { job: JOB },
     ])
 }
 

@@ -17,6 +17,16 @@ pub struct Facts {
     pub run_number: u64,
     /// Where people and machines find the forge: `https://HOST`; empty where it is not known.
     pub server_url: String,
+    /// The repository's variables, name and value.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// The context `vars`.
+    #[must_use]
+    pub fn vars(&self) -> Value {
+        Value::object(self.variables.iter().map(|(name, value)| (name.clone(), Value::text(value))))
+    }
 }
 
 /// The `github` context of an event, as far as it is known before any job runs.

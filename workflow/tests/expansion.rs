@@ -245,3 +245,25 @@ fn a_run_of_many_variants_is_small_enough_or_says_that_it_is_not() {
     let over = run_of(&text(16, 16), &event(EventKind::Push, "refs/heads/main"), &Tree::default());
     assert!(over.error.is_some_and(|error| error.contains("more than 256 jobs")));
 }
+
+#[test]
+fn environments_and_variables_are_known_where_jobs_are_made() {
+    let text = "on: push\nrun-name: of ${{ vars.TEAM }}\njobs:\n  a:\n    runs-on: ${{ vars.LABEL }}\n    if: vars.TEAM == 'blue'\n    strategy: {matrix: {to: [test, live]}}\n    environment: {name: '${{ matrix.to }}', url: 'https://${{ steps.s.outputs.host }}/'}\n    steps: [{run: x, id: s}]\n  b: {runs-on: x, environment: '', steps: [{run: x}]}\n  c: {runs-on: x, needs: a, environment: '${{ needs.a.outputs.to }}', steps: [{run: x}]}\n";
+    let variables =
+        [("TEAM", "blue"), ("LABEL", "big")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let facts = Facts { variables: variables.into(), ..Facts::default() };
+    let event = event(EventKind::Push, "refs/heads/main");
+    let (tree, changed) = (Tree::default(), || None);
+    let occasion =
+        workflow::Occasion { event: &event, only_path: "", facts: &facts, files: &tree, changed: &changed };
+    let files = [("ci.yml".to_owned(), text.as_bytes().to_vec())];
+    let runs = workflow::expand(&files, &occasion, &mut Ids::default());
+    let run = &runs[0];
+    assert_eq!((run.error.as_deref(), run.title.as_str()), (None, "of blue"));
+    let live = job(run, "a (live)");
+    assert_eq!(live.environment.as_deref(), Some("live"));
+    assert_eq!(live.labels.iter().collect::<Vec<_>>(), ["big"]);
+    assert!(job_spec(run, live).environment_url.contains("steps.s.outputs.host"));
+    assert_eq!(job(run, "b").environment, None);
+    assert_eq!(job(run, "c").form, Form::Undecided, "its environment is known when a has ended");
+}

@@ -244,7 +244,7 @@ fn what_is_unsupported_is_told_from_what_is_invalid() {
             .map(|one| one.kind)
             .collect()
     };
-    assert_eq!(kinds(&job("runs-on: x\nenvironment: e\nsteps: [{run: x}]")), [Kind::Unsupported]);
+    assert_eq!(kinds(&job("runs-on: {group: g}\nsteps: [{run: x}]")), [Kind::Unsupported]);
     assert_eq!(kinds(&job("runs-on: x\nservice: {a: {image: b}}\nsteps: [{run: x}]")), [Kind::Invalid]);
     let both = "runs-on: x\nservice: {a: {image: b}}\nsteps: [{run: x, background: true}]";
     assert_eq!(kinds(&job(both)), [Kind::Invalid, Kind::Unsupported]);

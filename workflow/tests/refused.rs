@@ -23,7 +23,7 @@ fn error_of(text: &str) -> String {
 fn what_a_job_may_not_ask_for_is_refused_where_it_stands() {
     let long = format!("id: {}", "x".repeat(4096));
     for (text, wanted) in [
-        (workflow("environment: production", ""), "5:18: environment is not supported yet"),
+        (workflow(&format!("environment: {}", "x".repeat(256)), ""), "5:18: the environment's name is"),
         (workflow("timeout-minutes: 1e99", ""), "5:22: timeout-minutes is \"1E+99\""),
         (workflow("timeout-minutes: 0", ""), "5:22: timeout-minutes is \"0\""),
         (workflow("strategy: {matrix: {a: '${{ fromJSON(''1'') }}'}}", ""), "a must be a list"),

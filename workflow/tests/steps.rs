@@ -362,3 +362,38 @@ fn annotations_are_kept_within_limits() {
     let steps: Vec<_> = told.course.annotations().iter().map(|annotation| annotation.step).collect();
     assert_eq!((steps.len(), steps[9], steps[10]), (50, 0, 1));
 }
+
+#[test]
+fn names_are_computed_and_an_environment_is_told_where_it_can_be_looked_at() {
+    let called = |name: &str, step: StepSpec| StepSpec { name: name.to_owned(), ..step };
+    let steps = vec![
+        called("on ${{ matrix.os }}", named("s", "a")),
+        called("with ${{ secrets.TOKEN }}", run("b")),
+        called("bad ${{ fromJSON('{') }}", run("c")),
+        called("skipped ${{ matrix.os }}", when("false", "d")),
+        called("plain", run("e")),
+    ];
+    let url = "https://${{ steps.s.outputs.host }}/".to_owned();
+    let told = course(JobSpec { environment_url: url, ..spec(steps.clone()) });
+    let host = Written { output: b"host=example.com\n".to_vec(), ..Written::default() };
+    let wrote = |written: &Written| Some(Over { written: written.clone(), ..went(Outcome::Succeeded) });
+    let (end, told) = told.end(|script| if script == "a" { wrote(&host) } else { None });
+    assert_eq!(end.outcome, Outcome::Succeeded);
+    let names: Vec<_> = told
+        .notes
+        .iter()
+        .filter_map(
+            |note| if let Note::Named { step, name } = note { Some((*step, name.as_str())) } else { None },
+        )
+        .collect();
+    assert_eq!(
+        names,
+        [(0, "on linux"), (3, "skipped linux")],
+        "no secret, and nothing that cannot be computed"
+    );
+    let shown: Vec<_> = told.course.annotations().iter().map(|one| (&*one.title, &*one.message)).collect();
+    assert_eq!(shown, [("Environment", "https://example.com/")]);
+    let secret = "https://${{ secrets.TOKEN }}/".to_owned();
+    let (_, told) = course(JobSpec { environment_url: secret, ..spec(steps) }).end(|_| None);
+    assert!(told.course.annotations().is_empty());
+}

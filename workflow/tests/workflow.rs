@@ -2,7 +2,7 @@
 
 mod support;
 
-use domain::{Action, Condition, EventKind, Native, NewJob, NewRun, Resources};
+use domain::{Action, Condition, EventKind, Native, NewJob, NewRun, Resources, Retry};
 use support::{Ids, Tree, event, expand, job_spec, lint, run_of};
 
 const GOOD: &str = r#"name: CI
@@ -287,20 +287,21 @@ fn what_a_job_asks_of_troupe_reaches_the_cluster() {
     };
     let plain = job_of(&with_step("run: x"));
     assert_eq!(plain.resources, Resources { cpu_millis: 1000, memory_mib: 1024 });
-    assert_eq!((plain.priority, plain.max_attempts), (0, 3));
+    assert_eq!((plain.priority, plain.retry, plain.spread), (0, Retry::of_losses(3), false));
     assert!(artifacts(&with_step("run: x")).is_empty());
 
-    let full = "artifacts: [dist/**, './target/*.{deb,rpm}', log]\npriority: -7\nresources: {cpus: 0.25, memory: 2Gi}\nattempts: 1";
+    let full = "artifacts: [dist/**, './target/*.{deb,rpm}', log]\npriority: -7\nresources: {cpus: 0.25, memory: 2Gi}\nretry: {attempts: 2, backoff: 5m, on: [timed_out]}\nspread: true";
     let job = job_of(&with_extension(full));
     assert_eq!(job.resources, Resources { cpu_millis: 250, memory_mib: 2048 });
-    assert_eq!((job.priority, job.max_attempts), (-7, 1));
+    let retry = Retry { backoff_seconds: 300, timed_out: true, lost: false, ..Retry::of_losses(2) };
+    assert_eq!((job.priority, job.retry, job.spread), (-7, retry, true));
     assert_eq!(artifacts(&with_extension(full)), ["dist/**", "./target/*.{deb,rpm}", "log"]);
 
     // What is left out has its default, and one pattern needs no list.
     let short = with_extension("artifacts: out/\nresources: {memory: 512}");
     let job = job_of(&short);
     assert_eq!(job.resources, Resources { cpu_millis: 1000, memory_mib: 512 });
-    assert_eq!((job.priority, job.max_attempts), (0, 3));
+    assert_eq!((job.priority, job.retry), (0, Retry::of_losses(3)));
     assert_eq!(artifacts(&short), ["out/"]);
 
     for (lines, cpu_millis, memory_mib) in
@@ -313,7 +314,8 @@ fn what_a_job_asks_of_troupe_reaches_the_cluster() {
         assert_eq!(job_of(&with_extension(&format!("priority: {priority}"))).priority, priority);
     }
     let most = domain::limits::MAX_ATTEMPTS;
-    assert_eq!(job_of(&with_extension(&format!("attempts: {most}"))).max_attempts, most);
+    let retry = job_of(&with_extension(&format!("retry: {{attempts: {most}}}"))).retry;
+    assert_eq!(retry, Retry { failed: true, timed_out: true, ..Retry::of_losses(most) });
 }
 
 #[test]
@@ -322,9 +324,23 @@ fn what_troupe_cannot_give_a_job_is_refused_where_it_stands() {
     let too_long = format!("artifacts: {}", "x".repeat(1025));
     for (lines, wanted) in [
         (
-            "retry: 2",
-            "5:7: \"retry\" is not supported in x-troupe. Allowed: artifacts, priority, resources, attempts",
+            "attempts: 2",
+            "5:7: \"attempts\" is not supported in x-troupe. Allowed: artifacts, priority, resources, retry, spread",
         ),
+        ("retry: 2", "5:14: x-troupe.retry is a scalar, expected a map"),
+        (
+            "retry: {times: 2}",
+            "5:15: \"times\" is not supported in x-troupe.retry. Allowed: attempts, backoff, on",
+        ),
+        (
+            "retry: {backoff: 61m}",
+            "5:24: x-troupe.retry.backoff is \"61m\", expected seconds, or a number and s, m or h",
+        ),
+        (
+            "retry: {on: [failed, cancelled]}",
+            "5:28: x-troupe.retry.on has \"cancelled\". Allowed: failed, timed_out, lost",
+        ),
+        ("spread: 2", "5:15: x-troupe.spread is \"2\", expected true or false"),
         ("prioritty: 2", "5:7: \"prioritty\" is not supported in x-troupe. Did you mean \"priority\"?"),
         ("[a]", "5:7: x-troupe is a list, expected a map"),
         ("priority: 101", "5:17: x-troupe.priority is \"101\", expected a whole number from -100 to 100"),
@@ -332,10 +348,13 @@ fn what_troupe_cannot_give_a_job_is_refused_where_it_stands() {
         ("priority: 300", "5:17: x-troupe.priority is"),
         ("priority: high", "5:17: x-troupe.priority is"),
         ("priority:", "x-troupe.priority is nothing, expected text"),
-        ("attempts: 0", "5:17: x-troupe.attempts is \"0\", expected a whole number from 1 to 5"),
-        ("attempts: 6", "5:17: x-troupe.attempts is"),
-        ("attempts: 2.0", "5:17: x-troupe.attempts is"),
-        ("attempts: ${{ 2 }}", "5:17: x-troupe.attempts uses an expression"),
+        (
+            "retry: {attempts: 0}",
+            "5:25: x-troupe.retry.attempts is \"0\", expected a whole number from 1 to 5",
+        ),
+        ("retry: {attempts: 6}", "5:25: x-troupe.retry.attempts is"),
+        ("retry: {attempts: 2.0}", "5:25: x-troupe.retry.attempts is"),
+        ("retry: {attempts: '${{ 2 }}'}", "5:25: x-troupe.retry.attempts uses an expression"),
         ("resources: 2", "5:18: x-troupe.resources is a scalar, expected a map"),
         (
             "resources: {cpu: 2}",

@@ -310,6 +310,7 @@ mod tests {
         let step = StepResult {
             exit_code: Some(i32::MIN),
             signal: Some(i32::MIN),
+            name: "\u{1f600}".repeat(100),
             outcome: Some(Outcome::Lost),
             started_at: Timestamp(u64::MAX),
             finished_at: Timestamp(u64::MAX),

@@ -23,6 +23,7 @@ use crate::runner::work::Told;
 const UNTOUCHED: StepResult = StepResult {
     exit_code: None,
     signal: None,
+    name: String::new(),
     outcome: None,
     started_at: Timestamp(0),
     finished_at: Timestamp(0),
@@ -243,6 +244,11 @@ impl Lead {
     fn note(&mut self, note: &Note) {
         match note {
             Note::Said { .. } => {}
+            Note::Named { step, name } => {
+                if let Some(result) = self.told.steps.get_mut(usize::from(*step)) {
+                    result.name.clone_from(name);
+                }
+            }
             Note::Started { step } => {
                 if let Some(result) = self.told.steps.get_mut(usize::from(*step)) {
                     result.started_at = self.at;

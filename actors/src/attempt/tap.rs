@@ -69,7 +69,7 @@ impl Inner {
         let mut words = String::new();
         for (at, note) in notes {
             let (step, content) = match note {
-                Note::Summary { .. } => continue,
+                Note::Summary { .. } | Note::Named { .. } => continue,
                 Note::Said { step, words: more } => {
                     words.extend(["troupe: ", &more, "\n"]);
                     (step, None)

@@ -81,6 +81,7 @@ fn verdict(state: &ClusterState, id: JobId) -> Result<Verdict, String> {
         run_id: id.run.to_string(),
         run_number: run.number,
         server_url: String::new(),
+        variables: needs::variables(state, run.repo),
     };
     let before = needs::before(state, id);
     let jobs = before.iter().map(|(name, outcome)| (name.as_str(), *outcome)).collect();

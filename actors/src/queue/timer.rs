@@ -1,4 +1,6 @@
-//! Starts workflows at the times that they name. A time is taken by the entry of the log that moves the schedule on, so that each
+//! Starts workflows at the times that they name, and lets jobs go on that waited for their next try.
+//!
+//! Of workflows: A time is taken by the entry of the log that moves the schedule on, so that each
 //! comes once, whoever leads. Of several times that were missed (no quorum, no leader) the last is made up for, and no other.
 
 use std::str::FromStr;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
-use domain::{ClusterState, Command, DeliveryId, Effect, Reply, RepoId, Timestamp};
+use domain::{ClusterState, Command, DeliveryId, Effect, JobId, Reply, RepoId, Timestamp};
 use ractor::ActorProcessingErr;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +50,16 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
                 Some(Err(error)) => tracing::debug!(%error, "a scheduled time cannot be taken now"),
             }
         }
+        let waits = due_backoffs(&state, now);
+        for job in waits.0 {
+            match stop.run_until_cancelled(shared.replica.propose(Command::EndBackoff { job })).await {
+                None => return Ok(()),
+                Some(Ok(Reply::Refused(refusal))) => tracing::debug!(%job, %refusal, "a job went on already"),
+                Some(Ok(_)) => tracing::info!(%job, "a job that failed is tried again"),
+                Some(Err(error)) => tracing::debug!(%job, %error, "a job cannot be tried again now"),
+            }
+        }
+        let next = [next, waits.1].into_iter().flatten().min();
         let wait =
             next.map_or(LOOK, |next| Duration::from_millis(next.0.saturating_sub(clock::now().0)).min(LOOK));
         // Not at once again when the answer is not applied here yet.
@@ -91,6 +103,12 @@ fn look(state: &ClusterState, now: Timestamp) -> (Vec<Due>, Option<Timestamp>) {
         }
     }
     (due, next)
+}
+
+/// The jobs that have waited long enough, and when the next one has.
+fn due_backoffs(state: &ClusterState, now: Timestamp) -> (Vec<JobId>, Option<Timestamp>) {
+    let (due, waiting): (Vec<_>, Vec<_>) = state.backoffs.iter().partition(|(_, until)| **until <= now);
+    (due.into_iter().map(|(id, _)| *id).collect(), waiting.into_iter().map(|(_, until)| *until).min())
 }
 
 /// The last time after `last` that is not after `now`, and the first one after `now`; none for what is no schedule.

@@ -92,7 +92,7 @@ pub(super) mod tests {
             labels: Labels::default(),
             resources: Resources { cpu_millis: 100, memory_mib: 10 },
             priority: 0,
-            max_attempts: 3,
+            retry: domain::Retry::of_losses(3),
             ..NewJob::named("job")
         };
         let run = NewRun::of(JOB.run, "x", vec![job], vec![SpecBytes(Arc::from([1u8]))]);

@@ -26,7 +26,10 @@ pub fn of_job(
         ("github".to_owned(), github(facts)),
         ("runner".to_owned(), runner(facts)),
         ("secrets".to_owned(), json!(secrets)),
-        ("vars".to_owned(), json!({})),
+        (
+            "vars".to_owned(),
+            json!(needs::variables(state, facts.run.repo).into_iter().collect::<BTreeMap<_, _>>()),
+        ),
     ];
     let mut given = None;
     if let Some(own) = state.contexts.get(&job).filter(|own| !own.is_empty()) {

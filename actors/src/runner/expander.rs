@@ -14,6 +14,7 @@ use workflow::contexts::Facts;
 
 use crate::clock;
 use crate::mint::Mint;
+use crate::needs;
 use crate::queue::expansion_pause;
 use crate::replica::{ProposeError, SharedReplica};
 use crate::workspace::{Mirrors, Point, Source};
@@ -111,6 +112,7 @@ async fn expanded(state: &ClusterState, sources: &Sources, delivery: &Delivery) 
     let facts = Facts {
         repository: repo.name.to_string(),
         server_url: server_of(&url.redacted()),
+        variables: needs::variables(state, Some(delivery.repo)),
         ..Facts::default()
     };
     let here = AtCommit::new(mirrors.clone(), delivery.repo, at, files.clone());

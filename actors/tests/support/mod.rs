@@ -34,7 +34,7 @@ pub fn submission(id: u128, labels: &[&str]) -> Command {
         labels: labels.iter().copied().collect(),
         resources: Resources { cpu_millis: 100, memory_mib: 10 },
         priority: 0,
-        max_attempts: 3,
+        retry: domain::Retry::of_losses(3),
         ..NewJob::named("job")
     };
     let run = NewRun::of(RunId(id), "x", vec![job], vec![SpecBytes(Arc::from([1u8]))]);

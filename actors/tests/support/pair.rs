@@ -210,7 +210,7 @@ impl Pair {
         let resources = Resources { cpu_millis: 500, memory_mib: 128 };
         let job = |at: usize| NewJob {
             resources,
-            max_attempts: 3,
+            retry: domain::Retry::of_losses(3),
             spec: u16::try_from(at).unwrap(),
             ..NewJob::named(&format!("job{at}"))
         };

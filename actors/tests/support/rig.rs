@@ -97,7 +97,7 @@ pub fn spec(steps: Vec<StepSpec>) -> JobSpec {
 
 fn new_run(run: RunId, spec: &JobSpec) -> NewRun {
     let resources = Resources { cpu_millis: 500, memory_mib: 64 };
-    let job = NewJob { resources, max_attempts: 3, ..NewJob::named("job") };
+    let job = NewJob { resources, retry: domain::Retry::of_losses(3), ..NewJob::named("job") };
     let spec = SpecBytes(raft_store::codec::encode(spec).unwrap().into());
     NewRun::of(run, "x", vec![job], vec![spec])
 }

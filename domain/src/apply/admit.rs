@@ -15,6 +15,10 @@ pub enum Hold {
     Approval,
     /// Another run of its run's concurrency group is before it.
     RunGroup,
+    /// Its environment asks for a review.
+    Review,
+    /// It failed, and is tried again after a while.
+    Backoff,
     /// So many of its matrix run as may at one time.
     Parallel,
     /// Another job or run of its concurrency group is before it.
@@ -29,6 +33,8 @@ impl Hold {
             Self::Paused => "its run is paused",
             Self::Approval => "its run comes from a fork and waits for approval",
             Self::RunGroup => "its run waits for another of its concurrency group",
+            Self::Review => "it waits until somebody approves it for its environment",
+            Self::Backoff => "it failed and is tried again after a while",
             Self::Parallel => "as many jobs of its matrix run as max-parallel allows",
             Self::JobGroup => "it waits for another of its concurrency group",
         }
@@ -54,6 +60,12 @@ impl ClusterState {
         if run.concurrency.as_deref().is_some_and(|of| before(whole, &self.group_id(id.run, of))) {
             return Some(Hold::RunGroup);
         }
+        if self.waits_for_review(id, job, run) {
+            return Some(Hold::Review);
+        }
+        if self.backoffs.contains(&id) {
+            return Some(Hold::Backoff);
+        }
         if self.is_full(id, job) {
             return Some(Hold::Parallel);
         }
@@ -68,14 +80,20 @@ impl ClusterState {
 
     /// Whether as many members of this job's group are under way as may be.
     fn is_full(&self, id: JobId, job: &Job) -> bool {
-        let Some(group) = job.group else { return false };
+        !self.before_in_matrix(id, job).is_empty()
+    }
+
+    /// Members of this job's group that are under way, when they are as many as may be; else none.
+    pub(crate) fn before_in_matrix(&self, id: JobId, job: &Job) -> Vec<JobId> {
+        let Some(group) = job.group else { return Vec::new() };
         let of = self.jobs.get(&JobId { index: group, ..id }).map(|group| group.form);
-        let Some(Form::Group { max_parallel: most @ 1.., .. }) = of else { return false };
+        let Some(Form::Group { max_parallel: most @ 1.., .. }) = of else { return Vec::new() };
         let active = |job: &Job| {
             matches!(job.state, JobState::Queued | JobState::Placed | JobState::Running | JobState::Open)
         };
         let others = self.members(id.run, group).filter(|(other, job)| *other != id && active(job));
-        others.count() >= usize::from(most)
+        let others: Vec<_> = others.map(|(other, _)| other).collect();
+        if others.len() >= usize::from(most) { others } else { Vec::new() }
     }
 
     /// The members of a group of a run.
@@ -96,7 +114,8 @@ impl ClusterState {
 impl Applying<'_> {
     /// Begins a job whose turn it is, or holds it.
     pub(super) fn admit(&mut self, id: JobId) {
-        let held = self.state.hold(id).is_some() || !self.claim_of_job(id);
+        let hold = self.state.hold(id);
+        let held = hold.is_some() || !self.claim_of_job(id);
         let Some(job) = self.state.jobs.get(&id) else { return };
         let to = match (held, job.form) {
             (true, _) => JobState::Held,
@@ -106,6 +125,11 @@ impl Applying<'_> {
         // A claim may have ended it: by its own run, when that is what it was to cancel.
         if job.state != to && !matches!(job.state, JobState::Finished(_)) {
             self.move_job(id, to);
+        }
+        match hold {
+            Some(Hold::Review) => self.ask_for_review(id),
+            Some(_) => {}
+            None => self.end_review(id),
         }
     }
 }

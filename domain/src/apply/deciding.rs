@@ -98,6 +98,19 @@ impl Applying<'_> {
         }
     }
 
+    /// What strangers ask for and nobody looks at does not fill the queue: the first of too many is cancelled.
+    pub(super) fn make_room_for_unapproved(&mut self, new: RunId) {
+        let repo = |id: &RunId| self.state.runs.get(id).and_then(|run| run.repo);
+        let waiting = self.state.unapproved.iter().map(|(id, ())| *id);
+        let waiting: Vec<_> = waiting.filter(|id| repo(id) == repo(&new)).collect();
+        if waiting.len() >= limits::MAX_UNAPPROVED
+            && let Some(first) = waiting.first().copied()
+        {
+            self.cancel_jobs(first);
+            self.touched.push(first);
+        }
+    }
+
     pub(super) fn approve_run(&mut self, id: RunId, sender: &str) -> Answer {
         let run = self.state.runs.get(&id).ok_or_else(|| not_found("run", id))?;
         if run.outcome.is_some() {

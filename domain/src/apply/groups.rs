@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Applying, clipped};
-use crate::{Claimant, ClusterState, Concurrency, Group, GroupId, JobId, RepoId, RunId};
+use crate::{Claimant, ClusterState, Concurrency, Group, GroupId, JobId, JobState, RepoId, RunId};
 
 impl ClusterState {
     /// What a group of a run's repository is found by.
@@ -59,6 +59,23 @@ impl ClusterState {
                 found.push(group.holder);
                 found.extend(group.waiting.iter().take(place));
             }
+        }
+        self.waits_for_its_matrix(claimant, found);
+    }
+
+    /// One that has its turn may still wait for another of its matrix, where one at a time runs. (Where several may, it waits for
+    /// whichever ends first: no one of them can be said to be waited for.)
+    fn waits_for_its_matrix(&self, claimant: Claimant, found: &mut Vec<Claimant>) {
+        let Some((id, job)) = claimant.job.and_then(|index| {
+            let id = JobId { run: claimant.run, index };
+            Some((id, self.jobs.get(&id)?))
+        }) else {
+            return;
+        };
+        if job.state == JobState::Held
+            && let [other] = self.before_in_matrix(id, job).as_slice()
+        {
+            found.push(Claimant { run: other.run, job: Some(other.index) });
         }
     }
 }

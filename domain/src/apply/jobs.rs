@@ -97,6 +97,8 @@ impl Applying<'_> {
                 self.state.open_jobs -= 1;
                 self.state.runs.update(&id.run, |run| run.open_jobs -= 1);
                 self.effects.push(Effect::JobFinished { job: id, outcome });
+                self.state.backoffs.remove(&id);
+                self.end_review(id);
                 if let Some(of) = self.state.jobs.get(&id).and_then(|job| job.concurrency.clone()) {
                     self.leave(Claimant { run: id.run, job: Some(id.index) }, &of);
                 }
@@ -222,7 +224,8 @@ impl Applying<'_> {
         let Some((node, losses, cancelled, lost_too_often)) = self.state.jobs.update(&id, |job| {
             job.losses += u16::from(counts);
             job.fence = fence;
-            (job.node, job.losses, job.cancel_requested, job.losses >= job.max_attempts)
+            let again = !counts || job.retry.again(Outcome::Lost, job.losses + job.failures);
+            (job.node, job.losses, job.cancel_requested, !again)
         }) else {
             return;
         };

@@ -7,6 +7,7 @@ mod caches;
 mod cluster;
 mod deciding;
 mod deliveries;
+mod environments;
 mod groups;
 mod jobs;
 mod members;
@@ -16,9 +17,11 @@ mod placing;
 mod reports;
 mod repos;
 mod retention;
+mod retrying;
 mod runs;
 mod secrets;
 mod triggers;
+mod variables;
 
 pub use admit::Hold;
 
@@ -131,6 +134,12 @@ impl Applying<'_> {
             }
             Command::RemoveCaches { repo, scope, key_prefix } => self.remove_caches(*repo, scope, key_prefix),
             Command::Tick { id, repo, path, cron, due } => self.tick(*id, *repo, (path, cron), *due),
+            Command::PutVariable { repo, name, value } => self.put_variable(*repo, name, value),
+            Command::RemoveVariable { repo, name } => self.remove_variable(*repo, name),
+            Command::PutEnvironment { repo, name, approval } => self.put_environment(*repo, name, *approval),
+            Command::RemoveEnvironment { repo, name } => self.remove_environment(*repo, name),
+            Command::ReviewJob { job, approve, sender } => self.review_job(*job, *approve, sender),
+            Command::EndBackoff { job } => self.end_backoff(*job),
         }
     }
 }

@@ -56,6 +56,8 @@ impl Applying<'_> {
                 });
                 if *outcome == Outcome::Lost {
                     self.lose_attempt(id, reason);
+                } else if self.try_again(id, *outcome, reason) {
+                    self.settle(id.run);
                 } else {
                     self.end_attempt(id, *outcome, reason);
                     if !outputs.is_empty() {

@@ -44,6 +44,8 @@ impl Applying<'_> {
         self.state.repo_names.remove(&repo.name);
         self.state.triggers.remove(&id);
         self.forget_secrets(id);
+        self.forget_variables(id);
+        self.forget_environments(id);
         self.remove_caches(id, "", "")
     }
 }

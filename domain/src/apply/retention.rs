@@ -23,6 +23,7 @@ impl Applying<'_> {
             self.state.outputs.remove(&job_id);
             self.state.reasons.remove(&job_id);
             self.state.once_undecided.remove(&job_id);
+            self.state.reviews.remove(&job_id);
             for number in 1..=job.attempts {
                 self.state.attempts.remove(&AttemptId { job: job_id, number });
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::environments::check_name as check_environment;
 use super::{Answer, Applying, invalid, not_found, wrong_state};
 use crate::{
     Concurrency, Condition, DeliveryId, Effect, Event, EventKind, Fence, Form, Job, JobId, JobKind, JobState,
@@ -116,7 +117,9 @@ impl Applying<'_> {
                 labels: job.labels.clone(),
                 resources: job.resources,
                 priority: job.priority,
-                max_attempts: job.max_attempts,
+                retry: job.retry,
+                spread: job.spread,
+                environment: job.environment.as_deref().map(ToOwned::to_owned),
                 contexts: contexts.map_or_else(String::new, ToString::to_string),
                 spec: spec as u16,
             });
@@ -215,9 +218,12 @@ impl Applying<'_> {
                     format!("{}, -100 to 100 are allowed", job.priority),
                 ));
             }
-            if !(1..=limits::MAX_ATTEMPTS).contains(&job.max_attempts) {
-                let why = format!("{}, 1 to {} are allowed", job.max_attempts, limits::MAX_ATTEMPTS);
-                return Err(invalid(&field("max_attempts"), why));
+            if !(1..=limits::MAX_ATTEMPTS).contains(&job.retry.attempts) {
+                let why = format!("{}, 1 to {} are allowed", job.retry.attempts, limits::MAX_ATTEMPTS);
+                return Err(invalid(&field("retry.attempts"), why));
+            }
+            if let Some(name) = &job.environment {
+                check_environment(&field("environment"), name)?;
             }
             if job.needs.iter().any(|need| usize::from(*need) >= run.jobs.len()) {
                 return Err(invalid(&field("needs"), "names a job that is not there"));
@@ -276,6 +282,7 @@ impl Applying<'_> {
         let repo = origin.repo.and_then(|repo| self.state.repos.get(&repo));
         // One that somebody runs again by hand is approved by that.
         if from_fork && origin.rerun_of.is_none() && repo.is_some_and(|repo| repo.approve_forks) && jobs > 0 {
+            self.make_room_for_unapproved(new.id);
             self.state.unapproved.insert(new.id, ());
         }
         if jobs > 0 && !self.state.unapproved.contains(&new.id) {
@@ -328,7 +335,9 @@ pub(super) fn record_of(new: &NewJob, extra: Option<&Labels>) -> Job {
         concurrency: new.concurrency.clone().map(Arc::new),
         priority: new.priority,
         condition: new.condition,
-        max_attempts: new.max_attempts,
+        retry: new.retry,
+        spread: new.spread,
+        environment: new.environment.as_deref().map(shared),
         labels,
         resources: new.resources,
         needs: new.needs.clone().into(),
@@ -339,6 +348,7 @@ pub(super) fn record_of(new: &NewJob, extra: Option<&Labels>) -> Job {
         cancel_requested: false,
         attempts: 0,
         losses: 0,
+        failures: 0,
         node: NodeId(0),
         fence: Fence(0),
         queued_at: Timestamp(0),

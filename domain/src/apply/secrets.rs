@@ -1,22 +1,28 @@
 //! Secrets of repositories, as whoever took them in has sealed them.
 
 use super::{Answer, Applying, invalid, not_found};
-use crate::{Reply, RepoId, Sealed, limits, shared};
+use crate::{Refusal, Reply, RepoId, Sealed, limits, shared};
+
+/// # Errors
+/// No name of a secret or variable.
+pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
+    let fine = |(place, c): (usize, char)| match c {
+        'A'..='Z' | '_' => true,
+        '0'..='9' => place > 0,
+        _ => false,
+    };
+    if (1..=255).contains(&name.len()) && name.chars().enumerate().all(fine) {
+        return Ok(());
+    }
+    Err(invalid("name", "1 to 255 upper-case letters, digits and _ are allowed, not first a digit"))
+}
 
 impl Applying<'_> {
     pub(super) fn put_secret(&mut self, repo: RepoId, name: &str, value: &Sealed) -> Answer {
         if !self.state.repos.contains(&repo) {
             return Err(not_found("repository", repo));
         }
-        let fine = |(place, c): (usize, char)| match c {
-            'A'..='Z' | '_' => true,
-            '0'..='9' => place > 0,
-            _ => false,
-        };
-        if name.is_empty() || name.len() > 255 || !name.chars().enumerate().all(fine) {
-            let why = "1 to 255 upper-case letters, digits and _ are allowed, not first a digit";
-            return Err(invalid("name", why));
-        }
+        check_name(name)?;
         if value.0.len() > limits::MAX_SEALED_BYTES {
             let why =
                 format!("{} bytes when sealed, the limit is {}", value.0.len(), limits::MAX_SEALED_BYTES);

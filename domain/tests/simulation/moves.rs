@@ -44,10 +44,13 @@ pub enum Kind {
     RemoveGuest,
     Decide,
     Approve,
+    EndBackoff,
+    Review,
+    Environment,
 }
 
 /// Kinds with their weights.
-const KINDS: [(Kind, u32); 29] = [
+const KINDS: [(Kind, u32); 32] = [
     (Kind::Submit, 12),
     (Kind::SubmitAgain, 2),
     (Kind::Deliver, 8),
@@ -77,6 +80,9 @@ const KINDS: [(Kind, u32); 29] = [
     (Kind::RemoveGuest, 3),
     (Kind::Decide, 8),
     (Kind::Approve, 3),
+    (Kind::EndBackoff, 5),
+    (Kind::Review, 4),
+    (Kind::Environment, 1),
 ];
 
 /// The moves of a seed: one random stream for the kinds, one for the choices, so that a change of one leaves the other.

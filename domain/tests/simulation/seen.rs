@@ -21,6 +21,8 @@ pub struct Seen {
     pub became: u64,
     pub approved: u64,
     pub held_by_group: u64,
+    pub tried_again: u64,
+    pub reviewed: u64,
 }
 
 impl Seen {
@@ -42,6 +44,8 @@ impl Seen {
         self.became += other.became;
         self.approved += other.approved;
         self.held_by_group += other.held_by_group;
+        self.tried_again += other.tried_again;
+        self.reviewed += other.reviewed;
         for (mine, theirs) in self.finished.iter_mut().zip(other.finished) {
             *mine += theirs;
         }
@@ -66,6 +70,8 @@ impl Seen {
             self.became,
             self.approved,
             self.held_by_group,
+            self.tried_again,
+            self.reviewed,
         ];
         assert!(
             counts.iter().chain(&self.finished).all(|count| *count > 0),

@@ -4,6 +4,7 @@
 mod drains;
 mod groups;
 mod guests;
+mod holds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -170,6 +171,9 @@ impl World {
             Kind::Decide => self.decide(one),
             Kind::Approve => self.approve(one),
             Kind::RemoveGuest => self.remove_guest(one),
+            Kind::EndBackoff => self.end_backoff(one),
+            Kind::Review => self.review(one),
+            Kind::Environment => self.change_environment(one),
         }
     }
 
@@ -470,6 +474,7 @@ impl World {
             self.expand(Move { kind: Kind::Expand, a: 0, b: 0 })?;
         }
         self.decide_all(Move { kind: Kind::Decide, a: 0, b: self.index })?;
+        self.hold_nothing()?;
         self.plan()?;
         for node in (1..=NODES).map(NodeId) {
             let held: Vec<_> = self.state.holdings(node).map(|(holding, _)| holding).collect();
@@ -506,7 +511,7 @@ fn new_job(one: Move, index: u16) -> NewJob {
         labels: Labels::from_iter(if bits.is_multiple_of(5) { vec!["big"] } else { vec!["linux"] }),
         resources: Resources { cpu_millis: 300 + (bits % 3) as u32 * 300, memory_mib: 512 },
         priority: (bits % 5) as i8 - 2,
-        max_attempts: 1 + (bits % 3) as u16,
+        retry: holds::retry(bits),
         ..NewJob::named("job")
     }
 }

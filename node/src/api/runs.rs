@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use domain::{
-    Action, ClusterState, Command, Condition, Container, Form, JobSpec, NewJob, NewRun, Reply, RepoName,
-    Resources, RunId, SpecBytes, StepSpec, limits,
+    Action, ClusterState, Command, Container, JobSpec, NewJob, NewRun, Reply, RepoName, Resources, RunId,
+    SpecBytes, StepSpec, limits,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -126,20 +126,11 @@ pub(crate) fn new_run(wanted: Submit) -> Result<NewRun, Problem> {
         return Err(Problem::new(Code::TooLarge, detail));
     }
     let job = NewJob {
-        key: "job".to_owned(),
         name: name.clone(),
-        needs: Vec::new(),
-        group: None,
-        form: Form::Job,
-        may_fail: false,
-        concurrency: None,
-        contexts: String::new(),
-        condition: Condition::Success,
         labels: wanted.labels.into_iter().collect(),
         resources: Resources { cpu_millis: wanted.cpu_millis, memory_mib: wanted.memory_mib },
         priority: wanted.priority,
-        max_attempts: limits::MAX_ATTEMPTS,
-        spec: 0,
+        ..NewJob::named("job")
     };
     let id = RunId::from_parts(now(), rand::random());
     Ok(NewRun {

@@ -142,7 +142,9 @@ impl Kind {
                 text += "    if: always()\n";
             }
             let keeps = if job.keeps { format!(", artifacts: {ARTIFACT}") } else { String::new() };
-            text += &format!("    x-troupe: {{ attempts: 5{keeps} }}\n    steps:\n      - run: |\n");
+            text += &format!(
+                "    x-troupe: {{ retry: {{ attempts: 5, on: [lost] }}{keeps} }}\n    steps:\n      - run: |\n"
+            );
             for line in job.script().lines() {
                 text += &format!("          {line}\n");
             }

@@ -215,7 +215,7 @@ fn new_run(run: u64) -> NewRun {
         labels: Labels::default(),
         resources: Resources::default(),
         priority: 0,
-        max_attempts: 5,
+        retry: domain::Retry::of_losses(5),
         ..NewJob::named("job")
     };
     let spec = SpecBytes(Arc::from(&[run as u8; 200][..]));

@@ -2,14 +2,16 @@
 //!
 //! Must not know: what the planner makes of a priority, how artifacts are collected (actors).
 
-use domain::{Resources, limits};
+use domain::{Resources, Retry, limits};
 use globset::GlobBuilder;
 
-use super::fields::{Fields, number, text, texts};
+use super::fields::{Fields, boolean, number, text, texts};
 use crate::complaints::Complaints;
 use crate::diagnostic::{At, cut};
 use crate::yaml::Node;
 
+/// Attempts of a job that does not say how many.
+const ATTEMPTS: u16 = 3;
 /// Most patterns of a job.
 const MAX_PATTERNS: usize = 64;
 /// Most bytes of a pattern.
@@ -25,8 +27,8 @@ pub(crate) struct Extension {
     pub artifacts: Vec<String>,
     pub priority: i8,
     pub resources: Resources,
-    /// Attempts when nodes are lost under the job.
-    pub attempts: u16,
+    pub retry: Retry,
+    pub spread: bool,
 }
 
 impl Default for Extension {
@@ -35,7 +37,8 @@ impl Default for Extension {
             artifacts: Vec::new(),
             priority: 0,
             resources: Resources { cpu_millis: 1000, memory_mib: 1024 },
-            attempts: 3,
+            retry: Retry::of_losses(ATTEMPTS),
+            spread: false,
         }
     }
 }
@@ -54,12 +57,13 @@ pub(crate) fn extension(node: &Node, c: &mut Complaints) -> Extension {
     if let Some(node) = fields.take("resources") {
         read.resources = resources(node, c, read.resources);
     }
-    if let Some(attempts) =
-        fields.take("attempts").and_then(|node| number(node, "x-troupe.attempts", 1, limits::MAX_ATTEMPTS, c))
-    {
-        read.attempts = attempts;
+    if let Some(node) = fields.take("retry") {
+        read.retry = retry(node, c);
     }
-    fields.rest(&["artifacts", "priority", "resources", "attempts"], c);
+    if let Some(spread) = fields.take("spread").and_then(|node| boolean(node, "x-troupe.spread", c)) {
+        read.spread = spread;
+    }
+    fields.rest(&["artifacts", "priority", "resources", "retry", "spread"], c);
     read
 }
 
@@ -118,6 +122,40 @@ fn refused(pattern: &str) -> Option<String> {
     })
 }
 
+/// What is asked for is asked for every outcome, unless those are named.
+fn retry(node: &Node, c: &mut Complaints) -> Retry {
+    let mut read = Retry { failed: true, timed_out: true, ..Retry::of_losses(ATTEMPTS) };
+    let Some(mut fields) = Fields::of(node, "x-troupe.retry", c) else { return read };
+    if let Some(node) = fields.take("attempts") {
+        let attempts = number(node, "x-troupe.retry.attempts", 1, limits::MAX_ATTEMPTS, c);
+        read.attempts = attempts.unwrap_or(read.attempts);
+    }
+    if let Some(node) = fields.take("backoff") {
+        let expected = "seconds, or a number and s, m or h, as 30s or 5m, up to 1h";
+        let backoff = amount(node, "x-troupe.retry.backoff", expected, c, |text| {
+            span(text).filter(|seconds| *seconds <= limits::MAX_BACKOFF_SECONDS)
+        });
+        read.backoff_seconds = backoff.unwrap_or(read.backoff_seconds);
+    }
+    if let Some(node) = fields.take("on") {
+        (read.failed, read.timed_out, read.lost) = (false, false, false);
+        for (at, outcome) in texts(node, "x-troupe.retry.on", c) {
+            match outcome.as_str() {
+                "failed" => read.failed = true,
+                "timed_out" => read.timed_out = true,
+                "lost" => read.lost = true,
+                other => {
+                    let found = cut(other);
+                    let allowed = "failed, timed_out, lost";
+                    c.unsupported(at, format!("x-troupe.retry.on has {found:?}. Allowed: {allowed}"));
+                }
+            }
+        }
+    }
+    fields.rest(&["attempts", "backoff", "on"], c);
+    read
+}
+
 fn resources(node: &Node, c: &mut Complaints, outer: Resources) -> Resources {
     let mut read = outer;
     let Some(mut fields) = Fields::of(node, "x-troupe.resources", c) else { return read };
@@ -165,6 +203,14 @@ fn millis(text: &str) -> Option<u32> {
     }
     let scale = 10_u32.pow(3 - decimals.len() as u32);
     digits(whole)?.checked_mul(1000)?.checked_add(digits(decimals)? * scale)
+}
+
+/// A span of time in seconds.
+fn span(text: &str) -> Option<u32> {
+    let unit = [("s", 1), ("m", 60), ("h", 3600)].into_iter();
+    let with_unit = unit.filter_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds))).next();
+    let (number, seconds) = with_unit.unwrap_or((text, 1));
+    digits(number)?.checked_mul(seconds)
 }
 
 fn mebibytes(text: &str) -> Option<u32> {
@@ -224,6 +270,20 @@ mod tests {
             ("-1", None),
         ] {
             assert_eq!(mebibytes(text), wanted, "{text:?}");
+        }
+        for (text, wanted) in [
+            ("30", Some(30)),
+            ("30s", Some(30)),
+            ("5m", Some(300)),
+            ("1h", Some(3600)),
+            ("1.5m", None),
+            ("1 m", None),
+            ("m", None),
+            ("1d", None),
+            ("-1s", None),
+            ("2000000h", None),
+        ] {
+            assert_eq!(span(text), wanted, "{text:?}");
         }
     }
 }

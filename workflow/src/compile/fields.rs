@@ -77,6 +77,16 @@ pub(super) fn text(node: &Node, of: &str, c: &mut Complaints) -> Option<String> 
     }
 }
 
+/// `true` or `false`.
+pub(super) fn boolean(node: &Node, of: &str, c: &mut Complaints) -> Option<bool> {
+    let text = text(node, of, c)?;
+    let value = text.parse().ok();
+    if value.is_none() {
+        c.unsupported(node.at, format!("{of} is {:?}, expected true or false", cut(&text)));
+    }
+    value
+}
+
 /// A whole number within limits.
 pub(super) fn number<N>(node: &Node, of: &str, least: N, most: N, c: &mut Complaints) -> Option<N>
 where

@@ -5,7 +5,7 @@ use domain::{JobSpec, limits};
 use super::container::{container, services};
 use super::extension::extension;
 use super::step::{Defaults, steps};
-use super::text::{env, variables};
+use super::text::{env, maybe, variables};
 use crate::complaints::Complaints;
 use crate::diagnostic::cut;
 use crate::model::{self, Dynamic, Files, Steps, Workflow};
@@ -26,10 +26,17 @@ pub(super) fn check(
     if let Some(group) = work.runs_on.as_ref().and_then(|runs_on| runs_on.group.as_ref()) {
         c.unsupported(group.at, "groups of runners are not supported; name labels");
     }
-    if let Some(environment) = &work.environment {
+    if let Some(environment) = &work.environment
+        && let Dynamic::Is(name) = &environment.name.value
+        && (name.len() > limits::MAX_ENVIRONMENT_NAME_BYTES || name.contains(char::is_control))
+    {
+        let most = limits::MAX_ENVIRONMENT_NAME_BYTES;
         c.unsupported(
             environment.name.at,
-            "environment is not supported yet; hold a run back by a run that is asked for",
+            format!(
+                "the environment's name is {:?}, {most} bytes without control characters are allowed",
+                cut(name)
+            ),
         );
     }
     if let Some(minutes) = &work.timeout_minutes
@@ -82,6 +89,7 @@ pub(crate) fn spec(
         timeout_seconds: seconds(minutes.unwrap_or(DEFAULT_TIMEOUT_MINUTES)),
         steps: steps(&work.steps, &defaults, files, 0, c),
         outputs: variables(work.outputs.as_ref()),
+        environment_url: maybe(work.environment.as_ref().and_then(|environment| environment.url.as_ref())),
         artifacts: extension.artifacts,
     }
 }

@@ -56,7 +56,7 @@ fn verdict(asked: &Asked<'_>, mint: &dyn Mint) -> Result<Verdict, String> {
     let job = job.ok_or_else(|| format!("{path} has no job {id:?} any more"))?;
     let mut known = Object::default();
     known.insert("github", Value::Object(contexts::github(asked.event, asked.facts).into()));
-    known.insert("vars", Value::Object(std::sync::Arc::default()));
+    known.insert("vars", asked.facts.vars());
     known.insert("needs", asked.needs.clone());
     for (name, value) in contexts::read(asked.contexts).iter() {
         known.insert(name, value.clone());

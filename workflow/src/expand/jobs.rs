@@ -214,6 +214,12 @@ impl<'a> Builder<'a> {
             Some(found) => flag(found, &variant.contexts).map_err(at)?,
             None => false,
         };
+        let environment = match &work.environment {
+            Some(found) => {
+                Some(text(&found.name, &variant.contexts).map_err(at)?).filter(|name| !name.is_empty())
+            }
+            None => None,
+        };
         let mut ignored = Complaints::default();
         let mut made = spec(place.workflow, job, work, &self.files, &mut ignored);
         made.timeout_seconds = seconds(match &work.timeout_minutes {
@@ -224,7 +230,8 @@ impl<'a> Builder<'a> {
         let asks = work.extension.as_ref().map(|found| extension(&found.0, &mut ignored)).unwrap_or_default();
         let new = &mut self.jobs[index];
         new.labels = variant.labels.iter().cloned().collect();
-        (new.resources, new.priority, new.max_attempts) = (asks.resources, asks.priority, asks.attempts);
+        (new.resources, new.priority) = (asks.resources, asks.priority);
+        (new.retry, new.spread, new.environment) = (asks.retry, asks.spread, environment);
         (new.may_fail, new.spec) = (may_fail, spec);
         Ok(())
     }
@@ -315,6 +322,7 @@ fn depends_on_needs(job: &Job) -> bool {
     match &job.work {
         Work::Steps(work) => {
             texts.extend(work.runs_on.iter().flat_map(|runs_on| &runs_on.labels));
+            texts.extend(work.environment.iter().map(|environment| &environment.name));
             computed(work.timeout_minutes.as_ref()).into_iter().for_each(&mut look);
             computed(work.continue_on_error.as_ref()).into_iter().for_each(&mut look);
         }

@@ -165,7 +165,7 @@ fn new_run(
         "inputs",
         inputs::of_event(workflow, occasion.event).map_err(|why| format!("{path}: {why}"))?,
     );
-    known.insert("vars", Value::Object(std::sync::Arc::default()));
+    known.insert("vars", facts.vars());
     let at = |found: crate::Diagnostic| format!("{path}:{found}");
     let title = match &workflow.run_name {
         Some(found) => jobs::text(found, &known).map_err(at)?,

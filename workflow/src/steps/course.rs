@@ -17,6 +17,8 @@ use crate::graph;
 
 /// Deepest nesting of actions, as GitHub has it.
 const MAX_NESTING: usize = 10;
+/// Characters of a computed name that are kept.
+const MAX_NAME: usize = 100;
 /// A value that holds a secret is not told to later jobs; a secret this short is in many values.
 const MIN_SECRET: usize = 4;
 
@@ -283,6 +285,12 @@ impl Course {
         let own = e.variables("env", &step.env)?;
         let env = [around, own.clone()].concat();
         e.contexts = self.contexts(&env);
+        if self.levels.len() == 1 && step.name.contains("${{") {
+            // One that cannot be computed, or that would show a secret, stays as it is written.
+            let name = e.text("name", &step.name).ok().filter(|name| !self.holds_secret(name));
+            let name = name.map(|name| name.chars().take(MAX_NAME).collect());
+            self.notes.extend(name.map(|name| Note::Named { step: self.index(), name }));
+        }
         let failed = self.levels.last().is_some_and(Level::failed);
         let cancelled = self.stopped.is_some();
         if !e.condition(&step.condition, graph::Steps { failed, cancelled })? {
@@ -417,8 +425,7 @@ impl Course {
         });
         let (mut kept, mut bytes) = (Vec::new(), 0);
         for (name, value) in outputs {
-            let secret =
-                self.given.secrets.iter().any(|s| s.len() >= MIN_SECRET && value.contains(s.as_str()));
+            let secret = self.holds_secret(&value);
             bytes += name.len() + value.len();
             if secret {
                 self.say(last, &format!("the output {name} is not told to later jobs: it may hold a secret"));
@@ -430,7 +437,36 @@ impl Course {
                 kept.push((name, value));
             }
         }
+        self.tell_of_environment(last, files);
         End { outcome, reason, outputs: kept }
+    }
+
+    /// Where what the job did for its environment can be looked at.
+    fn tell_of_environment(&mut self, step: u16, files: &dyn Environment) {
+        let evaluator = self.evaluator(&self.env, files, self.given.path.clone());
+        match evaluator.text("environment.url", &self.given.spec.environment_url) {
+            Ok(url) if url.is_empty() => {}
+            Ok(url) if self.holds_secret(&url) => {
+                self.say(step, "environment.url is not shown: it may hold a secret");
+            }
+            Ok(url) => self.annotations.add(
+                step,
+                Annotation {
+                    level: domain::Level::Notice,
+                    title: "Environment".to_owned(),
+                    message: url,
+                    file: String::new(),
+                    line: 0,
+                    column: 0,
+                    step,
+                },
+            ),
+            Err(why) => self.say(step, &why),
+        }
+    }
+
+    fn holds_secret(&self, text: &str) -> bool {
+        self.given.secrets.iter().any(|secret| secret.len() >= MIN_SECRET && text.contains(secret.as_str()))
     }
 
     /// The job's step that all of this is for.

@@ -13,6 +13,13 @@ pub enum Note {
         /// Index of the step.
         step: u16,
     },
+    /// What the step is called, where that is computed.
+    Named {
+        /// Index of the step.
+        step: u16,
+        /// As people see it.
+        name: String,
+    },
     /// Words for its log.
     Said {
         /// Index of the step.

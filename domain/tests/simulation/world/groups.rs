@@ -21,6 +21,8 @@ pub(super) fn enrich(run: &mut NewRun, one: Move) {
         let bits = bits(index);
         job.may_fail = bits.is_multiple_of(7);
         job.concurrency = concurrency(bits >> 8);
+        job.environment = bits.is_multiple_of(6).then(|| format!("Env{}", bits % 2));
+        job.spread = bits.is_multiple_of(3);
         job.form = if bits.is_multiple_of(4) { Form::Undecided } else { Form::Job };
     }
     if one.a.is_multiple_of(2) {
