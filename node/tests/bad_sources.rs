@@ -66,7 +66,11 @@ async fn a_workflow_that_asks_for_too_much_is_a_run_that_failed_where_it_is_wron
             workflow(&format!("strategy: {{matrix: {{a: [{}1]}}}}", "1, ".repeat(300)), ""),
             "the limit is 256",
         ),
-        ("environment", workflow("environment: production", ""), "5:18: environment is not supported"),
+        (
+            "group",
+            workflow("", "").replace("runs-on: linux", "runs-on: {group: g}"),
+            "4:22: groups of runners are not",
+        ),
         (
             "action",
             workflow("", "").replace("run: 'true'", "uses: a/b@v1"),

@@ -55,7 +55,7 @@ pub(super) fn attempts(api: &Api, request: &Request) -> Answer {
     }
     let all = AttemptId { job, number: 0 }..=AttemptId { job, number: u16::MAX };
     let views: Vec<_> =
-        state.attempts.range(all).map(|(id, attempt)| AttemptView::of(*id, attempt)).collect();
+        state.attempts.range(all).map(|(id, attempt)| AttemptView::of(&state, *id, attempt)).collect();
     json(StatusCode::OK, &Page { items: views, next: None })
 }
 
@@ -69,7 +69,7 @@ fn find(api: &Api, request: &Request) -> Result<(AttemptId, Attempt), Problem> {
 /// One attempt.
 pub(super) fn attempt(api: &Api, request: &Request) -> Answer {
     let (key, attempt) = find(api, request)?;
-    json(StatusCode::OK, &AttemptView::of(key, &attempt))
+    json(StatusCode::OK, &AttemptView::of(&api.store.state(), key, &attempt))
 }
 
 /// Output from `from` on, as it is; with `follow=true` as server-sent events whose ids are offsets of what comes next
@@ -116,7 +116,10 @@ fn raw(chunks: Chunks) -> warp::reply::Response {
 /// An attempt's artifacts.
 pub(super) fn artifacts(api: &Api, request: &Request) -> Answer {
     let (key, attempt) = find(api, request)?;
-    json(StatusCode::OK, &Page { items: AttemptView::of(key, &attempt).artifacts, next: None })
+    json(
+        StatusCode::OK,
+        &Page { items: AttemptView::of(&api.store.state(), key, &attempt).artifacts, next: None },
+    )
 }
 
 /// An artifact's bytes, always as an attachment: a browser never renders what a job wrote.

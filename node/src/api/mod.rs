@@ -6,6 +6,7 @@ mod accept;
 mod auth;
 mod dispatches;
 pub mod dto;
+mod environments;
 mod hooks;
 mod jobs;
 mod members;
@@ -21,6 +22,7 @@ mod routes;
 mod runs;
 mod secrets;
 mod tokens;
+mod variables;
 
 pub use accept::serve;
 pub use problem::{Code, Problem};

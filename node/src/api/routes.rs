@@ -22,7 +22,8 @@ use super::output::Output;
 use super::problem::{Code, Problem};
 use super::request::{Request, boxed};
 use super::{
-    Answer, dispatches, hooks, jobs, json, json_bytes, members, nodes, now, repos, runs, secrets, tokens,
+    Answer, dispatches, environments, hooks, jobs, json, json_bytes, members, nodes, now, repos, runs,
+    secrets, tokens, variables,
 };
 use crate::config;
 
@@ -180,6 +181,12 @@ async fn answer_guarded(api: &Arc<Api>, caller: Caller, guarded: Guarded, reques
         Guarded::ListSecrets => secrets::list(api, request),
         Guarded::PutSecret => secrets::put(api, request).await,
         Guarded::RemoveSecret => secrets::remove(api, request).await,
+        Guarded::ListVariables => variables::list(api, request),
+        Guarded::PutVariable => variables::put(api, request).await,
+        Guarded::RemoveVariable => variables::remove(api, request).await,
+        Guarded::ListEnvironments => environments::list(api, request),
+        Guarded::PutEnvironment => environments::put(api, request).await,
+        Guarded::RemoveEnvironment => environments::remove(api, request).await,
         Guarded::Dispatch => dispatches::dispatch(api, caller, request).await,
         Guarded::RepositoryEvent => dispatches::repository_event(api, caller, request).await,
         Guarded::GetDelivery => repos::delivery(api, request),
@@ -194,6 +201,8 @@ async fn answer_guarded(api: &Arc<Api>, caller: Caller, guarded: Guarded, reques
         Guarded::Rerun => runs::rerun(api, caller, request).await,
         Guarded::ListJobs => jobs::list(api, request),
         Guarded::GetJob => jobs::get(api, request),
+        Guarded::ApproveJob => environments::review(api, caller, request, true).await,
+        Guarded::RejectJob => environments::review(api, caller, request, false).await,
         Guarded::ListAttempts => jobs::attempts(api, request),
         Guarded::GetAttempt => jobs::attempt(api, request),
         Guarded::Log => jobs::log(api, caller, request).await,

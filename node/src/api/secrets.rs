@@ -1,7 +1,7 @@
 //! Secrets of repositories: stored sealed, listed by name, never shown.
 
 use actors::vault::Purpose;
-use domain::{Command, Reply, RepoName, limits};
+use domain::{Command, Reply, RepoName};
 use warp::http::StatusCode;
 
 use super::dto::{MAX_SECRET_BYTES, PutSecret, SecretNames, SecretPut, SecretRemoved};
@@ -25,7 +25,7 @@ pub(super) fn list(api: &Api, request: &Request) -> Answer {
 /// Stores one, or another value of it.
 pub(super) async fn put(api: &Api, request: &mut Request) -> Answer {
     let repo: RepoName = request.id("repo")?;
-    let name = name_of(request)?;
+    let name = name_of(request, "secret")?;
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
     let PutSecret { value } = request::json(&body)?;
     let bytes = value.len();
@@ -51,7 +51,7 @@ pub(super) async fn put(api: &Api, request: &mut Request) -> Answer {
 /// Removes one.
 pub(super) async fn remove(api: &Api, request: &Request) -> Answer {
     let repo = repo_id(api, &request.id("repo")?)?;
-    let name = name_of(request)?;
+    let name = name_of(request, "secret")?;
     match api.change(Command::RemoveSecret { repo, name: name.clone() }).await? {
         Reply::Done => json(StatusCode::OK, &SecretRemoved { removed: name }),
         other => Err(unexpected(other)),
@@ -59,8 +59,8 @@ pub(super) async fn remove(api: &Api, request: &Request) -> Answer {
 }
 
 /// As GitHub has them: upper-case letters, digits and `_`; what begins with `GITHUB_` is not people's.
-fn name_of(request: &Request) -> Result<String, Problem> {
-    let name: String = request.id("secret")?;
+pub(super) fn name_of(request: &Request, what: &'static str) -> Result<String, Problem> {
+    let name: String = request.id(what)?;
     let first = |c: char| c.is_ascii_uppercase() || c == '_';
     let fine = name.len() <= MAX_NAME_BYTES
         && name.starts_with(first)
@@ -71,8 +71,7 @@ fn name_of(request: &Request) -> Result<String, Problem> {
     }
     let why = format!(
         "1 to {MAX_NAME_BYTES} upper-case letters, digits and _ are allowed, not first a digit, and not GITHUB_ at the \
-         beginning; at most {} of a repository",
-        limits::MAX_SECRETS
+         beginning"
     );
-    Err(Problem::invalid("secret", why))
+    Err(Problem::invalid(what, why))
 }

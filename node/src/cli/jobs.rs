@@ -1,4 +1,7 @@
-//! `troupe jobs`, and how jobs are shown elsewhere.
+//! `troupe jobs`, `troupe job`, and how jobs are shown elsewhere.
+
+use domain::JobId;
+use reqwest::Method;
 
 use super::nodes::Names;
 use super::pages::{self, Limit, Show};
@@ -17,6 +20,35 @@ pub struct List {
     state: Option<String>,
     #[command(flatten)]
     limit: Limit,
+}
+
+/// `troupe job`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Lets a job begin that waits until somebody approves it for its environment.
+    Approve {
+        /// Its id.
+        id: JobId,
+    },
+    /// Ends such a job as failed.
+    Reject {
+        /// Its id.
+        id: JobId,
+    },
+}
+
+/// Runs a command; the answer is the exit code.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(client: &Client, command: &Command, json: bool) -> Result<u8, Failure> {
+    let (id, what, done) = match command {
+        Command::Approve { id } => (id, "approve", "is approved"),
+        Command::Reject { id } => (id, "reject", "is not approved, and has failed"),
+    };
+    let answer = client.call(Method::POST, &format!("/v1/jobs/{id}/{what}"), &serde_json::json!({})).await?;
+    client.told(&answer, &format!("job {id} {done}"), json)?;
+    Ok(0)
 }
 
 /// Jobs, newest first.

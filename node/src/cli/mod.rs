@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod dispatches;
 mod drain;
+mod environments;
 mod events;
 mod failure;
 mod follow;
@@ -31,6 +32,7 @@ mod submit;
 mod table;
 mod target;
 mod tokens;
+mod variables;
 mod watch;
 mod workflows;
 
@@ -124,6 +126,9 @@ enum Remote {
     Run(runs::Command),
     /// Jobs, newest first.
     Jobs(jobs::List),
+    /// One job.
+    #[command(subcommand)]
+    Job(jobs::Command),
     /// What jobs wrote.
     Logs(logs::Args),
     /// Files that an attempt kept.
@@ -138,6 +143,12 @@ enum Remote {
     /// Secrets of repositories.
     #[command(subcommand)]
     Secret(secrets::Command),
+    /// Variables of repositories: no secrets.
+    #[command(subcommand)]
+    Variable(variables::Command),
+    /// Environments of repositories: what jobs are done for, and whether somebody approves that.
+    #[command(subcommand)]
+    Environment(environments::Command),
     /// Runs a workflow by hand, and prints the delivery's id.
     Dispatch {
         /// The repository's name.
@@ -234,12 +245,15 @@ async fn remote(client: &Client, command: Remote, json: bool) -> Result<u8, Fail
         Remote::Runs(what) => runs::list(client, &what, json).await,
         Remote::Run(command) => runs::run(client, command, json).await,
         Remote::Jobs(what) => jobs::list(client, &what, json).await,
+        Remote::Job(command) => jobs::run(client, &command, json).await,
         Remote::Logs(args) => logs::run(client, &args, json).await,
         Remote::Artifacts(args) => artifacts::run(client, &args, json).await,
         Remote::Nodes => nodes::list(client, json).await,
         Remote::Drain(args) => drain::run(client, &args, json).await,
         Remote::Repo(command) => repos::run(client, command, json).await,
         Remote::Secret(command) => secrets::run(client, command, json).await,
+        Remote::Variable(command) => variables::run(client, command, json).await,
+        Remote::Environment(command) => environments::run(client, command, json).await,
         Remote::Dispatch { repo, workflow, git_ref, input } => {
             dispatches::dispatch(client, &repo, (workflow, git_ref, input), json).await
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::nodes::Names;
 use super::pages::{self, Limit, Show};
 use super::{Client, Failure, jobs, table, watch};
-use crate::api::dto::{AttemptView, RunMade, RunView};
+use crate::api::dto::{AnnotationView, AttemptView, RunMade, RunView};
 use crate::api::page::Page;
 
 /// What of runs is listed.
@@ -168,12 +168,32 @@ async fn show(client: &Client, id: RunId, steps: bool, json: bool) -> Result<u8,
         table::print("")?;
         table::table(&jobs::COLUMNS, run.jobs.iter().map(|job| jobs::row(job, &names)))?;
     }
+    if !run.annotations.is_empty() {
+        table::print("")?;
+        table::table(
+            &["said", "job", "place", "message"],
+            run.annotations.iter().map(|one| said(&run, one)),
+        )?;
+    }
     if !all.is_empty() {
         table::print("")?;
         let columns = ["attempt", "step", "outcome", "exit", "signal", "node", "took", "reason"];
         table::table(&columns, all.iter().flat_map(|attempt| attempt_rows(attempt, &names)))?;
     }
     Ok(exit_code(run.outcome.as_deref()))
+}
+
+/// A row for something that a job said.
+fn said(run: &RunView, one: &AnnotationView) -> Vec<String> {
+    let job = run.jobs.iter().find(|job| job.id == one.job);
+    let numbers = [one.line, one.column].into_iter().flatten().map(|number| format!(":{number}"));
+    let place = match one.file.is_empty() {
+        true => format!("step {}", one.step),
+        false => [one.file.clone()].into_iter().chain(numbers).collect(),
+    };
+    let title = if one.title.is_empty() { String::new() } else { format!("{}: ", one.title) };
+    let key = job.map_or_else(|| one.job.clone(), |job| job.key.clone());
+    vec![one.level.clone(), key, place, format!("{title}{}", one.message)]
 }
 
 /// What is known of a run beside its jobs.
@@ -201,10 +221,20 @@ fn describe(run: &RunView) -> Result<(), Failure> {
         ("rerun of", run.rerun_of.clone().unwrap_or_default()),
         ("outcome", run.outcome.clone().unwrap_or_else(|| "open".to_owned())),
         ("paused", paused(run)),
+        ("approval", approval(run)),
         ("age", table::age(run.created_at)),
         ("took", table::took(run.created_at, run.finished_at)),
         ("error", run.error.clone().unwrap_or_default()),
     ])
+}
+
+/// Whether it waits for that, and who gave it.
+fn approval(run: &RunView) -> String {
+    match (&run.approved_by, run.needs_approval) {
+        (Some(by), _) => format!("by {by}"),
+        (None, true) => format!("needed, it comes from a fork: troupe run approve {}", run.id),
+        (None, false) => String::new(),
+    }
 }
 
 /// For how long and by whom, while it is.
@@ -213,6 +243,9 @@ fn paused(run: &RunView) -> String {
         run.paused_by.as_ref().filter(|by| !by.is_empty()).map(|by| format!(" by {by}")).unwrap_or_default();
     run.paused_at.map(|at| format!("for {}{by}", table::age(Some(at)))).unwrap_or_default()
 }
+
+/// Characters of a step that are shown.
+const MAX_STEP: usize = 48;
 
 /// A row for the attempt, and one for each of its steps.
 fn attempt_rows(attempt: &AttemptView, names: &Names) -> Vec<Vec<String>> {
@@ -232,7 +265,7 @@ fn attempt_rows(attempt: &AttemptView, names: &Names) -> Vec<Vec<String>> {
         rows.push(vec![
             attempt.id.clone(),
             // As reasons count them.
-            (index + 1).to_string(),
+            format!("{} {}", index + 1, table::plain(&step.name)).trim_end().chars().take(MAX_STEP).collect(),
             shown(step.outcome.as_ref()),
             shown(step.exit_code),
             shown(step.signal),

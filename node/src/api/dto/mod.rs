@@ -2,13 +2,16 @@
 //!
 //! Domain types never appear here by themselves, so that the core can change.
 
+mod attempts;
 mod cluster;
 mod dispatches;
 mod members;
 pub mod names;
 mod repos;
 mod runs;
+mod settings;
 
+pub use attempts::{AnnotationView, ArtifactView, AttemptView, StepView};
 pub use cluster::{
     ClusterView, Drain, Lag, NewToken, NodeView, Ready, TokenMade, TokenRevoked, TokenRight, TokenView,
 };
@@ -19,9 +22,13 @@ pub use repos::{
     RepoView, STATUS_FORGES, SecretNames, SecretPut, SecretRemoved, StatusesView,
 };
 pub use runs::{
-    Approving, ArtifactView, AttemptView, Cancelling, JobView, MAX_CPU_MILLIS, MAX_IMAGE_BYTES,
-    MAX_MEMORY_MIB, MAX_NAME_BYTES, MAX_PRIORITY, MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB,
-    Pausing, Resuming, RunMade, RunView, StepView, Submit,
+    Approving, Cancelling, JobView, MAX_CPU_MILLIS, MAX_IMAGE_BYTES, MAX_MEMORY_MIB, MAX_NAME_BYTES,
+    MAX_PRIORITY, MAX_TIMEOUT_SECONDS, MIN_CPU_MILLIS, MIN_MEMORY_MIB, Pausing, Resuming, Reviewed, RunMade,
+    RunView, Submit,
+};
+pub use settings::{
+    EnvironmentPut, EnvironmentRemoved, EnvironmentView, PutEnvironment, PutVariable, VariablePut,
+    VariableRemoved, VariableView,
 };
 
 use domain::{Outcome, Timestamp};

@@ -14,6 +14,8 @@ pub const JOB_STATES: [&str; 8] =
     ["waiting", "queued", "held", "placed", "running", "finished", "deciding", "open"];
 /// What jobs are.
 pub const JOB_FORMS: [&str; 3] = ["job", "group", "undecided"];
+/// How bad what a job says of a place is.
+pub const LEVELS: [&str; 3] = ["notice", "warning", "error"];
 /// Where deliveries stand.
 pub const DELIVERY_STATES: [&str; 3] = ["pending", "expanding", "expanded"];
 /// What runs are caused by.

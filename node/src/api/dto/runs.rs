@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Attempt, AttemptId, ClusterState, Job, JobId, JobState, Outcome, Run, RunId, Waits};
+use domain::{AttemptId, ClusterState, Job, JobId, JobState, Outcome, Run, RunId, Waits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::names::{
-    self, ATTEMPT_ID, EVENTS, JOB_FORMS, JOB_ID, JOB_STATES, MAX_LABEL_BYTES, MAX_LABELS, NODE_ID, SHA256,
-    ULID,
-};
+use super::attempts::AnnotationView;
+use super::names::{self, EVENTS, JOB_FORMS, JOB_ID, JOB_STATES, MAX_LABEL_BYTES, MAX_LABELS, NODE_ID, ULID};
 use super::{outcome, time};
 
 /// Bytes of the name of an ad hoc job.
@@ -126,6 +124,16 @@ pub struct Approving {
     pub approving: String,
 }
 
+/// Somebody said whether a job may be done for its environment.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Reviewed {
+    /// The job's id.
+    #[schemars(extend("pattern" = JOB_ID))]
+    pub job: String,
+    /// It begins; else it has failed.
+    pub approved: bool,
+}
+
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunView {
@@ -181,6 +189,9 @@ pub struct RunView {
     /// Its jobs; only in the view of one run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<JobView>,
+    /// What its jobs said of places in the sources; only in the view of one run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub annotations: Vec<AnnotationView>,
 }
 
 impl RunView {
@@ -210,6 +221,7 @@ impl RunView {
             needs_approval: state.unapproved.contains(&id),
             approved_by: state.approved.get(&id).map(ToString::to_string),
             jobs: Vec::new(),
+            annotations: Vec::new(),
         }
     }
 
@@ -217,8 +229,9 @@ impl RunView {
     #[must_use]
     pub fn full(state: &ClusterState, id: RunId, run: &Run) -> Self {
         let (ids, waits) = ((0..run.jobs).map(|index| JobId { run: id, index }), Waits::new(state));
+        let annotations = ids.clone().flat_map(|id| AnnotationView::of(state, id)).collect();
         let jobs = ids.filter_map(|id| Some(JobView::of(state, &waits, id, state.jobs.get(&id)?))).collect();
-        Self { jobs, ..Self::brief(state, id, run) }
+        Self { jobs, annotations, ..Self::brief(state, id, run) }
     }
 }
 
@@ -256,6 +269,15 @@ pub struct JobView {
     pub reason: Option<String>,
     /// Someone asked for its end.
     pub cancel_requested: bool,
+    /// What it is done for.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// Who approved it for that.
+    #[serde(default)]
+    pub approved_by: Option<String>,
+    /// When it is tried again, after it failed.
+    #[serde(default)]
+    pub retry_at: Option<u64>,
     /// Higher first.
     pub priority: i8,
     /// Labels that a node must have.
@@ -297,6 +319,13 @@ impl JobView {
             attempts: job.attempts,
             node: (job.attempts > 0).then(|| job.node.to_string()),
             cancel_requested: job.cancel_requested,
+            environment: job.environment.as_deref().map(str::to_owned),
+            approved_by: state
+                .reviews
+                .get(&id)
+                .filter(|review| !review.is_open())
+                .map(|review| review.by.to_string()),
+            retry_at: state.backoffs.get(&id).and_then(|at| time(*at)),
             priority: job.priority,
             labels: job.labels.iter().map(str::to_owned).collect(),
             queued_at: time(job.queued_at),
@@ -340,98 +369,4 @@ fn reason(state: &ClusterState, waits: &Waits<'_>, id: JobId, job: &Job) -> Opti
             }
         }
     }
-}
-
-/// An attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct AttemptView {
-    /// Its id, `RUN.INDEX/NUMBER`.
-    #[schemars(extend("pattern" = ATTEMPT_ID))]
-    pub id: String,
-    /// Its node's id.
-    #[schemars(extend("pattern" = NODE_ID))]
-    pub node: String,
-    /// Its fence.
-    pub fence: u64,
-    /// When it was placed.
-    pub placed_at: Option<u64>,
-    /// When its container started.
-    pub started_at: Option<u64>,
-    /// When its end was applied.
-    pub finished_at: Option<u64>,
-    /// How it ended.
-    #[schemars(schema_with = "names::outcome")]
-    pub outcome: Option<String>,
-    /// Why, when not a success.
-    pub reason: String,
-    /// Its steps as last reported.
-    pub steps: Vec<StepView>,
-    /// Files kept.
-    pub artifacts: Vec<ArtifactView>,
-    /// Bytes of output, known at the end.
-    pub log_bytes: u64,
-}
-
-impl AttemptView {
-    /// An attempt's view.
-    #[must_use]
-    pub fn of(id: AttemptId, attempt: &Attempt) -> Self {
-        let step = |step: &domain::StepResult| StepView {
-            exit_code: step.exit_code,
-            signal: step.signal,
-            outcome: step.outcome.map(outcome),
-            started_at: time(step.started_at),
-            finished_at: time(step.finished_at),
-        };
-        let artifact = |artifact: &domain::Artifact| ArtifactView {
-            name: artifact.name.clone(),
-            path: artifact.path.clone(),
-            size: artifact.size,
-            sha256: hex::encode(artifact.digest),
-        };
-        Self {
-            id: id.to_string(),
-            node: attempt.node.to_string(),
-            fence: attempt.fence.0,
-            placed_at: time(attempt.placed_at),
-            started_at: time(attempt.started_at),
-            finished_at: time(attempt.finished_at),
-            outcome: attempt.outcome.map(outcome),
-            reason: attempt.reason.to_string(),
-            steps: attempt.steps.iter().map(step).collect(),
-            artifacts: attempt.artifacts.iter().map(artifact).collect(),
-            log_bytes: attempt.log_bytes,
-        }
-    }
-}
-
-/// A step's result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct StepView {
-    /// Exit code, once it has exited by itself.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
-    /// How it ended.
-    #[schemars(schema_with = "names::outcome")]
-    pub outcome: Option<String>,
-    /// When it started.
-    pub started_at: Option<u64>,
-    /// When it ended.
-    pub finished_at: Option<u64>,
-}
-
-/// A file kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ArtifactView {
-    /// Of `actions/upload-artifact`; empty for a file that `x-troupe.artifacts` chose.
-    #[serde(default)]
-    pub name: String,
-    /// Relative to the workspace, or of one with a name to where that begins.
-    pub path: String,
-    /// Bytes.
-    pub size: u64,
-    /// Digest in hexadecimal.
-    #[schemars(extend("pattern" = SHA256))]
-    pub sha256: String,
 }

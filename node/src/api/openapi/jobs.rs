@@ -5,7 +5,7 @@ use domain::Right;
 use super::operation::{Access, Guarded, Media, Operation, Parameter, Success, Values, of};
 use super::parameters::{JOB_CURSOR, LIMIT};
 use crate::api::dto::names::JOB_STATES;
-use crate::api::dto::{ArtifactView, AttemptView, JobView};
+use crate::api::dto::{ArtifactView, AttemptView, JobView, Reviewed};
 use crate::api::page::Page;
 use crate::api::problem::Code;
 
@@ -40,6 +40,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
             headers: &[],
         }])
         .fails(&[Code::NotFound]),
+    Operation::post("/v1/jobs/{job}/approve", Access::Token(Right::Submit, Guarded::ApproveJob))
+        .named(TAG, "approveJob", "Lets a job begin that waits for that, for its environment")
+        .answers(&[Success {
+            status: 202,
+            about: "Committed by a quorum.",
+            media: &[Media::Json(of::<Reviewed>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound, Code::Conflict]),
+    Operation::post("/v1/jobs/{job}/reject", Access::Token(Right::Submit, Guarded::RejectJob))
+        .named(TAG, "rejectJob", "Ends a job as failed that waits to be approved for its environment")
+        .answers(&[Success {
+            status: 202,
+            about: "Committed by a quorum.",
+            media: &[Media::Json(of::<Reviewed>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound, Code::Conflict]),
     Operation::get("/v1/jobs/{job}/attempts", Access::Token(Right::Read, Guarded::ListAttempts))
         .named(TAG, "listAttempts", "A job's attempts, first to last")
         .answers(&[Success {

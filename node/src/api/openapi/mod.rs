@@ -11,6 +11,7 @@ mod parameters;
 mod repos;
 mod runs;
 mod schemas;
+mod settings;
 
 use std::sync::LazyLock;
 
@@ -20,8 +21,8 @@ pub(super) use find::{Captured, Missed, find};
 pub(super) use operation::{Access, Guarded, Open, Operation};
 
 /// Every operation there is, by family.
-const OPERATIONS: [&[Operation]; 4] =
-    [cluster::OPERATIONS, repos::OPERATIONS, runs::OPERATIONS, jobs::OPERATIONS];
+const OPERATIONS: [&[Operation]; 5] =
+    [cluster::OPERATIONS, repos::OPERATIONS, settings::OPERATIONS, runs::OPERATIONS, jobs::OPERATIONS];
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document::write().to_string().into());
 

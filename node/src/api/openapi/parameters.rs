@@ -14,7 +14,8 @@ pub(super) const OF_PATHS: &[Parameter] = &[
     Parameter {
         name: "repo",
         about: "A repository's name: one to four parts divided by `/`, 200 characters at most. The `/` may be written as \
-                it is or as `%2F`, which a name needs whose last part is `dispatch` or `secrets`, or the last but one `secrets`.",
+                it is or as `%2F`, which a name needs whose last part is `dispatch`, `events`, `secrets`, `variables` or \
+                `environments`, or the last but one one of the last three.",
         values: Values::Text { pattern: REPO_NAME, example: "team/app" },
     },
     Parameter {
@@ -53,6 +54,16 @@ pub(super) const OF_PATHS: &[Parameter] = &[
         about: "A secret's name: 1 to 255 upper-case letters, digits and `_`, not first a digit, and not `GITHUB_` at the \
                 beginning.",
         values: Values::Text { pattern: "^[A-Z_][A-Z0-9_]*$", example: "DEPLOY_TOKEN" },
+    },
+    Parameter {
+        name: "variable",
+        about: "A variable's name, as that of a secret.",
+        values: Values::Text { pattern: "^[A-Z_][A-Z0-9_]*$", example: "TEAM" },
+    },
+    Parameter {
+        name: "environment",
+        about: "An environment's name: 1 to 255 bytes without control characters; the same in capitals or not.",
+        values: Values::Text { pattern: "^.+$", example: "production" },
     },
     Parameter { name: "token", about: "A token's id.", values: Values::Text { pattern: ULID, example: RUN } },
 ];

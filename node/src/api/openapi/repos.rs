@@ -6,8 +6,7 @@ use schemars::json_schema;
 use super::operation::{Access, Guarded, Media, Open, Operation, Parameter, Success, Values, of};
 use super::parameters::{LIMIT, REPO_CURSOR};
 use crate::api::dto::{
-    Accepted, DeliveryView, Dispatch, PutRepo, PutSecret, RepoPut, RepoRemoved, RepoView, RepositoryEvent,
-    SecretNames, SecretPut, SecretRemoved,
+    Accepted, DeliveryView, Dispatch, PutRepo, RepoPut, RepoRemoved, RepoView, RepositoryEvent,
 };
 use crate::api::page::Page;
 use crate::api::problem::Code;
@@ -65,42 +64,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
             status: 200,
             about: "Removed.",
             media: &[Media::Json(of::<RepoRemoved>())],
-            headers: &[],
-        }])
-        .fails(&[Code::NotFound]),
-    Operation::get("/v1/repos/{repo}/secrets", Access::Token(Right::Admin, Guarded::ListSecrets))
-        .named(TAG, "listSecrets", "Names of a repository's secrets")
-        .answers(&[Success {
-            status: 200,
-            about: "Their names; the values are never shown.",
-            media: &[Media::Json(of::<SecretNames>())],
-            headers: &[],
-        }])
-        .fails(&[Code::NotFound]),
-    Operation::put("/v1/repos/{repo}/secrets/{secret}", Access::Token(Right::Admin, Guarded::PutSecret))
-        .named(TAG, "putSecret", "Stores a secret for a repository's jobs, sealed")
-        .takes(&[Media::Json(of::<PutSecret>())])
-        .answers(&[
-            Success {
-                status: 201,
-                about: "Stored.",
-                media: &[Media::Json(of::<SecretPut>())],
-                headers: &[],
-            },
-            Success {
-                status: 200,
-                about: "Stored in the place of the one of before.",
-                media: &[Media::Json(of::<SecretPut>())],
-                headers: &[],
-            },
-        ])
-        .fails(&[Code::NotFound, Code::Conflict]),
-    Operation::delete("/v1/repos/{repo}/secrets/{secret}", Access::Token(Right::Admin, Guarded::RemoveSecret))
-        .named(TAG, "removeSecret", "Removes a secret")
-        .answers(&[Success {
-            status: 200,
-            about: "Removed.",
-            media: &[Media::Json(of::<SecretRemoved>())],
             headers: &[],
         }])
         .fails(&[Code::NotFound]),

@@ -118,6 +118,9 @@ mod tests {
             node: None,
             reason: None,
             cancel_requested: false,
+            environment: None,
+            approved_by: None,
+            retry_at: None,
             priority: 0,
             labels: Vec::new(),
             queued_at: Some(101),
@@ -127,6 +130,7 @@ mod tests {
             paused_at: None,
         };
         let step = |from, to| StepView {
+            name: String::new(),
             exit_code: Some(0),
             signal: None,
             outcome: None,
