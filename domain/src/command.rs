@@ -270,7 +270,7 @@ pub enum Command {
         /// Its name.
         name: String,
     },
-    /// A job has kept a cache. One that is there already stays. Those used longest ago go where there are too many bytes.
+    /// A job has kept a cache. One that is there already stays, unless its node is lost. Those used longest ago go where there are too many bytes.
     PutCache {
         /// Whose.
         repo: RepoId,

@@ -80,7 +80,7 @@ pub fn may_keep(event: &Event) -> bool {
 }
 
 /// The cache for these keys: in each scope, the nearest first, each key in turn, as a whole and then as a beginning; of several that
-/// begin so, the one that was made last. True when it is exactly what was asked for.
+/// begin so, the one that was made last; one of a lost node is as none. True when it is exactly what was asked for.
 #[must_use]
 pub fn find<'a>(
     state: &'a ClusterState,
@@ -89,8 +89,8 @@ pub fn find<'a>(
     version: [u8; 32],
     keys: &[String],
 ) -> Option<(&'a CacheEntry, bool)> {
-    let fitting: Vec<_> =
-        state.caches_of(repo).map(|(_, entry)| entry).filter(|entry| entry.version == version).collect();
+    let fits = |entry: &&CacheEntry| entry.version == version && state.can_be_had(entry);
+    let fitting: Vec<_> = state.caches_of(repo).map(|(_, entry)| entry).filter(fits).collect();
     for scope in scopes {
         for key in keys {
             let of_scope = || fitting.iter().filter(|entry| entry.scope == *scope);
@@ -108,7 +108,9 @@ pub fn find<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{NodeId, Timestamp};
+    use domain::{
+        BootId, Capacity, Command, Entry, Labels, LogIndex, NodeFacts, NodeId, Resources, Timestamp,
+    };
 
     const REPO: RepoId = RepoId(1);
 
@@ -127,10 +129,27 @@ mod tests {
 
     fn state(entries: &[CacheEntry]) -> ClusterState {
         let mut state = ClusterState::default();
+        for node in [1, 2] {
+            let facts = NodeFacts {
+                node: NodeId(node),
+                name: format!("n{node}").parse().expect("a good name"),
+                boot: BootId(1),
+                cluster_addr: String::new(),
+                http_addr: String::new(),
+                labels: Labels::default(),
+                capacity: Capacity { resources: Resources { cpu_millis: 1, memory_mib: 1 }, slots: 1 },
+                version: String::new(),
+            };
+            apply(&mut state, node, Command::RegisterNode(facts));
+        }
         for entry in entries {
             state.caches.insert(entry.id(REPO), entry.clone());
         }
         state
+    }
+
+    fn apply(state: &mut ClusterState, index: LogIndex, command: Command) {
+        state.apply(index, &Entry { at: Timestamp(index), command });
     }
 
     fn event(kind: EventKind, git_ref: &str, base_ref: &str) -> Event {
@@ -188,6 +207,22 @@ mod tests {
         assert!(super::find(&state, RepoId(2), &scopes, [1; 32], &keys(&["a"])).is_none());
         assert!(super::find(&state, REPO, &scopes, [2; 32], &keys(&["a"])).is_none());
         assert!(super::find(&state, REPO, &scopes, [1; 32], &keys(&["a"])).is_some());
+    }
+
+    #[test]
+    fn what_a_lost_node_has_is_as_if_it_were_not_there() {
+        let main = "refs/heads/main";
+        let newest = CacheEntry { node: NodeId(2), ..entry(main, "a-2", 2) };
+        let mut state = state(&[entry(main, "a-1", 1), newest]);
+        let (scopes, wanted) = (keys(&[main]), keys(&["a-2", "a-"]));
+        let found = |state: &ClusterState| {
+            find(state, REPO, &scopes, [1; 32], &wanted).map(|(entry, hit)| (entry.key.clone(), hit))
+        };
+        assert_eq!(found(&state), Some(("a-2".to_owned(), true)));
+        apply(&mut state, 3, Command::LoseNode { node: NodeId(2), boot: BootId(1) });
+        assert_eq!(found(&state), Some(("a-1".to_owned(), false)));
+        apply(&mut state, 4, Command::LoseNode { node: NodeId(1), boot: BootId(1) });
+        assert_eq!(found(&state), None);
     }
 
     /// Row 29.

@@ -1,7 +1,8 @@
-//! Caches: kept once, found by scope and key, forgotten when others need their place.
+//! Caches: kept once, found by scope and key, forgotten when others need their place, and with the node that has them.
 
+use super::members::was_removed;
 use super::{Answer, Applying, invalid, not_found};
-use crate::{CacheEntry, CacheId, ClusterState, Reply, RepoId, limits, shared};
+use crate::{CacheEntry, CacheId, ClusterState, NodeId, Reply, RepoId, limits, shared};
 
 impl Applying<'_> {
     pub(super) fn put_cache(&mut self, repo: RepoId, entry: &CacheEntry, most_bytes: u64) -> Answer {
@@ -18,8 +19,11 @@ impl Applying<'_> {
             let why = format!("{} bytes, the limit of the repository is {most_bytes}", entry.size);
             return Err(invalid("size", why));
         }
+        if self.state.removed.contains(&entry.node) {
+            return Err(was_removed(entry.node, "keeping a cache"));
+        }
         let id = entry.id(repo);
-        if !self.state.caches.contains(&id) {
+        if !self.state.caches.get(&id).is_some_and(|there| self.state.can_be_had(there)) {
             let now = self.state.now;
             self.state.caches.insert(id, CacheEntry { created_at: now, used_at: now, ..entry.clone() });
             self.make_room(repo, most_bytes);
@@ -62,9 +66,24 @@ impl Applying<'_> {
         }
         Ok(Reply::Done)
     }
+
+    /// Those whose bytes this node alone had.
+    pub(super) fn forget_caches_of(&mut self, node: NodeId) {
+        let of_node = self.state.caches.iter().filter(|(_, entry)| entry.node == node);
+        let gone: Vec<_> = of_node.map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            self.state.caches.remove(&id);
+        }
+    }
 }
 
 impl ClusterState {
+    /// Whether its bytes can be had: those of a node that is lost cannot, until it is back.
+    #[must_use]
+    pub fn can_be_had(&self, entry: &CacheEntry) -> bool {
+        self.nodes.get(&entry.node).is_some_and(|node| !node.lost)
+    }
+
     /// The caches of a repository.
     pub fn caches_of(&self, repo: RepoId) -> impl Iterator<Item = (&CacheId, &CacheEntry)> {
         let all = self.caches.range((repo, shared(""), shared(""), [0; 32])..);

@@ -136,6 +136,7 @@ impl Applying<'_> {
         if self.state.nodes.contains(&id) {
             self.lose_work(id, &format!("node {name} was removed"));
         }
+        self.forget_caches_of(id);
         self.state.nodes.remove(&id);
         self.state.admitted.remove(&id);
         let removed = RemovedNode { name: name.clone(), at: self.state.now, index: self.fence.0 };

@@ -195,7 +195,11 @@ async fn keep(ctx: &NativeContext, key: &str, paths: Paths) -> Result<(), String
     }
     let (scope, version) = (key::own_scope(&ctx.event), paths.version());
     let same = |entry: &CacheEntry| entry.scope == scope && entry.key == key && entry.version == version;
-    if ctx.parts.replica.state().caches_of(repo).any(|(_, entry)| same(entry)) {
+    let state = ctx.parts.replica.state();
+    // One of a node that is lost gives way: nobody can have it.
+    let is_there = state.caches_of(repo).any(|(_, entry)| same(entry) && state.can_be_had(entry));
+    drop(state);
+    if is_there {
         ctx.lines.say(&format!("Cache with the key {key} is there already, not saving.")).await;
         return Ok(());
     }
