@@ -87,6 +87,11 @@ async fn repositories_hooks_and_deliveries() {
     assert_eq!(call("GET", "/v1/repos/team%2Fapp/secrets", None).await.body, json!({ "names": ["A"] }));
     assert_eq!(call("DELETE", "/v1/repos/team%2Fapp/secrets/A", None).await.status, 200);
     assert_eq!(call("DELETE", "/v1/repos/team%2Fapp/secrets/A", None).await.is(), (404, "not_found"));
+    let caches = call("GET", "/v1/repos/team%2Fapp/caches?limit=1&key=a", None).await;
+    assert_eq!((caches.status, caches.body), (200, json!({ "items": [], "next": null })));
+    let removed = call("DELETE", "/v1/repos/team%2Fapp/caches?scope=x", None).await;
+    assert_eq!((removed.status, removed.body), (200, json!({ "removed": 0 })));
+    assert_eq!(call("GET", "/v1/repos/nothing/caches", None).await.is(), (404, "not_found"));
     let removed = call("DELETE", "/v1/repos/team%2Fapp", None).await;
     assert_eq!((removed.status, removed.body), (200, json!({ "removed": "team/app" })));
     assert_eq!(call("DELETE", "/v1/repos/team%2Fapp", None).await.is(), (404, "not_found"));

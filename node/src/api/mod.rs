@@ -4,6 +4,7 @@
 
 mod accept;
 mod auth;
+mod caches;
 mod dispatches;
 pub mod dto;
 mod environments;

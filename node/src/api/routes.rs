@@ -22,8 +22,8 @@ use super::output::Output;
 use super::problem::{Code, Problem};
 use super::request::{Request, boxed};
 use super::{
-    Answer, dispatches, environments, hooks, jobs, json, json_bytes, members, nodes, now, repos, runs,
-    secrets, tokens, variables,
+    Answer, caches, dispatches, environments, hooks, jobs, json, json_bytes, members, nodes, now, repos,
+    runs, secrets, tokens, variables,
 };
 use crate::config;
 
@@ -187,6 +187,8 @@ async fn answer_guarded(api: &Arc<Api>, caller: Caller, guarded: Guarded, reques
         Guarded::ListEnvironments => environments::list(api, request),
         Guarded::PutEnvironment => environments::put(api, request).await,
         Guarded::RemoveEnvironment => environments::remove(api, request).await,
+        Guarded::ListCaches => caches::list(api, request),
+        Guarded::RemoveCaches => caches::remove(api, request).await,
         Guarded::Dispatch => dispatches::dispatch(api, caller, request).await,
         Guarded::RepositoryEvent => dispatches::repository_event(api, caller, request).await,
         Guarded::GetDelivery => repos::delivery(api, request),

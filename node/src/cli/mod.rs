@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod bench;
+mod caches;
 mod client;
 mod cluster;
 mod dispatches;
@@ -149,6 +150,9 @@ enum Remote {
     /// Environments of repositories: what jobs are done for, and whether somebody approves that.
     #[command(subcommand)]
     Environment(environments::Command),
+    /// Caches that jobs keep.
+    #[command(subcommand)]
+    Cache(caches::Command),
     /// Runs a workflow by hand, and prints the delivery's id.
     Dispatch {
         /// The repository's name.
@@ -254,6 +258,7 @@ async fn remote(client: &Client, command: Remote, json: bool) -> Result<u8, Fail
         Remote::Secret(command) => secrets::run(client, command, json).await,
         Remote::Variable(command) => variables::run(client, command, json).await,
         Remote::Environment(command) => environments::run(client, command, json).await,
+        Remote::Cache(command) => caches::run(client, command, json).await,
         Remote::Dispatch { repo, workflow, git_ref, input } => {
             dispatches::dispatch(client, &repo, (workflow, git_ref, input), json).await
         }

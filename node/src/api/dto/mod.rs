@@ -3,6 +3,7 @@
 //! Domain types never appear here by themselves, so that the core can change.
 
 mod attempts;
+mod caches;
 mod cluster;
 mod dispatches;
 mod members;
@@ -12,6 +13,7 @@ mod runs;
 mod settings;
 
 pub use attempts::{AnnotationView, ArtifactView, AttemptView, StepView};
+pub use caches::{CacheCursor, CacheView, CachesRemoved, NoCacheCursor};
 pub use cluster::{
     ClusterView, Drain, Lag, NewToken, NodeView, Ready, TokenMade, TokenRevoked, TokenRight, TokenView,
 };

@@ -33,6 +33,8 @@ pub(in crate::api) enum Guarded {
     ListEnvironments,
     PutEnvironment,
     RemoveEnvironment,
+    ListCaches,
+    RemoveCaches,
     Dispatch,
     RepositoryEvent,
     GetDelivery,

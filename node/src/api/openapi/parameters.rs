@@ -14,8 +14,8 @@ pub(super) const OF_PATHS: &[Parameter] = &[
     Parameter {
         name: "repo",
         about: "A repository's name: one to four parts divided by `/`, 200 characters at most. The `/` may be written as \
-                it is or as `%2F`, which a name needs whose last part is `dispatch`, `events`, `secrets`, `variables` or \
-                `environments`, or the last but one one of the last three.",
+                it is or as `%2F`, which a name needs whose last part is `caches`, `dispatch`, `events`, `secrets`, `variables` \
+                or `environments`, or the last but one one of the last three.",
         values: Values::Text { pattern: REPO_NAME, example: "team/app" },
     },
     Parameter {

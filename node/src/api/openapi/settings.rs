@@ -1,16 +1,35 @@
-//! What there is to do with what a repository's workflows are given: secrets, variables, environments.
+//! What there is to do with what a repository's workflows are given, and have kept: secrets, variables, environments, caches.
 
 use domain::Right;
 
-use super::operation::{Access, Guarded, Media, Operation, Success, of};
+use super::operation::{Access, Guarded, Media, Operation, Parameter, Success, Values, of};
+use super::parameters::{LIMIT, cursor};
 use crate::api::dto::{
-    EnvironmentPut, EnvironmentRemoved, EnvironmentView, PutEnvironment, PutSecret, PutVariable, SecretNames,
-    SecretPut, SecretRemoved, VariablePut, VariableRemoved, VariableView,
+    CacheView, CachesRemoved, EnvironmentPut, EnvironmentRemoved, EnvironmentView, PutEnvironment, PutSecret,
+    PutVariable, SecretNames, SecretPut, SecretRemoved, VariablePut, VariableRemoved, VariableView,
 };
 use crate::api::page::Page;
 use crate::api::problem::Code;
 
 const TAG: &str = "repositories";
+
+/// Which caches are meant.
+const CACHE_KEY: Parameter = Parameter {
+    name: "key",
+    about: "Those whose key begins so; all, unless given.",
+    values: Values::Text { pattern: "^.*$", example: "cargo-" },
+};
+
+const CACHE_SCOPE: Parameter = Parameter {
+    name: "scope",
+    about: "Those of this full ref; all, unless given.",
+    values: Values::Text { pattern: "^.*$", example: "refs/heads/main" },
+};
+
+const CACHE_CURSOR: Parameter = cursor(
+    "^[0-9a-f]{64}:[^:]*:.*$",
+    "0000000000000000000000000000000000000000000000000000000000000000:refs/heads/main:cargo-1",
+);
 
 /// The operations.
 pub(super) const OPERATIONS: &[Operation] = &[
@@ -132,4 +151,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
         headers: &[],
     }])
     .fails(&[Code::NotFound]),
+    Operation::get("/v1/repos/{repo}/caches", Access::Token(Right::Read, Guarded::ListCaches))
+        .named(TAG, "listCaches", "Caches of a repository's jobs, and where they are")
+        .query(&[LIMIT, CACHE_CURSOR, CACHE_KEY, CACHE_SCOPE])
+        .answers(&[Success {
+            status: 200,
+            about: "A page, by scope and key.",
+            media: &[Media::Json(of::<Page<CacheView>>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound]),
+    Operation::delete("/v1/repos/{repo}/caches", Access::Token(Right::Admin, Guarded::RemoveCaches))
+        .named(TAG, "removeCaches", "Removes caches of a repository's jobs")
+        .query(&[CACHE_KEY, CACHE_SCOPE])
+        .answers(&[Success {
+            status: 200,
+            about: "Removed.",
+            media: &[Media::Json(of::<CachesRemoved>())],
+            headers: &[],
+        }])
+        .fails(&[Code::NotFound]),
 ];
