@@ -110,18 +110,23 @@ impl World {
 
     /// A push to a repository has become a run of one job, which waits for approval if that is wanted. Its job.
     fn push(&self, repo: u128, run: u128, needs_approval: bool) -> JobId {
-        let (delivery, run) = (DeliveryId(run), RunId(run));
+        let run = RunId(run);
+        self.expand(repo, DeliveryId(run.0), vec![new_run(run)], needs_approval);
+        JobId { run, index: 0 }
+    }
+
+    /// A push has become these runs.
+    fn expand(&self, repo: u128, delivery: DeliveryId, runs: Vec<NewRun>, from_fork: bool) {
         self.copy.apply(Command::RegisterNode(NodeFacts {
             capacity: Capacity { slots: 0, ..facts(OTHER, "n2").capacity },
             ..facts(OTHER, "n2")
         }));
-        let from_fork = needs_approval;
         let event = Event { commit: "c".repeat(40), from_fork, ..Event::of(EventKind::Push) };
         self.copy.apply(Command::AcceptDelivery {
             id: delivery,
             repo: RepoId(repo),
             key: String::new(),
-            digest: [run.0 as u8; 32],
+            digest: [delivery.0 as u8; 32],
             event,
             only_path: String::new(),
         });
@@ -131,19 +136,11 @@ impl World {
         else {
             panic!("it is not given to a node");
         };
-        let job = NewJob {
-            labels: ["linux"].into_iter().collect(),
-            resources: Resources { cpu_millis: 100, memory_mib: 10 },
-            retry: domain::Retry::of_losses(3),
-            ..NewJob::named("build")
-        };
-        let runs = vec![NewRun::of(run, "ci", vec![job], vec![SpecBytes(Arc::from([1u8]))])];
         let commit = "c".repeat(40);
         let (git_ref, payload) = (String::new(), String::new());
         let expand =
             Command::ExpandDelivery { delivery, fence, commit, git_ref, payload, runs, triggers: None };
         assert_eq!(self.copy.apply(expand), Reply::Done);
-        JobId { run, index: 0 }
     }
 
     async fn end(&self, job: JobId, outcome: Outcome) {
@@ -160,6 +157,16 @@ impl World {
         self.node.take().unwrap().shutdown().await;
         drop(self.dir);
     }
+}
+
+fn new_run(id: RunId) -> NewRun {
+    let job = NewJob {
+        labels: ["linux"].into_iter().collect(),
+        resources: Resources { cpu_millis: 100, memory_mib: 10 },
+        retry: domain::Retry::of_losses(3),
+        ..NewJob::named("build")
+    };
+    NewRun::of(id, "ci", vec![job], vec![SpecBytes(Arc::from([1u8]))])
 }
 
 /// The fixture blocks.
@@ -319,5 +326,20 @@ async fn a_token_that_cannot_be_opened_is_tried_again_and_never_sent() {
     let all = told(&forge, |told, _| !told.is_empty()).await;
     assert!(all.iter().all(|one| one.repository == "team/app2"), "{all:#?}");
     assert!(world.copy.state().outbox.contains(&sealed.run));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workflows_of_one_name_have_a_status_each() {
+    let forge = Arc::new(FakeForge::start(TOKEN).unwrap());
+    let world = World::new(PATIENCE).await;
+    world.repo(1, "github", &forge);
+    let at = |id: u128, path: &str| NewRun { path: path.to_owned(), ..new_run(RunId(id)) };
+    world.expand(1, DeliveryId(9), vec![at(1, "a.yml"), at(2, "b.yml")], true);
+    let told = told(&forge, |told, _| told.len() >= 2).await;
+    let mut contexts: Vec<_> = told.iter().map(|one| one.context.clone()).collect();
+    contexts.sort();
+    contexts.dedup();
+    assert_eq!(contexts, ["troupe / a.yml", "troupe / b.yml"]);
     world.stop().await;
 }

@@ -73,6 +73,7 @@ impl Applying<'_> {
         }
         if approve {
             self.state.reviews.update(&id, |review| review.by = shared(sender));
+            self.notice(id.run, None);
         } else {
             let environment = job.environment.as_deref().unwrap_or_default();
             let reason = format!("{sender} did not approve it for the environment {environment:?}");
@@ -87,6 +88,7 @@ impl Applying<'_> {
     pub(super) fn ask_for_review(&mut self, id: JobId) {
         if !self.state.reviews.contains(&id) {
             self.state.reviews.insert(id, Review { asked_at: self.state.now, by: shared("") });
+            self.notice(id.run, None);
         }
     }
 

@@ -62,13 +62,20 @@ pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure
             runs::exit_code(ended.outcome.as_deref())
         } else {
             match target::attempt(id, job, args.attempt) {
-                Ok(attempt) => reader.print(attempt, args.from).await?,
+                Ok(attempt) => match reader.print(attempt, args.from).await {
+                    // Nor one whose node is away; but what was asked for is not all here.
+                    Err(failure) if several && (failure.is_away() || failure.is_absent()) => {
+                        table::say(&format!("attempt {attempt}: {failure}"));
+                        code = failure.exit_code();
+                    }
+                    printed => printed?,
+                },
                 // One job that was never placed is no reason to keep back what the others wrote.
                 Err(failure) if several => table::say(&failure.to_string()),
                 Err(failure) => return Err(failure),
             }
             reader.end()?;
-            0
+            code
         };
     }
     if let Some(error) = &run.error {

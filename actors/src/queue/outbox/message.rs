@@ -2,7 +2,7 @@
 //!
 //! Must not know how it is sent, nor any secret.
 
-use domain::{ClusterState, EventKind, Job, JobState, Outcome, Run, RunId, Sealed, StatusApi};
+use domain::{ClusterState, DeliveryState, EventKind, Job, JobState, Outcome, Run, RunId, Sealed, StatusApi};
 use forge::Forge;
 use forge::status::State;
 
@@ -39,7 +39,7 @@ pub(super) fn of(state: &ClusterState, id: RunId) -> Option<Message> {
         repository: named(repo.name.as_str(), &repo.clone_url, forge),
         commit: run.event.commit.clone(),
         state: told,
-        context: context(run),
+        context: context(state, run),
         description,
         token: token.clone(),
     })
@@ -50,9 +50,19 @@ pub(super) fn has_begun(state: &ClusterState, id: RunId) -> bool {
     state.jobs_of(id).any(|(_, job)| job.started_at.0 > 0)
 }
 
-/// By the workflow's name; of another event than a push with that, for both may be about one commit.
-fn context(run: &Run) -> String {
-    let name = if run.name.is_empty() { &run.path } else { &run.name };
+/// By the workflow's name, or its path where another of the same delivery has that name; of another event than a push with that,
+/// for both may be about one commit.
+fn context(state: &ClusterState, run: &Run) -> String {
+    let delivery = run.delivery.and_then(|id| state.deliveries.get(&id));
+    let others = match delivery.map(|delivery| &delivery.state) {
+        Some(DeliveryState::Expanded { runs }) => &runs[..],
+        _ => &[],
+    };
+    let taken = others
+        .iter()
+        .filter_map(|id| state.runs.get(id))
+        .any(|other| other.name == run.name && other.path != run.path);
+    let name = if run.name.is_empty() || taken { &run.path } else { &run.name };
     match run.event.kind {
         EventKind::Push => format!("troupe / {name}"),
         other => format!("troupe / {name} ({})", other.as_str()),
@@ -61,7 +71,13 @@ fn context(run: &Run) -> String {
 
 fn standing(state: &ClusterState, id: RunId, run: &Run) -> (State, String) {
     let Some(outcome) = run.outcome else {
-        return match has_begun(state, id) {
+        let reviewed = |(job, review): (&domain::JobId, &domain::Review)| job.run == id && review.is_open();
+        let begun = has_begun(state, id);
+        return match begun {
+            _ if state.reviews.iter().any(reviewed) => {
+                let told = if begun { State::Running } else { State::Pending };
+                (told, "waits for approval".to_owned())
+            }
             true => (State::Running, "runs".to_owned()),
             false if state.unapproved.contains(&id) => (State::Pending, "waits for approval".to_owned()),
             false => (State::Pending, "waits".to_owned()),
