@@ -14,8 +14,9 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, fchown, openat, renameat};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::git::Git;
-use super::{Error, check_ref};
+use super::nested::Submodules;
+use super::staged::{self, Commit, Sparse};
+use super::{CloneUrl, Error, lfs};
 use crate::tree;
 
 /// What to put where.
@@ -37,8 +38,16 @@ pub struct Checkout {
     pub git_ref: String,
     /// The commit.
     pub commit: String,
-    /// Commits of history that are seen; 0 means all.
+    /// Commits of history that are seen; 0 means all, with all branches and tags.
     pub depth: u32,
+    /// Tags of the commits that are seen, too.
+    pub tags: bool,
+    /// Only some of its files.
+    pub sparse: Option<Sparse>,
+    /// Its submodules.
+    pub submodules: Option<Submodules>,
+    /// Its large files, those of submodules not: where the repository is fetched from.
+    pub large_files: Option<CloneUrl>,
     /// User and group that own what is checked out: those of the container's processes. None leaves it to this process's.
     pub owner: Option<(u32, u32)>,
     /// Limit for git.
@@ -47,14 +56,13 @@ pub struct Checkout {
     pub writing: Option<TaskTrackerToken>,
 }
 
-/// Does it.
+/// Does it; what there is to say of it, line by line.
 ///
 /// # Errors
 /// [`Error::BadPath`] for a path that leaves the workspace or goes through a symbolic link, [`Error::BadRef`], or git's
 /// own failure.
-pub async fn checkout(wanted: Checkout) -> Result<(), Error> {
+pub async fn checkout(wanted: Checkout) -> Result<Vec<String>, Error> {
     let parts = components(&wanted.path)?;
-    check_ref(&wanted.commit)?;
     let io = |action: &str| {
         let action = action.to_owned();
         move |source| Error::Io { action, source }
@@ -68,7 +76,7 @@ pub async fn checkout(wanted: Checkout) -> Result<(), Error> {
     made.await
         .unwrap_or_else(|join| Err(io::Error::other(join)))
         .map_err(io("make the staging directory"))?;
-    build_tree(&wanted, &tree).await?;
+    let said = wanted.stage(&tree).await?;
     let (workspace, staging, owner) = (wanted.workspace.clone(), wanted.staging.clone(), wanted.owner);
     let writing = wanted.writing.clone();
     let moved = tokio::task::spawn_blocking(move || {
@@ -80,57 +88,37 @@ pub async fn checkout(wanted: Checkout) -> Result<(), Error> {
         tree::remove_tree(&staging)
     });
     match moved.await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => Ok(said),
         Ok(Err(source)) if is_symlink_error(&source) => Err(Error::BadPath { found: wanted.path }),
         Ok(Err(source)) => Err(Error::Io { action: "move the tree into the workspace".to_owned(), source }),
         Err(join) => Err(Error::Io { action: "move the tree".to_owned(), source: io::Error::other(join) }),
     }
 }
 
-async fn build_tree(wanted: &Checkout, tree: &Path) -> Result<(), Error> {
-    let io = |source| Error::Io { action: "write into the staging directory".to_owned(), source };
-    let git = Git::new(tree, wanted.timeout);
-    git.run(&["init", "--quiet", "."]).await?;
-    let alternates = tree.join(".git/objects/info/alternates");
-    let host_objects = wanted.mirror.join("objects");
-    tokio::fs::write(&alternates, format!("{}\n", host_objects.display())).await.map_err(io)?;
-    if wanted.depth > 0 {
-        let boundary = shallow_boundary(&git, &wanted.commit, wanted.depth).await?;
-        if !boundary.is_empty() {
-            tokio::fs::write(tree.join(".git/shallow"), boundary).await.map_err(io)?;
+impl Checkout {
+    /// All of it, in a directory that no container sees.
+    async fn stage(&self, tree: &Path) -> Result<Vec<String>, Error> {
+        let commit = Commit {
+            mirror: &self.mirror,
+            origin: &self.origin,
+            git_ref: &self.git_ref,
+            id: &self.commit,
+            depth: self.depth,
+            tags: self.tags,
+            sparse: self.sparse.as_ref(),
+            timeout: self.timeout,
+        };
+        staged::build(&commit, tree).await?;
+        let mut said = Vec::new();
+        if let Some(submodules) = &self.submodules {
+            submodules.fill(tree, &commit, &mut said).await?;
         }
-    }
-    git.run(&["config", "remote.origin.url", &wanted.origin]).await?;
-    git.run(&["config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"]).await?;
-    if let Some(branch) = wanted.git_ref.strip_prefix("refs/heads/") {
-        check_ref(branch)?;
-        git.run(&["update-ref", &format!("refs/remotes/origin/{branch}"), &wanted.commit]).await?;
-        git.run(&["checkout", "--quiet", "--force", "-B", branch, &wanted.commit, "--"]).await?;
-        git.run(&["branch", "--quiet", &format!("--set-upstream-to=origin/{branch}"), branch]).await?;
-    } else {
-        git.run(&["checkout", "--quiet", "--force", "--detach", &wanted.commit, "--"]).await?;
-    }
-    tokio::fs::write(&alternates, format!("{}\n", wanted.objects_seen_at)).await.map_err(io)
-}
-
-/// The commits at distance `depth - 1`, whose parents are hidden; breadth first, as git's own shallow clones.
-async fn shallow_boundary(git: &Git<'_>, commit: &str, depth: u32) -> Result<String, Error> {
-    let mut level = vec![commit.to_owned()];
-    for _ in 1..depth {
-        let mut args = vec!["rev-list".to_owned(), "--parents".to_owned(), "--no-walk=unsorted".to_owned()];
-        args.extend(level.iter().cloned());
-        let listed = git.run(&args).await?;
-        let text = String::from_utf8_lossy(&listed);
-        let mut next: Vec<String> =
-            text.lines().flat_map(|line| line.split(' ').skip(1)).map(str::to_owned).collect();
-        next.sort();
-        next.dedup();
-        if next.is_empty() {
-            return Ok(String::new());
+        if let Some(url) = &self.large_files {
+            said.push(lfs::fill(tree, (&self.mirror, &self.commit), url, self.timeout).await?);
         }
-        level = next;
+        staged::share(tree, &self.objects_seen_at).await?;
+        Ok(said)
     }
-    Ok(level.join("\n") + "\n")
 }
 
 /// The parts of a relative path without `..`.

@@ -187,6 +187,50 @@ impl CloneUrl {
         self.url.port().unwrap_or(usual)
     }
 
+    /// The address that `./` or `../` stands for beside this one, as git has it for submodules: `../` takes the last part of the path away.
+    /// None when it climbs out of the server, or is no address.
+    pub(super) fn relative(&self, text: &str) -> Option<Self> {
+        let mut parts: Vec<&str> = self.url.path().split('/').filter(|part| !part.is_empty()).collect();
+        let mut rest = text;
+        loop {
+            if let Some(behind) = rest.strip_prefix("../") {
+                parts.pop()?;
+                rest = behind;
+            } else if let Some(behind) = rest.strip_prefix("./") {
+                rest = behind;
+            } else {
+                break;
+            }
+        }
+        parts.push(rest);
+        let server = &self.url[..url::Position::BeforePath];
+        Self::parse(&format!("{server}/{}", parts.join("/"))).ok()
+    }
+
+    /// The same, over HTTP when it is an address of SSH and the other one of that server is of HTTP.
+    pub(super) fn asked_as(self, other: &Self) -> Self {
+        let same = self.url.scheme() == "ssh" && other.is_http() && self.host() == other.host();
+        if !same || self.port() != 22 {
+            return self;
+        }
+        let server = &other.url[..url::Position::BeforePath];
+        Self::parse(&format!("{server}{}", self.url.path())).unwrap_or(self)
+    }
+
+    /// The same address, fetched with what the other one is fetched with.
+    pub(super) fn with_credentials_of(self, other: &Self) -> Self {
+        Self { credentials: other.credentials.clone(), ..self }
+    }
+
+    /// The same address, fetched as anybody.
+    pub(super) fn with_nothing(self) -> Self {
+        Self { credentials: Credentials::Nobody, ..self }
+    }
+
+    pub(super) fn has_password(&self) -> bool {
+        matches!(&self.credentials, Credentials::Basic(_, password) if !password.is_empty())
+    }
+
     /// Whether both are of one server, asked in one way.
     #[must_use]
     pub fn is_beside(&self, other: &Self) -> bool {

@@ -83,6 +83,20 @@ pub enum Error {
         /// Where, without credentials.
         url: String,
     },
+    /// A submodule that is not taken, or cannot be had.
+    #[error("submodule {place}: {why}")]
+    Submodule {
+        /// Where it is.
+        place: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// Large files that cannot be had.
+    #[error("large files (Git LFS): {why}")]
+    LargeFiles {
+        /// Why, in words.
+        why: String,
+    },
     /// More workflow files, or larger ones, than are read.
     #[error("{path}: {why}")]
     TooLarge {

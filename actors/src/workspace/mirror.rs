@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use domain::{CloneAs, Repo, RepoId, Sealed};
+use sha2::{Digest, Sha256};
 
+use super::clone_url::Credentials;
 use super::git::Git;
 use super::reach::{self, Reach};
 use super::{CloneUrl, Error, check_ref};
@@ -18,6 +20,11 @@ use crate::vault::{Purpose, Vault};
 pub const MAX_WORKFLOW_BYTES: u64 = 1024 * 1024;
 /// Most workflow files of one commit.
 pub const MAX_WORKFLOW_FILES: usize = 100;
+
+/// What the name of the directory ends with that has the mirrors of a repository's submodules.
+const SUBMODULES: &str = ".submodules";
+/// A submodule's mirror that was not asked for in so long is removed.
+const UNUSED: Duration = Duration::from_secs(14 * 24 * 3600);
 
 const WORKFLOW_DIRECTORIES: [&str; 4] =
     [".troupe/workflows", ".forgejo/workflows", ".gitea/workflows", ".github/workflows"];
@@ -51,8 +58,8 @@ pub struct Mirrors {
     root: PathBuf,
     pub(super) fetch_timeout: Duration,
     vault: Vault,
-    // One fetch at a time per repository; others wait for it and mostly find what they need.
-    busy: Arc<Mutex<HashMap<RepoId, Arc<tokio::sync::Mutex<()>>>>>,
+    // One fetch at a time per repository and one for its submodules; others wait for it and mostly find what they need.
+    busy: Arc<Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
 impl Mirrors {
@@ -113,20 +120,50 @@ impl Mirrors {
         if !source.commit.is_empty() && !is_commit_id(&source.commit) && !is_beginning(&source.commit) {
             return Err(Error::BadRef { found: source.commit.clone() });
         }
-        let lock = self.lock(source.repo);
+        let dir = self.dir(source.repo);
+        let lock = self.lock(&dir);
         let _one_at_a_time = lock.lock().await;
-        let dir = self.init(source.repo).await?;
+        self.bring(&dir, source, Trust::Registered).await
+    }
+
+    /// The mirror of a submodule's repository, which has this commit. It is the superproject's own: nobody else sees what was
+    /// fetched with what that is fetched with, nor do its own runs that may not.
+    ///
+    /// # Errors
+    /// As [`Mirrors::ensure`].
+    pub(super) async fn ensure_submodule(
+        &self,
+        of: RepoId,
+        (url, trust): (CloneUrl, Trust),
+        commit: &str,
+    ) -> Result<PathBuf, Error> {
+        let all = self.submodules(of);
+        let given = if *url.credentials() == Credentials::Nobody { "as nobody" } else { "as given" };
+        let name = hex::encode(Sha256::digest(format!("{given} {}", url.redacted())));
+        let dir = all.join(&name[..40]);
+        let lock = self.lock(&all);
+        let _one_at_a_time = lock.lock().await;
+        let source = Source { repo: of, url, git_ref: String::new(), commit: commit.to_owned() };
+        self.bring(&dir, &source, trust).await?;
+        let used =
+            std::fs::File::open(dir.join("HEAD")).and_then(|head| head.set_modified(SystemTime::now()));
+        used.map_err(|source| Error::Io { action: "mark a mirror as used".to_owned(), source })?;
+        Ok(dir)
+    }
+
+    async fn bring(&self, dir: &Path, source: &Source, trust: Trust) -> Result<Point, Error> {
+        self.init(dir).await?;
         let point = |commit| Point { git_ref: source.git_ref.clone(), commit };
         if !source.commit.is_empty()
-            && let Some(commit) = self.resolve(&dir, &source.commit).await
+            && let Some(commit) = self.resolve(dir, &source.commit).await
         {
             return Ok(point(commit));
         }
-        self.fetch(&dir, source).await?;
+        self.fetch(dir, source, trust).await?;
         let found = match (source.commit.as_str(), source.git_ref.as_str()) {
-            ("", "") => self.find(&dir, &self.default_branch(source.repo).await?).await,
-            ("", git_ref) => self.find(&dir, git_ref).await,
-            (commit, _) => self.resolve(&dir, commit).await.map(point),
+            ("", "") => self.find(dir, &self.default_branch(source.repo).await?).await,
+            ("", git_ref) => self.find(dir, git_ref).await,
+            (commit, _) => self.resolve(dir, commit).await.map(point),
         };
         let wanted = [&source.commit, &source.git_ref].into_iter().find(|text| !text.is_empty());
         found.ok_or_else(|| Error::NoSuchCommit {
@@ -223,40 +260,49 @@ impl Mirrors {
         };
         let mut forgotten = Vec::new();
         while let Some(entry) = entries.next_entry().await? {
-            let Some(repo) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            if used(repo) {
+            let (name, dir) = (entry.file_name(), entry.path());
+            let Some(name) = name.to_str() else { continue };
+            let (name, is_own) = name.strip_suffix(SUBMODULES).map_or((name, true), |name| (name, false));
+            let Ok(repo) = name.parse() else { continue };
+            let is_used = used(repo);
+            if is_used && is_own {
                 continue;
             }
-            let Ok(_nobody_fetches) = self.lock(repo).try_lock_owned() else { continue };
-            let dir = entry.path();
-            let removed = tokio::task::spawn_blocking(move || crate::tree::remove_tree(&dir)).await;
-            removed.unwrap_or_else(|join| Err(io::Error::other(join)))?;
-            forgotten.push(repo);
+            let Ok(_nobody_fetches) = self.lock(&dir).try_lock_owned() else { continue };
+            let removed = tokio::task::spawn_blocking(move || {
+                if is_used { remove_old(&dir) } else { crate::tree::remove_tree(&dir) }
+            });
+            removed.await.unwrap_or_else(|join| Err(io::Error::other(join)))?;
+            forgotten.extend(is_own.then_some(repo));
         }
         reach::forget_old_keys(&self.root, self.fetch_timeout.saturating_mul(4))?;
         Ok(forgotten)
     }
 
-    fn lock(&self, repo: RepoId) -> Arc<tokio::sync::Mutex<()>> {
+    fn lock(&self, dir: &Path) -> Arc<tokio::sync::Mutex<()>> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(busy.entry(repo).or_default())
+        Arc::clone(busy.entry(dir.to_owned()).or_default())
     }
 
-    async fn init(&self, repo: RepoId) -> Result<PathBuf, Error> {
-        let dir = self.dir(repo);
+    /// The mirrors of a repository's submodules.
+    fn submodules(&self, of: RepoId) -> PathBuf {
+        self.root.join(format!("{of}{SUBMODULES}"))
+    }
+
+    async fn init(&self, dir: &Path) -> Result<(), Error> {
         if !dir.join("HEAD").exists() {
             let io = |source| Error::Io {
                 action: format!("make the mirror's directory {}", dir.display()),
                 source,
             };
-            tokio::fs::create_dir_all(&dir).await.map_err(io)?;
-            Git::new(&dir, self.fetch_timeout).run(&["init", "--quiet", "--bare", "."]).await?;
+            tokio::fs::create_dir_all(dir).await.map_err(io)?;
+            Git::new(dir, self.fetch_timeout).run(&["init", "--quiet", "--bare", "."]).await?;
         }
-        Ok(dir)
+        Ok(())
     }
 
-    async fn fetch(&self, dir: &Path, source: &Source) -> Result<(), Error> {
-        let reach = Reach::open(&source.url, Trust::Registered, &self.root).await?;
+    async fn fetch(&self, dir: &Path, source: &Source, trust: Trust) -> Result<(), Error> {
+        let reach = Reach::open(&source.url, trust, &self.root).await?;
         let url = reach.url.clone();
         let git = Git::new(dir, self.fetch_timeout).asking(&reach);
         let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
@@ -323,7 +369,24 @@ impl Mirrors {
     }
 }
 
-fn is_commit_id(text: &str) -> bool {
+/// Removes what nobody has asked for in a long time.
+fn remove_old(mirrors: &Path) -> io::Result<()> {
+    let too_old = SystemTime::now().checked_sub(UNUSED);
+    for entry in std::fs::read_dir(mirrors)? {
+        let dir = entry?.path();
+        let used = match std::fs::metadata(dir.join("HEAD")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            metadata => Some(metadata?.modified()?),
+        };
+        // One without a HEAD was never whole.
+        if used.is_none_or(|used| too_old.is_some_and(|limit| used < limit)) {
+            crate::tree::remove_tree(&dir)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn is_commit_id(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 

@@ -6,15 +6,22 @@
 mod changes;
 mod checkout;
 mod clone_url;
+mod configured;
 mod git;
+mod lfs;
 mod mirror;
+mod nested;
 mod reach;
+mod staged;
+mod submodules;
 
 pub use changes::MAX_CHANGED_PATHS;
 pub use checkout::{Checkout, checkout};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use git::Error;
 pub use mirror::{MAX_WORKFLOW_BYTES, MAX_WORKFLOW_FILES, Mirrors, Point, Source};
+pub use nested::Submodules;
+pub use staged::Sparse;
 
 /// Checks a ref, branch, tag or commit given by a person: 1 to 255 characters, no leading `-`, none of the characters
 /// that git forbids, no `..` and no `@{`.

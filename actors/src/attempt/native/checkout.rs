@@ -4,13 +4,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::{Inputs, NativeContext, NativeDone};
-use crate::workspace::{Checkout, Point, Source, checkout};
+use crate::workspace::{Checkout, Point, Source, Sparse, Submodules, checkout};
 
 /// Where the container sees the objects of the repository's mirror, which its checkouts share.
 pub(in crate::attempt) const OBJECTS: &str = "/troupe-objects";
 
 /// Inputs that mean nothing here: there are no credentials that a job could keep.
-const IGNORED: [&str; 11] = [
+const IGNORED: [&str; 10] = [
     "token",
     "ssh-key",
     "ssh-known-hosts",
@@ -20,23 +20,39 @@ const IGNORED: [&str; 11] = [
     "set-safe-directory",
     "github-server-url",
     "show-progress",
-    "fetch-tags",
     "filter",
 ];
 
+/// Lines of `sparse-checkout`.
+const MAX_PATTERNS: usize = 1000;
+
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Wanted {
     path: String,
     git_ref: String,
     depth: u32,
+    tags: bool,
+    sparse: Vec<String>,
+    cone: bool,
+    submodules: Nesting,
+    lfs: bool,
     /// Inputs that were given and are ignored.
     ignored: Vec<String>,
 }
 
+/// Which submodules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Nesting {
+    #[default]
+    None,
+    Direct,
+    All,
+}
+
 impl Wanted {
     fn of(with: &Inputs, own: &str) -> Result<Self, String> {
-        let mut wanted = Self { path: String::new(), git_ref: String::new(), depth: 1, ignored: Vec::new() };
+        let mut wanted = Self { depth: 1, cone: true, ..Self::default() };
         for (name, value) in with {
             let value = value.trim();
             let refused = |why: &str| Err(format!("{name}: {why}, found {value:?}"));
@@ -52,12 +68,20 @@ impl Wanted {
                 "repository" => return refused("only the run's own repository can be checked out"),
                 // The tree is always made anew.
                 "clean" => flag(name, value).map(drop)?,
-                "submodules" | "lfs" | "sparse-checkout" => {
-                    if value != "false" {
-                        return refused("it cannot be done here yet, only `false`");
+                "fetch-tags" => wanted.tags = flag(name, value)?,
+                "submodules" => {
+                    wanted.submodules = match value.to_ascii_lowercase().as_str() {
+                        "false" => Nesting::None,
+                        "true" => Nesting::Direct,
+                        "recursive" => Nesting::All,
+                        _ => return refused("expected true, false or recursive"),
                     }
                 }
-                "sparse-checkout-cone-mode" => {}
+                "lfs" => wanted.lfs = flag(name, value)?,
+                "sparse-checkout" => {
+                    wanted.sparse = patterns(value).map_err(|why| format!("{name}: {why}"))?
+                }
+                "sparse-checkout-cone-mode" => wanted.cone = flag(name, value)?,
                 known if IGNORED.contains(&known) => wanted.ignored.push(known.to_owned()),
                 _ => return Err(format!("{name}: actions/checkout has no such input")),
             }
@@ -74,6 +98,19 @@ fn flag(name: &str, value: &str) -> Result<bool, String> {
     }
 }
 
+/// One a line.
+fn patterns(text: &str) -> Result<Vec<String>, String> {
+    let all: Vec<String> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if all.len() > MAX_PATTERNS || all.iter().any(|pattern| pattern.len() > 1024) {
+        return Err(format!("expected at most {MAX_PATTERNS} lines of 1,024 bytes"));
+    }
+    match all.iter().find(|pattern| pattern.starts_with('-')) {
+        Some(bad) => Err(format!("expected no leading -, found {bad:?}")),
+        None => Ok(all),
+    }
+}
+
 /// Does it.
 pub(super) async fn run(ctx: &NativeContext, with: &Inputs) -> Result<NativeDone, String> {
     let (id, repo) =
@@ -83,7 +120,7 @@ pub(super) async fn run(ctx: &NativeContext, with: &Inputs) -> Result<NativeDone
         ctx.lines.say(&format!("these inputs mean nothing here: {}", wanted.ignored.join(", "))).await;
     }
     let url = ctx.parts.mirrors.url_of(repo)?;
-    let Wanted { path, git_ref, depth, .. } = wanted;
+    let Wanted { path, git_ref, depth, tags, .. } = wanted;
     // A commit is asked for as such, so that one that no branch reaches any more is found, too.
     let is_commit = matches!(git_ref.len(), 40 | 64) && git_ref.bytes().all(|b| b.is_ascii_hexdigit());
     let (wanted_ref, wanted_commit) = match (git_ref.is_empty(), is_commit) {
@@ -91,9 +128,18 @@ pub(super) async fn run(ctx: &NativeContext, with: &Inputs) -> Result<NativeDone
         (false, true) => (String::new(), git_ref.to_ascii_lowercase()),
         (false, false) => (git_ref, String::new()),
     };
+    let parts = &ctx.parts;
+    let sparse = (!wanted.sparse.is_empty()).then_some(Sparse { patterns: wanted.sparse, cone: wanted.cone });
+    let submodules = (wanted.submodules != Nesting::None).then(|| Submodules {
+        mirrors: parts.mirrors.clone(),
+        repo: *id,
+        url: url.clone(),
+        given: !ctx.event.from_fork,
+        recursive: wanted.submodules == Nesting::All,
+    });
+    let large_files = wanted.lfs.then(|| url.clone());
     let origin = url.redacted();
     let source = Source { repo: *id, url, git_ref: wanted_ref, commit: wanted_commit };
-    let parts = &ctx.parts;
     let Point { git_ref, commit } = parts.mirrors.ensure(&source).await.map_err(|e| e.to_string())?;
     let mirror: PathBuf = parts.mirrors.dir(*id);
     // Init has made the spool, as whatever user the image runs as.
@@ -102,7 +148,7 @@ pub(super) async fn run(ctx: &NativeContext, with: &Inputs) -> Result<NativeDone
     let owner = (made.uid() != rustix::process::geteuid().as_raw()).then(|| (made.uid(), made.gid()));
     let outputs = [("ref", &git_ref), ("commit", &commit)];
     let outputs = outputs.map(|(name, value)| (name.to_owned(), value.clone())).into();
-    checkout(Checkout {
+    let said = checkout(Checkout {
         objects_seen_at: parts.seen(&mirror.join("objects"), OBJECTS),
         mirror,
         origin,
@@ -113,12 +159,19 @@ pub(super) async fn run(ctx: &NativeContext, with: &Inputs) -> Result<NativeDone
         git_ref,
         commit,
         depth,
+        tags,
+        sparse,
+        submodules,
+        large_files,
         owner,
         timeout: parts.options.git_timeout,
         writing: Some(ctx.writing.clone()),
     })
     .await
     .map_err(|e| e.to_string())?;
+    for line in said {
+        ctx.lines.say(&line).await;
+    }
     Ok(NativeDone { outputs, ..NativeDone::default() })
 }
 
@@ -139,17 +192,24 @@ mod tests {
             ("Fetch-Depth", "0"),
             ("repository", "Team/App"),
             ("clean", "true"),
-            ("submodules", "false"),
+            ("submodules", "Recursive"),
+            ("lfs", "true"),
+            ("fetch-tags", "true"),
+            ("sparse-checkout", " src \n\n!docs\n"),
+            ("sparse-checkout-cone-mode", "false"),
             ("token", "x"),
         ];
         let found = wanted(&all)?;
         assert_eq!((found.path.as_str(), found.git_ref.as_str(), found.depth), ("sub", "v1", 0));
         assert_eq!(found.ignored, ["token"]);
+        assert_eq!((found.submodules, found.lfs, found.tags, found.cone), (Nesting::All, true, true, false));
+        assert_eq!(found.sparse, ["src", "!docs"]);
         for (bad, name) in [
             (("repository", "other/app"), "repository"),
             (("fetch-depth", "-1"), "fetch-depth"),
             (("clean", "maybe"), "clean"),
-            (("submodules", "recursive"), "submodules"),
+            (("submodules", "deep"), "submodules"),
+            (("sparse-checkout", "src\n--stdin"), "sparse-checkout"),
             (("typo", "1"), "typo"),
         ] {
             let why = wanted(&[bad]).err().ok_or("it was taken")?;
