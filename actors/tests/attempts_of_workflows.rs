@@ -240,3 +240,21 @@ async fn many_steps_are_led() {
         all - ran
     );
 }
+
+#[tokio::test]
+async fn the_limit_of_an_action_ends_the_step_under_way_and_those_after_it() {
+    let inner = vec![run("echo first"), run("echo second; exec sleep 600"), when("always()", "echo never")];
+    let action =
+        Action::Composite { path: "act".to_owned(), inputs: Vec::new(), steps: inner, outputs: Vec::new() };
+    let limited = StepSpec { timeout_minutes: "0.05".to_owned(), action, ..StepSpec::default() };
+    let spec = job(vec![limited, run("echo no"), when("always()", "echo after ${{ job.status }}")]);
+    let rig = Rig::new(Kind::Processes, 98, &spec).unwrap();
+    let finished = rig.finish().await;
+    assert_eq!(
+        outcomes(&finished),
+        [Outcome::TimedOut, Outcome::Skipped, Outcome::Succeeded],
+        "{finished:?}"
+    );
+    assert_eq!(finished.reason, "step 1 passed its limit of time");
+    assert_eq!(rig.output().await, "first\nsecond\nafter failure\n");
+}

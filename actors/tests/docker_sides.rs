@@ -59,6 +59,40 @@ async fn a_service_is_well_when_the_first_step_runs_and_gone_with_the_job() {
 }
 
 #[tokio::test]
+async fn a_job_knows_its_containers_by_the_engines_names() {
+    let Some(pair) = Pair::new(Kind::Containers, 70) else { return };
+    let script = "echo ${{ job.services.web.ports[80] }} ${{ job.services.none.id }} ${{ job.status }}; \
+                  echo ${{ job.container.network }} ${{ job.container.id }} ${{ job.services.web.id }}; \
+                  touch begun; until test -e go; do sleep 0.1; done";
+    let services = vec![service("web", "sleep 600", "")];
+    let job = JobSpec { services, ..with_expressions(vec![run(script)]) };
+    let mut running = pair.begin(pair.place(pair.submit(push(MAIN), &[job]), 0, 0), false);
+    let workspace = pair.nodes[0].logs.attempt_dir(running.given.attempt).join("workspace");
+    let begun = async {
+        while !workspace.join("begun").exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("it begins");
+    let label = format!("label=troupe.node={}", pair.nodes[0].id);
+    let mut list = std::process::Command::new("docker");
+    list.args(["ps", "--filter", &label, "--format", "{{.Networks}} {{.Names}}"]);
+    let known = list.output().expect("docker is there").stdout;
+    std::fs::write(workspace.join("go"), "").expect("the workspace is there");
+    let finished = running.end().await;
+    pair.over(&running.given, &finished).await;
+    let log = pair.output(0, running.given.attempt).await;
+    let said: Vec<Vec<&str>> = log.lines().map(|line| line.split(' ').collect()).collect();
+    let [_, ports, names] = said.as_slice() else { panic!("{log} {}", finished.reason) };
+    assert_eq!(*ports, ["80", "success"], "{log}");
+    let mut known: Vec<_> = std::str::from_utf8(&known).expect("names").lines().collect();
+    known.sort_unstable();
+    let mut said: Vec<_> = names[1..].iter().map(|name| format!("{} {name}", names[0])).collect();
+    said.sort_unstable();
+    assert_eq!(said, known);
+}
+
+#[tokio::test]
 async fn a_service_that_dies_or_is_not_well_fails_the_job_with_its_log() {
     let Some(pair) = Pair::new(Kind::Containers, 62) else { return };
     let ill = "--health-cmd \"echo no way; exit 1\" --health-interval 50ms --health-retries 2";

@@ -397,3 +397,73 @@ fn names_are_computed_and_an_environment_is_told_where_it_can_be_looked_at() {
     let (_, told) = course(JobSpec { environment_url: secret, ..spec(steps) }).end(|_| None);
     assert!(told.course.annotations().is_empty());
 }
+
+#[test]
+fn a_step_knows_its_name_and_an_action_how_it_goes() {
+    let names = "${{ github.action }} $GITHUB_ACTION ${{ github.ref }}";
+    let failing = StepSpec { continue_on_error: "true".to_owned(), ..run("fail") };
+    let inner = vec![run("fail"), when("always()", "${{ github.action_status }} ${{ github.action }}")];
+    let mut action = composite(inner, &[], &[]);
+    action.continue_on_error = "true".to_owned();
+    let steps = vec![run(names), named("mine", names), failing, run(names), action];
+    let (end, told) = course(spec(steps)).end(fails("fail"));
+    assert_eq!(end.outcome, Outcome::Succeeded, "{}", end.reason);
+    let wanted = |name: &str| format!("{name} $GITHUB_ACTION refs/heads/main");
+    let expected = [
+        wanted("__run"),
+        wanted("mine"),
+        "fail".into(),
+        wanted("__run_3"),
+        "fail".into(),
+        "failure __run_2".into(),
+    ];
+    assert_eq!(told.seen, expected);
+}
+
+/// An order with its limit, which begins now and is over after so many milliseconds.
+fn takes(told: &mut Told, now: &mut u64, ms: u64, outcome: Outcome) -> (String, u64) {
+    let order = told.order();
+    let What::Run { script, .. } = order.what else { panic!("no script: {order:?}") };
+    told.course.at(*now);
+    told.course.started(order.number);
+    *now += ms;
+    told.course.at(*now);
+    told.course.over(order.number, went(outcome));
+    (script, order.timeout_ms)
+}
+
+#[test]
+fn the_limit_of_an_action_is_one_for_all_its_steps_and_its_end_is_theirs() {
+    use Outcome::{Succeeded, TimedOut};
+    let minute = 60_000;
+    let limited =
+        |minutes: &str, steps| StepSpec { timeout_minutes: minutes.to_owned(), ..composite(steps, &[], &[]) };
+    let may_fail = |script| StepSpec { continue_on_error: "true".to_owned(), ..run(script) };
+    let short =
+        StepSpec { timeout_minutes: "0.5".to_owned(), continue_on_error: "true".to_owned(), ..run("own") };
+    // One of its own limit, one within a further action, and one that may fail, which does not help.
+    let inner = limited("5", vec![run("b"), may_fail("c"), when("always()", "never")]);
+    let action = limited("3", vec![run("a"), short, inner, when("always()", "never")]);
+    let steps = vec![action, run("skipped"), when("always()", "after")];
+    let (mut told, mut now) = (course(spec(steps)), 1_700_000_000_000);
+    assert_eq!(takes(&mut told, &mut now, minute, Succeeded), ("a".to_owned(), 3 * minute));
+    // Its own limit ends it alone.
+    assert_eq!(takes(&mut told, &mut now, minute / 2, TimedOut), ("own".to_owned(), minute / 2));
+    assert_eq!(takes(&mut told, &mut now, minute, Succeeded), ("b".to_owned(), minute + minute / 2));
+    // What ends it may come a little early.
+    assert_eq!(takes(&mut told, &mut now, minute / 2 - 3, TimedOut), ("c".to_owned(), minute / 2));
+    assert_eq!(takes(&mut told, &mut now, 1, Succeeded), ("after".to_owned(), 0));
+    let Next::Done(end) = told.next() else { panic!("it goes on") };
+    assert_eq!((end.outcome, end.reason.as_str()), (TimedOut, "step 1 passed its limit of time"));
+    assert_eq!(told.outcomes(), [TimedOut, Outcome::Skipped, Succeeded]);
+
+    // Over before its time, and of the last step of all the same.
+    let steps = vec![limited("1", vec![run("a"), may_fail("b")])];
+    for (second, wanted) in [(Succeeded, Succeeded), (TimedOut, TimedOut)] {
+        let (mut told, mut now) = (course(spec(steps.clone())), 5);
+        takes(&mut told, &mut now, minute - 1, Succeeded);
+        assert_eq!(takes(&mut told, &mut now, 1, second), ("b".to_owned(), 1));
+        let Next::Done(end) = told.next() else { panic!("it goes on") };
+        assert_eq!(end.outcome, wanted);
+    }
+}

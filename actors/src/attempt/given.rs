@@ -15,9 +15,10 @@ use workflow::steps;
 use super::Parts;
 use super::control::{EVENT, TEMP};
 use super::services::Company;
+use crate::executor::Part;
 use crate::logs::Listening;
-use crate::runner::contexts;
-use crate::runner::environment::{self, Facts};
+use crate::runner::contexts::{self, Facts};
+use crate::runner::environment;
 
 /// Largest specification that is read, in bytes.
 const MAX_SPEC: usize = domain::limits::MAX_SPEC_BYTES;
@@ -48,17 +49,18 @@ impl Given {
     pub(super) fn read(
         parts: &Parts,
         attempt: AttemptId,
-        workspace: &str,
-        control: &Path,
+        slot: u16,
+        (workspace, control): (&str, &Path),
     ) -> Result<Self, String> {
         let mut known = Vec::new();
-        Self::made(parts, attempt, (workspace, control), &mut known).map_err(|why| without(why, known))
+        Self::made(parts, (attempt, slot), (workspace, control), &mut known)
+            .map_err(|why| without(why, known))
     }
 
     /// The same; `opened` gets the secrets as soon as they are, for an error may quote what was computed from them.
     fn made(
         parts: &Parts,
-        attempt: AttemptId,
+        (attempt, slot): (AttemptId, u16),
         (workspace, control): (&str, &Path),
         opened: &mut Vec<String>,
     ) -> Result<Self, String> {
@@ -71,24 +73,24 @@ impl Given {
             .map(Arc::new)
             .map_err(|error| format!("the specification of job {} cannot be read: {error}", attempt.job))?;
         let repo = run.repo.and_then(|id| Some((id, state.repos.get(&id)?.clone())));
-        let repository = repo.as_ref().map_or("", |(_, repo)| repo.name.as_str());
         let node = parts.options.name.as_str();
         let id = if spec.id.is_empty() { &job.key } else { spec.id.as_str() };
         let seen = |name: &str| parts.seen(&control.join(name), &format!("{CONTROL}/{name}"));
         let (event_path, temp) = (seen(EVENT), seen(TEMP));
+        let of_repo = repo.as_ref().filter(|_| spec.expressions).map(|(id, _)| *id);
+        let mut secrets = secrets(parts, &state, of_repo, &run.event)?;
+        opened.extend(secrets.values().cloned());
         let facts = Facts {
             run,
             job: id,
             attempt,
-            repository,
+            repo: repo.as_ref().map(|(_, repo)| repo),
             node,
             workspace,
             event_path: &event_path,
             temp: &temp,
+            debug: is_debugged(&secrets),
         };
-        let of_repo = repo.as_ref().filter(|_| spec.expressions).map(|(id, _)| *id);
-        let mut secrets = secrets(parts, &state, of_repo, &run.event)?;
-        opened.extend(secrets.values().cloned());
         let (known, contexts) = if spec.expressions {
             let contexts = contexts::of_job(&state, attempt.job, &facts, &secrets)?;
             // What a called workflow was given is not to be shown either.
@@ -96,9 +98,7 @@ impl Given {
                 opened.push(value.clone());
                 secrets.entry(format!("given:{name}")).or_insert(value);
             }
-            let mut known: Variables = environment::facts(facts).into_iter().collect();
-            known.extend(is_debugged(&secrets).then(|| ("RUNNER_DEBUG".to_owned(), "1".to_owned())));
-            (known, contexts)
+            (environment::facts(facts).into_iter().collect(), contexts)
         } else {
             (Variables::new(), Vec::new())
         };
@@ -126,6 +126,10 @@ impl Given {
         // What a stranger's job left in a volume, the next job of the repository would find.
         let of_volumes = run.repo.filter(|_| !run.event.from_fork);
         given.company = Company::of(&container, &services, job.resources, of_volumes)?;
+        if let Some(beside) = parts.executor.beside().filter(|_| spec.expressions) {
+            let called = |part: &Part| beside.called(attempt, part, slot);
+            given.contexts.push(("job".to_owned(), given.company.context(called)));
+        }
         given.image = parts.options.image(&container.image, &job.labels).to_owned();
         given.env.extend(container.env);
         Ok(given)

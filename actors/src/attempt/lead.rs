@@ -40,6 +40,8 @@ pub(super) enum Noted {
     Hash(Result<String, String>),
     /// How something went that the node did itself.
     Answer(u32, Result<Did, String>),
+    /// For how many milliseconds the job has stood still, in all, when it is about to go on.
+    Paused(u64),
 }
 
 /// What came of it.
@@ -92,6 +94,8 @@ pub(super) struct Lead {
     hashes: VecDeque<Result<String, String>>,
     /// Time of the last frame.
     at: Timestamp,
+    /// For how long the job had stood still until then.
+    paused_ms: u64,
 }
 
 impl Lead {
@@ -117,6 +121,7 @@ impl Lead {
             written: Default::default(),
             hashes: VecDeque::new(),
             at: Timestamp(0),
+            paused_ms: 0,
         }
     }
 
@@ -138,17 +143,18 @@ impl Lead {
     pub(super) fn take(&mut self, event: Event) {
         match event {
             Event::Heard(command) => self.course.hear(command),
-            Event::Noted(bytes) => {
-                if let Some(Noted::Answer(number, did)) = Noted::decode(&bytes) {
-                    self.answer = Some((number, did));
-                }
-            }
+            Event::Noted(bytes) => match Noted::decode(&bytes) {
+                Some(Noted::Answer(number, did)) => self.answer = Some((number, did)),
+                Some(Noted::Paused(ms)) => self.paused_ms = ms,
+                Some(Noted::Hash(_)) | None => {}
+            },
             Event::Told(frame) => self.frame(frame),
         }
     }
 
     fn frame(&mut self, frame: wire::Frame) {
         self.at = Timestamp(frame.at_ms);
+        self.course.at(frame.at_ms.saturating_sub(self.paused_ms));
         self.told.started_at.get_or_insert(self.at);
         match frame.kind {
             FrameKind::Stdout(_) | FrameKind::Stderr(_) => {}

@@ -65,7 +65,7 @@ impl Life {
         let attempt = task.attempt;
         let directories = Directories::of(parts.directory(attempt));
         let workspace = parts.seen(&directories.workspace, WORKSPACE);
-        let given = Given::read(&parts, attempt, &workspace, &directories.control)
+        let given = Given::read(&parts, attempt, task.slot, (&workspace, &directories.control))
             .map_err(|why| Finished::bare(Outcome::Failed, why))?;
         // What fails from here on is this node's trouble: another may do better.
         tokio::fs::create_dir_all(&directories.root).await.map_err(|error| {

@@ -6,6 +6,7 @@ use domain::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::lead::Noted;
 use super::life::{Life, RETRY};
 use crate::clock;
 use crate::executor::{ContainerId, Error};
@@ -72,6 +73,9 @@ impl Life {
             let total = pausing.before + clock::since_boot().saturating_sub(since);
             self.note(Note { since: Duration::ZERO, total }).await;
             self.permits.stood_still(total).await;
+            if let Err(error) = self.tap.note(Noted::Paused(total.as_millis() as u64)).await {
+                tracing::warn!(attempt = %self.task.attempt, %error, "a pause cannot be noted: limits of actions count it");
+            }
         }
         let (executor, id) = (std::sync::Arc::clone(&self.parts.executor), id.clone());
         pausing.calls.spawn(async move {

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use domain::{Action, AttemptId, Container, Fence, Outcome, RepoId, Resources, Service, StepSpec};
 use init::permit;
+use workflow::expression::Value;
 
 use super::Parts;
 use super::begin::NoStart;
 use super::life::{Life, lease_of};
-use crate::executor::beside::{Standing, Volume, port, service_name};
+use crate::executor::beside::{Called, Standing, Volume, port, service_name};
 use crate::executor::{Beside, BesideSpec, ContainerId, Error, Extras, Part, options, shares};
 
 /// Between two looks at a service that is not well yet: short at first, for most are ready soon.
@@ -69,6 +70,23 @@ impl Company {
             one.resources = share;
         }
         Ok(Self { extras, resources, credentials: credentials(own), services: all })
+    }
+
+    /// The context `job`, without its status. Nothing is bound on the node, so a service's ports are those by which its name answers.
+    pub(super) fn context(&self, called: impl Fn(&Part) -> Called) -> Value {
+        let container =
+            |Called { id, network }: Called| [("id", Value::text(id)), ("network", Value::text(network))];
+        let service = |one: &One| {
+            let ports = one.container.ports.iter().filter_map(|text| port(text).ok());
+            let ports =
+                Value::object(ports.map(|(port, _)| (port.to_string(), Value::text(port.to_string()))));
+            let own = container(called(&Part::Service(one.name.clone())));
+            (one.name.clone(), Value::object(own.into_iter().chain([("ports", ports)])))
+        };
+        Value::object([
+            ("container", Value::object(container(called(&Part::Job)))),
+            ("services", Value::object(self.services.iter().map(service))),
+        ])
     }
 
     /// Whether the job has services.

@@ -226,6 +226,8 @@ pub trait Beside: Send + Sync {
         spec: BesideSpec,
         heard: bool,
     ) -> BoxFuture<'_, Result<(ContainerId, Bytestream), Error>>;
+    /// By which names the engine knows a container of an attempt and its network.
+    fn called(&self, attempt: AttemptId, part: &Part, slot: u16) -> Called;
     /// How it stands.
     fn standing<'a>(&'a self, id: &'a ContainerId) -> BoxFuture<'a, Result<Standing, Error>>;
     /// The last of what it has written.
@@ -249,6 +251,15 @@ pub trait Beside: Send + Sync {
         &'a self,
         used: &'a (dyn Fn(RepoId) -> bool + Sync),
     ) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// Names that an engine takes for ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// Of a container.
+    pub id: String,
+    /// Of the network that it is in.
+    pub network: String,
 }
 
 /// What a container was made with.

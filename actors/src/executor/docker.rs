@@ -49,6 +49,15 @@ impl Default for DockerOptions {
     }
 }
 
+/// What the names of a node's networks begin with; the number of a slot follows.
+fn network_prefix(node: NodeId) -> String {
+    format!("troupe-{node}-slot-")
+}
+
+fn network_of(node: NodeId, slot: u16) -> String {
+    format!("{}{slot}", network_prefix(node))
+}
+
 /// The engine, once its socket was there.
 #[derive(Debug)]
 struct Engine {
@@ -78,13 +87,8 @@ impl Engine {
         HashMap::from([("label".to_owned(), vec![format!("{NODE}={}", self.node)])])
     }
 
-    /// What the names of this node's networks begin with; the number of a slot follows.
-    fn network_prefix(&self) -> String {
-        format!("troupe-{}-slot-", self.node)
-    }
-
     async fn network(&self, slot: u16) -> Result<String, Error> {
-        let name = format!("{}{slot}", self.network_prefix());
+        let name = network_of(self.node, slot);
         match self.docker.inspect_network(&name, None).await {
             Ok(_) => return Ok(name),
             Err(e) if status(&e) == Some(404) => {}
@@ -104,7 +108,7 @@ impl Engine {
     async fn forget_networks(&self, from: u16) -> Result<(), Error> {
         let options = query::ListNetworksOptions { filters: Some(self.mine()) };
         let all = self.docker.list_networks(Some(options)).await;
-        let prefix = self.network_prefix();
+        let prefix = network_prefix(self.node);
         let slot = |name: &str| name.strip_prefix(&prefix)?.parse::<u16>().ok();
         for name in all.map_err(|e| of_question("list networks", &e))?.into_iter().filter_map(|n| n.name) {
             if slot(&name).is_none_or(|slot| slot < from) {
@@ -126,8 +130,10 @@ impl Engine {
         let network = self.network(spec.slot).await?;
         self.make_volumes(&spec.extras).await?;
         let by_name = faults::is(Bug::AdoptByName);
-        let name = if by_name { spec.attempt.job.to_string() } else { spec.attempt.to_string() };
-        let name = format!("troupe-{name}").replace('/', "-");
+        let name = match by_name {
+            true => format!("troupe-{}", spec.attempt.job).replace('/', "-"),
+            false => beside::named(spec.attempt, &Part::Job),
+        };
         let (whose, lease) = ((spec.attempt, spec.fence, Part::Job), spec.lease.clone());
         let body = body::of_job(spec, &self.init, network)?;
         let (id, ran) = match self.make(&name, whose, body).await {

@@ -16,6 +16,7 @@ use crate::faults::{self, Point};
 use crate::mint::Mint;
 use crate::needs;
 use crate::replica::ProposeError;
+use crate::runner::contexts;
 
 /// Jobs decided in one round.
 const BATCH: usize = 64;
@@ -75,14 +76,7 @@ fn verdict(state: &ClusterState, id: JobId) -> Result<Verdict, String> {
     let undecided: Undecided = codec::decode(&bytes.0, limits::MAX_SPEC_BYTES)
         .map_err(|error| format!("the specification of job {id} cannot be read: {error}"))?;
     let repo = run.repo.and_then(|repo| state.repos.get(&repo));
-    let facts = Facts {
-        repository: repo.map(|repo| repo.name.to_string()).unwrap_or_default(),
-        workflow: run.name.to_string(),
-        run_id: id.run.to_string(),
-        run_number: run.number,
-        server_url: String::new(),
-        variables: needs::variables(state, run.repo),
-    };
+    let facts = Facts { variables: needs::variables(state, run.repo), ..contexts::known(repo, id.run, run) };
     let before = needs::before(state, id);
     let jobs = before.iter().map(|(name, outcome)| (name.as_str(), *outcome)).collect();
     let asked = Asked {

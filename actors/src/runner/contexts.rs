@@ -1,16 +1,57 @@
-//! The contexts of a job's expressions that are known when it begins. Rules: GitHub, "Contexts".
+//! The contexts of a job's expressions that are known when it begins: what the workflow knows, and what only the node does. Rules: GitHub,
+//! "Contexts reference".
 //!
 //! Must not know: expressions, how steps go.
 
 use std::collections::BTreeMap;
 
-use domain::{ClusterState, JobId};
+use domain::{AttemptId, ClusterState, JobId, Repo, Run, RunId};
 use serde_json::{Map, Value as Json, json};
+use workflow::contexts;
 use workflow::expression::{Object, Value};
 use workflow::steps::from_json;
 
-use super::environment::{Facts, TOOL_CACHE, arch};
+use super::urls;
 use crate::needs;
+
+/// Where tools are looked for that actions bring; an image may have it.
+const TOOL_CACHE: &str = "/opt/hostedtoolcache";
+
+/// Facts beside the specification.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// The job's key in its file.
+    pub job: &'a str,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The repository; none for an ad hoc run.
+    pub repo: Option<&'a Repo>,
+    /// The node's name.
+    pub node: &'a str,
+    /// Where the job sees its workspace.
+    pub workspace: &'a str,
+    /// Where it finds the event's payload.
+    pub event_path: &'a str,
+    /// Where it finds a directory for what it needs only for a while.
+    pub temp: &'a str,
+    /// Somebody wants to see lines for debugging.
+    pub debug: bool,
+}
+
+/// What is known of a run wherever its state is.
+pub fn known(repo: Option<&Repo>, id: RunId, run: &Run) -> contexts::Facts {
+    contexts::Facts {
+        repository: repo.map(|repo| repo.name.to_string()).unwrap_or_default(),
+        workflow: run.name.to_string(),
+        run_id: id.to_string(),
+        run_number: run.number,
+        path: run.path.to_string(),
+        urls: repo.map(urls::of).unwrap_or_default(),
+        ..contexts::Facts::default()
+    }
+}
 
 /// All of them, by name.
 ///
@@ -22,15 +63,8 @@ pub fn of_job(
     facts: &Facts<'_>,
     secrets: &BTreeMap<String, String>,
 ) -> Result<Vec<(String, Value)>, String> {
-    let mut all = vec![
-        ("github".to_owned(), github(facts)),
-        ("runner".to_owned(), runner(facts)),
-        ("secrets".to_owned(), json!(secrets)),
-        (
-            "vars".to_owned(),
-            json!(needs::variables(state, facts.run.repo).into_iter().collect::<BTreeMap<_, _>>()),
-        ),
-    ];
+    let variables: BTreeMap<_, _> = needs::variables(state, facts.run.repo).into_iter().collect();
+    let mut all = vec![("secrets".to_owned(), json!(secrets)), ("vars".to_owned(), json!(variables))];
     let mut given = None;
     if let Some(own) = state.contexts.get(&job).filter(|own| !own.is_empty()) {
         let mut own: Map<String, Json> = serde_json::from_str(own)
@@ -41,6 +75,8 @@ pub fn of_job(
     }
     let value = |(name, json): (String, Json)| Ok((name, from_json(&json.to_string())?));
     let mut all = all.into_iter().map(value).collect::<Result<Vec<_>, String>>()?;
+    all.push(("github".to_owned(), Value::Object(github(facts).into())));
+    all.push(("runner".to_owned(), Value::Object(runner(facts).into())));
     all.push(("needs".to_owned(), needs::context(state, job)));
     if let Some(given) = given {
         let of_caller = given_secrets(&given, &all, 0)?;
@@ -84,47 +120,48 @@ pub fn secrets_of(contexts: &[(String, Value)]) -> Vec<(String, String)> {
     secrets.iter().map(|(name, value)| (name.to_owned(), value.as_text().to_string())).collect()
 }
 
-fn github(facts: &Facts<'_>) -> Json {
-    let (run, event) = (facts.run, &facts.run.event);
-    let (name, kind) = facts.ref_name();
-    let (head, base) = facts.branches();
-    let payload: Json = serde_json::from_str(&event.payload).unwrap_or_else(|_| json!({}));
-    json!({
-        "action": "",
-        "actor": event.sender,
-        "api_url": "",
-        "base_ref": base,
-        "event": payload,
-        "event_name": event.kind.as_str(),
-        "event_path": facts.event_path,
-        "head_ref": head,
-        "job": facts.job,
-        "ref": event.git_ref,
-        "ref_name": name,
-        "ref_type": kind,
-        "repository": facts.repository,
-        "repository_owner": facts.repository.split_once('/').map_or("", |(owner, _)| owner),
-        "run_attempt": facts.attempt.number.to_string(),
-        "run_id": facts.attempt.job.run.to_string(),
-        "run_number": run.number.to_string(),
-        "server_url": "",
-        "sha": event.commit,
-        "token": "",
-        "triggering_actor": event.sender,
-        "workflow": &*run.name,
-        "workspace": facts.workspace,
-    })
+/// The context `github`.
+pub fn github(facts: &Facts<'_>) -> Object {
+    let known = contexts::Facts {
+        run_attempt: u32::from(facts.attempt.number),
+        ..known(facts.repo, facts.attempt.job.run, facts.run)
+    };
+    let mut github = contexts::github(&facts.run.event, &known);
+    for (name, value) in
+        [("job", facts.job), ("event_path", facts.event_path), ("workspace", facts.workspace)]
+    {
+        github.insert(name, Value::text(value));
+    }
+    github
 }
 
-fn runner(facts: &Facts<'_>) -> Json {
-    json!({
-        "arch": arch(),
-        "environment": "self-hosted",
-        "name": facts.node,
-        "os": "Linux",
-        "temp": facts.temp,
-        "tool_cache": TOOL_CACHE,
-    })
+/// The context `runner`.
+pub fn runner(facts: &Facts<'_>) -> Object {
+    let mut runner = Object::default();
+    for (name, value) in [
+        ("arch", arch()),
+        ("environment", "self-hosted"),
+        ("name", facts.node),
+        ("os", "Linux"),
+        ("temp", facts.temp),
+        ("tool_cache", TOOL_CACHE),
+    ] {
+        runner.insert(name, Value::text(value));
+    }
+    if facts.debug {
+        runner.insert("debug", Value::text("1"));
+    }
+    runner
+}
+
+/// The machine's architecture as GitHub calls it.
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "X64",
+        "aarch64" => "ARM64",
+        "arm" => "ARM",
+        other => other,
+    }
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ async fn expanded(state: &ClusterState, sources: &Sources, delivery: &Delivery) 
     let files = mirrors.read_workflows(delivery.repo, &at).await.map_err(|e| e.to_string())?;
     let facts = Facts {
         repository: repo.name.to_string(),
-        server_url: server_of(&url.redacted()),
+        urls: super::urls::of(repo),
         variables: needs::variables(state, Some(delivery.repo)),
         ..Facts::default()
     };
@@ -131,12 +131,6 @@ async fn expanded(state: &ClusterState, sources: &Sources, delivery: &Delivery) 
         _ => None,
     };
     Ok(Expanded { event, runs, triggers })
-}
-
-/// Where the forge is, of a repository that is cloned by HTTP; empty of others.
-fn server_of(clone_url: &str) -> String {
-    let url = url::Url::parse(clone_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.map(|url| url.origin().ascii_serialization()).unwrap_or_default()
 }
 
 /// What the default branch says now, when it was pushed to: as it is by now, for pushes are not expanded in their order.

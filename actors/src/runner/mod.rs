@@ -12,6 +12,7 @@ mod life;
 mod margin;
 pub mod reaper;
 mod report;
+mod urls;
 pub mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -158,7 +158,12 @@ fn new_run(
     (files, mint): (Recorder<'_>, &dyn Mint),
 ) -> Result<NewRun, String> {
     let name = name_of(workflow, path);
-    let facts = Facts { workflow: name.clone(), run_id: id.to_string(), ..occasion.facts.clone() };
+    let facts = Facts {
+        workflow: name.clone(),
+        run_id: id.to_string(),
+        path: path.to_owned(),
+        ..occasion.facts.clone()
+    };
     let mut known = Object::default();
     known.insert("github", Value::Object(contexts::github(occasion.event, &facts).into()));
     known.insert(

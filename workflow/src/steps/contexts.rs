@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::{StepSpec, Variables};
+use domain::Variables;
 
 use super::evaluate::Evaluator;
+use super::level::{Action, Level};
 use super::{Course, to_object};
 use crate::expression::{Environment, Object, Value};
 
@@ -19,12 +20,10 @@ impl Course {
         self.levels.last().and_then(|level| level.action.as_ref()).map(|a| a.env.clone()).unwrap_or_default()
     }
 
-    pub(super) fn with_facts(&self, env: Variables, step: &StepSpec) -> Variables {
+    pub(super) fn with_facts(&self, env: Variables) -> Variables {
         let mut env = [env, self.given.facts.clone()].concat();
         if self.given.spec.expressions {
-            if !step.id.is_empty() {
-                env.push(("GITHUB_ACTION".to_owned(), step.id.clone()));
-            }
+            env.push(("GITHUB_ACTION".to_owned(), self.called()));
             if let Some(action) = self.levels.last().and_then(|level| level.action.as_ref()) {
                 env.push(("GITHUB_ACTION_PATH".to_owned(), action.path.clone()));
             }
@@ -45,6 +44,20 @@ impl Course {
         Evaluator { contexts: self.contexts(env), files, expressions: self.given.spec.expressions, place }
     }
 
+    /// The name of the step that is next or under way.
+    fn called(&self) -> String {
+        self.levels.last().map(Level::called).unwrap_or_default()
+    }
+
+    /// The context `github` as that step has it.
+    fn of_step(&self, github: &Value, action: Option<&Action>) -> Value {
+        let own = with(github, [("action", Value::text(self.called()))]);
+        let Some(action) = action else { return own };
+        let failed = self.levels.last().is_some_and(Level::failed);
+        let status = if failed { "failure" } else { "success" };
+        with(&own, [("action_path", Value::text(&action.path)), ("action_status", Value::text(status))])
+    }
+
     pub(super) fn contexts(&self, env: &[(String, String)]) -> Object {
         let mut all = Object::default();
         let action = self.levels.last().and_then(|level| level.action.as_ref());
@@ -58,8 +71,8 @@ impl Course {
         };
         for (name, value) in &self.given.contexts {
             let value = match (name.as_str(), action) {
-                ("github", Some(action)) => with(value, "action_path", Value::text(&action.path)),
-                ("job", _) => with(value, "status", Value::text(status)),
+                ("github", _) => self.of_step(value, action),
+                ("job", _) => with(value, [("status", Value::text(status))]),
                 _ => value.clone(),
             };
             all.insert(name, value);
@@ -73,10 +86,10 @@ impl Course {
     }
 }
 
-/// A map with one name more, or with another value for it.
-fn with(value: &Value, name: &str, added: Value) -> Value {
+/// A map with more names, or with other values for them.
+fn with(value: &Value, added: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     let mut object = Object::default();
-    object.insert(name, added);
+    added.into_iter().for_each(|(name, value)| object.insert(name, value));
     if let Value::Object(map) = value {
         map.iter().for_each(|(name, value)| object.insert(name, value.clone()));
     }

@@ -27,6 +27,8 @@ const MIN_SECRET: usize = 4;
 struct Open {
     order: Order,
     may_fail: bool,
+    /// The level of the action whose limit it has, when that comes before its own.
+    limited_by: Option<usize>,
     /// What its output told in the old way.
     outputs: Vec<(String, String)>,
     refused: Option<&'static str>,
@@ -53,6 +55,8 @@ pub struct Course {
     later: Vec<Later>,
     open: Option<Open>,
     count: u32,
+    /// Milliseconds, without those for which the job stood still.
+    pub(super) now: u64,
     /// The step that was last said to have begun.
     begun: Option<u16>,
     /// Cancelled or out of time.
@@ -78,6 +82,7 @@ impl Course {
             later: Vec::new(),
             open: None,
             count: 0,
+            now: 0,
             begun: None,
             stopped: None,
             first: None,
@@ -165,6 +170,7 @@ impl Course {
         if let Some(step) =
             self.open.as_ref().filter(|open| open.order.number == number).map(|o| o.order.step)
         {
+            self.begin_limits();
             self.begin(step);
         }
     }
@@ -185,6 +191,9 @@ impl Course {
     pub fn over(&mut self, number: u32, over: Over) {
         let Some(open) = self.open.take_if(|open| open.order.number == number) else { return };
         let step = open.order.step;
+        if over.outcome == Outcome::TimedOut {
+            self.end_limit(open.limited_by);
+        }
         if over.outcome == Outcome::Skipped {
             // Ordered before the stop was known: what it may do now is looked at again.
             let again = self.stopped.is_some() && !open.order.stopping;
@@ -252,7 +261,12 @@ impl Course {
             if let Some(end) = &self.end {
                 return Next::Done(end.clone());
             }
-            let level = &self.levels[self.levels.len() - 1];
+            let is_late = self.is_late();
+            let last = self.levels.len() - 1;
+            let level = &mut self.levels[last];
+            if is_late && level.step().is_some() {
+                level.run_out();
+            }
             let Some(step) = level.step() else {
                 match (self.levels.len() > 1).then(|| self.levels.pop()).flatten() {
                     Some(level) => self.leave(level, files),
@@ -299,8 +313,6 @@ impl Course {
         }
         let may_fail = e.boolean("continue-on-error", &step.continue_on_error)?;
         let own_limit = e.minutes("timeout-minutes", &step.timeout_minutes)?;
-        let outer = self.levels.last().and_then(|level| level.action.as_ref()).map_or(0, |a| a.timeout_ms);
-        let timeout_ms = [own_limit, outer].into_iter().filter(|ms| *ms > 0).min().unwrap_or(0);
         let what = match &step.action {
             Action::Composite { path, inputs, steps, outputs } => {
                 let inputs = e.variables("with", inputs)?;
@@ -311,7 +323,8 @@ impl Course {
                 let path = format!("{}/{path}", self.given.workspace);
                 let (outputs, index) = (outputs.clone(), self.index());
                 let env = [self.env_of_actions(), own].concat();
-                let action = level::Action { path, inputs, outputs, env, timeout_ms, may_fail };
+                let (limit_ms, ends_at) = (own_limit, None);
+                let action = level::Action { path, inputs, outputs, env, limit_ms, ends_at, may_fail };
                 self.begin(index);
                 self.levels.push(Level::new(steps, Some(action)));
                 return Ok(None);
@@ -320,19 +333,19 @@ impl Course {
                 argv: shell::argv(&e.text("shell", shell)?)?,
                 script: e.text("run", script)?,
                 cwd: e.text("working-directory", working_directory)?,
-                env: self.with_facts(env, step),
+                env: self.with_facts(env),
                 path: self.paths.clone(),
             },
             Action::Native { what, with } => What::Native {
                 what: *what,
                 with: e.variables("with", with)?.into_iter().collect(),
-                env: self.with_facts(env, step),
+                env: self.with_facts(env),
                 post: None,
             },
             Action::Docker { image, with } => What::Docker {
                 image: e.text("uses", image)?,
                 with: e.variables("with", with)?.into_iter().collect(),
-                env: self.with_facts(env, step),
+                env: self.with_facts(env),
                 path: self.paths.clone(),
             },
         };
@@ -340,14 +353,20 @@ impl Course {
             && self.later.is_empty()
             && self.levels[0].at + 1 == self.levels[0].steps.len()
             && matches!(what, What::Run { .. });
-        Ok(Some(self.order(self.index(), timeout_ms, may_fail, what, last)))
+        let (timeout_ms, limited_by) = self.limit(own_limit);
+        let next = self.order(self.index(), timeout_ms, may_fail, what, last);
+        if let Some(open) = &mut self.open {
+            open.limited_by = limited_by;
+        }
+        Ok(Some(next))
     }
 
     fn order(&mut self, step: u16, timeout_ms: u64, may_fail: bool, what: What, last: bool) -> Next {
         self.count += 1;
         let stopping = self.stopped.is_some();
         let order = Order { number: self.count, step, stopping, timeout_ms, last, what };
-        self.open = Some(Open { order: order.clone(), may_fail, outputs: Vec::new(), refused: None });
+        let (outputs, limited_by, refused) = (Vec::new(), None, None);
+        self.open = Some(Open { order: order.clone(), may_fail, limited_by, outputs, refused });
         Next::Order(order)
     }
 
@@ -373,6 +392,10 @@ impl Course {
         let last = self.levels.len() - 1;
         let conclusion = self.levels[last].finish(outcome, may_fail, outputs);
         if !top {
+            // Whether the step may fail does not help when it is the action's time that is over.
+            if outcome == Outcome::TimedOut && self.is_late() {
+                self.levels[last].outcome.get_or_insert(outcome);
+            }
             // What failed within an action is why the action failed.
             if let Some(why) =
                 Some(reason).filter(|_| conclusion == Outcome::Failed || conclusion == Outcome::TimedOut)

@@ -29,10 +29,20 @@ pub(super) struct Action {
     pub(super) outputs: Variables,
     /// Environment of the step that uses it, and of those around that.
     pub(super) env: Variables,
-    /// The limit of that step, which each of its own has, too.
-    pub(super) timeout_ms: u64,
+    /// The limit of that step, for all of its own together; 0 for none.
+    pub(super) limit_ms: u64,
+    /// When it is over; not known before the first of its own has begun.
+    pub(super) ends_at: Option<u64>,
     /// That step may fail.
     pub(super) may_fail: bool,
+}
+
+impl Action {
+    /// How much of its limit is left; none where it has none.
+    pub(super) fn left(&self, now: u64) -> Option<u64> {
+        let left = self.ends_at.map_or(self.limit_ms, |end| end.saturating_sub(now));
+        (self.limit_ms > 0).then_some(left)
+    }
 }
 
 impl Level {
@@ -43,6 +53,26 @@ impl Level {
     /// The step that is next or under way.
     pub(super) fn step(&self) -> Option<&StepSpec> {
         self.steps.get(self.at)
+    }
+
+    /// The name of that step, as GitHub gives one to those without an id: after what it is, with a number from the second on.
+    pub(super) fn called(&self) -> String {
+        let Some(step) = self.step() else { return String::new() };
+        if !step.id.is_empty() {
+            return step.id.clone();
+        }
+        let name = kind(step);
+        let alike = |other: &&StepSpec| other.id.is_empty() && kind(other) == name;
+        match self.steps[..self.at].iter().filter(alike).count() {
+            0 => name,
+            before => format!("{name}_{}", before + 1),
+        }
+    }
+
+    /// What is left of it is not done: its time is over.
+    pub(super) fn run_out(&mut self) {
+        self.outcome.get_or_insert(Outcome::TimedOut);
+        self.at = self.steps.len();
     }
 
     pub(super) fn failed(&self) -> bool {
@@ -86,6 +116,17 @@ impl Level {
         self.at += 1;
         conclusion
     }
+}
+
+/// What a step is, as a name.
+fn kind(step: &StepSpec) -> String {
+    let of = match &step.action {
+        domain::Action::Run { .. } => "run",
+        domain::Action::Native { what, .. } => what.as_str(),
+        domain::Action::Docker { image, .. } => image,
+        domain::Action::Composite { .. } => "self",
+    };
+    format!("__{}", of.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_"))
 }
 
 /// As contexts say it.

@@ -13,6 +13,7 @@ mod end;
 mod evaluate;
 mod files;
 mod level;
+mod limits;
 mod order;
 mod over;
 mod shell;

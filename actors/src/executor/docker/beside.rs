@@ -8,15 +8,15 @@ use bollard::errors::Error as Bollard;
 use bollard::models::{ContainerStateStatusEnum, HealthStatusEnum, VolumeCreateRequest};
 use bollard::query_parameters as query;
 use bytes::Bytes;
-use domain::RepoId;
+use domain::{AttemptId, RepoId};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
-use super::super::beside::{Beside, BesideSpec, Bytestream, MadeWith, Standing};
-use super::super::{ContainerId, Error, Exit, Extras};
+use super::super::beside::{Beside, BesideSpec, Bytestream, Called, MadeWith, Standing};
+use super::super::{ContainerId, Error, Exit, Extras, Part};
 use super::blame::{of_question, of_start, status};
-use super::{DockerExecutor, Engine, NODE, body, gone_is_fine};
+use super::{DockerExecutor, Engine, NODE, body, gone_is_fine, network_of};
 
 /// Whose a volume is.
 const REPO: &str = "troupe.repo";
@@ -69,7 +69,7 @@ impl Engine {
         let network = self.network(spec.slot).await?;
         self.make_volumes(&spec.extras).await?;
         let argv = self.argv(&spec).await?;
-        let name = format!("troupe-{}-{}", spec.attempt, spec.part).replace(['/', ':'], "-");
+        let name = named(spec.attempt, &spec.part);
         let (whose, lease) = ((spec.attempt, spec.fence, spec.part.clone()), spec.lease.clone());
         let body = body::beside(spec, self.node, &self.init, network, argv)?;
         let (id, ran) = self.make(&name, whose, body).await?;
@@ -176,7 +176,20 @@ impl Engine {
     }
 }
 
+/// A container's name.
+pub(super) fn named(attempt: AttemptId, part: &Part) -> String {
+    let name = match part {
+        Part::Job => format!("troupe-{attempt}"),
+        part => format!("troupe-{attempt}-{part}"),
+    };
+    name.replace(['/', ':'], "-")
+}
+
 impl Beside for DockerExecutor {
+    fn called(&self, attempt: AttemptId, part: &Part, slot: u16) -> Called {
+        Called { id: named(attempt, part), network: network_of(self.node, slot) }
+    }
+
     fn ensure_image_as<'a>(
         &'a self,
         image: &'a str,
