@@ -126,6 +126,8 @@ pub enum Error {
 pub struct Server {
     /// Where its API listens.
     pub http_addr: std::net::SocketAddr,
+    /// Its id.
+    pub node: domain::NodeId,
     /// The replicated state.
     pub store: Store,
     actors: actors::root::Handle,
@@ -235,6 +237,7 @@ impl Server {
         let data_dir = config.node.data_dir.clone();
         Ok(Self {
             http_addr,
+            node,
             store,
             actors,
             data_dir,

@@ -60,8 +60,7 @@ pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure
             Err(_) if jobs.len() > 1 => continue,
             attempt => attempt?,
         };
-        let page: Page<ArtifactView> = client.get(&target::path(attempt, "/artifacts")).await?;
-        all.push((attempt, page.items));
+        all.push((attempt, of(client, attempt).await?));
     }
     if all.iter().all(|(_, artifacts)| artifacts.is_empty()) && args.paths.is_empty() {
         table::say("no artifacts");
@@ -107,24 +106,51 @@ async fn download(
     json: bool,
 ) -> Result<u8, Failure> {
     let wanted = wanted(artifacts, &args.paths, attempt)?;
+    let wanted = wanted.into_iter().map(|artifact| (place_of(&artifact), artifact)).collect();
+    bring(client, (dir, args.force), attempt, wanted, |artifact, place| {
+        if json {
+            return table::line(
+                &json!({ "name": artifact.name, "path": artifact.path, "file": place, "size": artifact.size }),
+            );
+        }
+        table::print(&place.display().to_string())
+    })
+    .await?;
+    Ok(0)
+}
+
+/// Brings artifacts of an attempt into a folder, which is made when it is not there, each to its place in it, and tells of each; what is
+/// there already is overwritten when `force` says so.
+///
+/// # Errors
+/// [`Failure`]; nothing is written outside the folder, and nothing that is not what was kept.
+pub async fn bring(
+    client: &Client,
+    (dir, force): (&Path, bool),
+    attempt: AttemptId,
+    wanted: Vec<(String, ArtifactView)>,
+    mut tell: impl FnMut(&ArtifactView, &Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let in_dir = |source| Failure::Folder { path: dir.to_owned(), source };
     std::fs::create_dir_all(dir).map_err(in_dir)?;
-    let folder = Folder { path: dir, force: args.force };
+    let folder = Folder { path: dir, force };
     // Whatever stops one is found before the first is fetched.
-    let places =
-        wanted.iter().map(|artifact| folder.place(&place_of(artifact))).collect::<Result<Vec<_>, _>>()?;
-    for (artifact, place) in wanted.iter().zip(&places) {
+    let places = wanted.iter().map(|(place, _)| folder.place(place)).collect::<Result<Vec<_>, _>>()?;
+    for ((name, artifact), place) in wanted.iter().zip(&places) {
         let file = fetch(client, attempt, artifact, dir).await?;
-        folder.put(file, &place_of(artifact), place)?;
-        if json {
-            table::line(
-                &json!({ "name": artifact.name, "path": artifact.path, "file": place, "size": artifact.size }),
-            )?;
-        } else {
-            table::print(&place.display().to_string())?;
-        }
+        folder.put(file, name, place)?;
+        tell(artifact, place)?;
     }
-    Ok(0)
+    Ok(())
+}
+
+/// What an attempt kept.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn of(client: &Client, attempt: AttemptId) -> Result<Vec<ArtifactView>, Failure> {
+    let page: Page<ArtifactView> = client.get(&target::path(attempt, "/artifacts")).await?;
+    Ok(page.items)
 }
 
 /// Where it goes in the folder: what has a name goes into a folder of that name.

@@ -8,6 +8,7 @@ use domain::{AttemptId, JobId, RunId};
 use raft_store::JoinError as Asked;
 
 use super::join::Error as JoinError;
+use super::run::machine::Error as Local;
 use crate::api::Code;
 use crate::server::Error as ServerError;
 
@@ -199,6 +200,45 @@ pub enum Failure {
         /// How it ended.
         status: String,
     },
+    /// No sources for a run here.
+    #[error(transparent)]
+    Sources(#[from] super::run::checkout::Error),
+    /// No machine for a run here, or not all of it could be removed.
+    #[error(transparent)]
+    Machine(#[from] super::run::machine::Error),
+    /// The workflow does not want the event.
+    #[error("{file}: no run, because {why}; --event tells of another event, --input asks for it by hand")]
+    NoRun {
+        /// Which file.
+        file: String,
+        /// In words.
+        why: String,
+    },
+    /// The run was not made.
+    #[error("the run cannot be made: {why}")]
+    NotMade {
+        /// In words.
+        why: String,
+    },
+    /// A job that was named.
+    #[error("{file} has no job {job:?}; it has: {jobs}")]
+    NoSuchJob {
+        /// Which file.
+        file: String,
+        /// As given.
+        job: String,
+        /// The ids that there are.
+        jobs: String,
+    },
+    /// A secret that was named has no value.
+    #[error("the secret {name} has no value: set the variable {name}, or give --secret {name}=VALUE")]
+    NoSecret {
+        /// Its name.
+        name: String,
+    },
+    /// Interrupted twice.
+    #[error("ended by a second interrupt")]
+    Interrupted,
     /// Writing out.
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
@@ -222,6 +262,9 @@ impl Failure {
             | Self::SeveralJobs { .. }
             | Self::Disk { .. }
             | Self::OpenFiles { .. }
+            | Self::Sources(_)
+            | Self::NoSuchJob { .. }
+            | Self::NoSecret { .. }
             | Self::Server(
                 ServerError::Certificates(_) | ServerError::WrongCertificate { .. } | ServerError::CaKey(_),
             )
@@ -231,14 +274,17 @@ impl Failure {
             Self::Join(
                 JoinError::Asked(Asked::Refused(_)) | JoinError::There { .. } | JoinError::OtherCa { .. },
             ) => 4,
-            Self::FirstJob { .. } | Self::Failover { .. } | Self::Hook { .. } => 1,
-            Self::NoJob { .. } | Self::NoAttempt { .. } | Self::NoArtifact { .. } => 3,
+            Self::Machine(Local::Engine { .. }) => UNAVAILABLE,
+            Self::FirstJob { .. } | Self::Failover { .. } | Self::Hook { .. } | Self::Interrupted => 1,
+            Self::NoRun { .. } | Self::NoJob { .. } | Self::NoAttempt { .. } | Self::NoArtifact { .. } => 3,
             Self::Exists { .. } | Self::NoToken | Self::Links(links::Error::Exists { .. }) => 4,
             Self::Telemetry(_)
             | Self::Server(_)
             | Self::Links(_)
             | Self::Join(_)
             | Self::Recover(_)
+            | Self::Machine(_)
+            | Self::NotMade { .. }
             | Self::Output(_)
             | Self::Http(_)
             | Self::UnsafePath { .. }

@@ -12,8 +12,9 @@ use super::target::{self, Target, standing};
 use super::{Client, Failure, runs, table};
 use crate::api::dto::{AttemptView, JobView, RunView};
 
-mod attempt;
-mod screen;
+pub mod attempt;
+pub mod screen;
+pub mod sink;
 
 use attempt::Reader;
 
@@ -47,7 +48,7 @@ pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure
     if args.attempt.is_some() || args.from > 0 {
         args.target.job(&run)?;
     }
-    let reader = Reader::new(client, json, args.raw);
+    let reader = Reader::new(client, sink::standard(json, args.raw));
     if args.follow && matches!(args.target, Target::Run(_)) && args.attempt.is_none() {
         return follow_jobs(client, &reader, args.target.run(), &run, args.from).await;
     }
@@ -89,7 +90,7 @@ pub async fn run(client: &Client, args: &Args, json: bool) -> Result<u8, Failure
 /// # Errors
 /// [`Failure`].
 pub async fn follow_run(client: &Client, id: RunId, run: &RunView, json: bool) -> Result<u8, Failure> {
-    follow_jobs(client, &Reader::new(client, json, false), id, run, 0).await
+    follow_jobs(client, &Reader::new(client, sink::standard(json, false)), id, run, 0).await
 }
 
 async fn follow_jobs(

@@ -1,6 +1,6 @@
 //! The command line: one file per family of commands, exit codes as in docs/cli.md.
 //!
-//! Must not know how the server works: everything but `node`, `config`, `ca` and `cluster recover` goes through the HTTP API.
+//! Must not know how the server works: everything but `node`, `config`, `ca`, `workflow run` and `cluster recover` goes through the HTTP API.
 
 mod artifacts;
 mod bench;
@@ -25,6 +25,7 @@ mod plan;
 mod recover;
 mod repos;
 mod reseed;
+mod run;
 mod runs;
 mod secrets;
 mod span;
@@ -33,6 +34,7 @@ mod submit;
 mod table;
 mod target;
 mod tokens;
+mod told;
 mod variables;
 mod watch;
 mod workflows;
@@ -234,7 +236,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "troupe", &mut text);
             std::io::stdout().write_all(&text)?;
         }
-        Command::Workflow(command) => return workflows::run(&command, cli.json),
+        Command::Workflow(command) => return workflows::run(command, cli.json).await,
         Command::Remote(command) => {
             let client = Client::new(&cli.addr, &cli.token)?;
             return remote(&client, *command, cli.json).await;

@@ -3,30 +3,15 @@
 use std::path::Path;
 
 use domain::{Condition, Event, EventKind, Form, NewJob, NewRun, RunId};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use workflow::contexts::Facts;
 use workflow::model::Workflow;
 use workflow::{Occasion, Spec};
 
 use super::lint::Checkout;
 use super::submit::bytes_of;
+use super::told::{self, Told};
 use super::{Failure, table};
-
-/// What happened, as the file says it.
-#[derive(Debug, Default, Deserialize)]
-struct Told {
-    event: Option<String>,
-    #[serde(rename = "ref")]
-    git_ref: Option<String>,
-    sha: Option<String>,
-    after: Option<String>,
-    actor: Option<String>,
-    base_ref: Option<String>,
-    changed: Option<Vec<String>>,
-    payload: Option<Map<String, Value>>,
-    pull_request: Option<Value>,
-}
 
 /// Specifications are not looked at, but the same ones are to be the same.
 struct Mint;
@@ -47,18 +32,15 @@ impl workflow::Mint for Mint {
 /// [`Failure::Input`], [`Failure::Output`].
 pub fn run(file: &Path, event: Option<&Path>, json: bool) -> Result<u8, Failure> {
     let bytes = bytes_of(file)?;
-    let (event, changed) = match event {
-        None => (Event { git_ref: "refs/heads/main".to_owned(), ..Event::of(EventKind::Push) }, None),
-        Some(path) => read_event(&bytes_of(path)?).map_err(|why| {
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, why);
-            Failure::Input { path: path.to_owned(), source }
-        })?,
+    let Told { mut event, changed } = match event {
+        None => Told { event: Event::of(EventKind::Push), changed: None },
+        Some(path) => told::read(path)?,
     };
-    let (name, files) = (file.display().to_string(), Checkout::around(file));
-    let facts = Facts { repository: "owner/name".to_owned(), ..Facts::default() };
-    let changed = || changed.clone();
-    let occasion = Occasion { event: &event, only_path: "", facts: &facts, files: &files, changed: &changed };
-    let run = workflow::expand(&[(name.clone(), bytes.clone())], &occasion, &mut Mint).pop();
+    if event.git_ref.is_empty() {
+        event.git_ref = "refs/heads/main".to_owned();
+    }
+    let name = file.display().to_string();
+    let run = planned((&name, &bytes), &Checkout::around(file), &event, changed);
     let model = workflow::read(&bytes).0;
     match run {
         None => no_run(&name, &event, model.as_ref(), json),
@@ -74,60 +56,36 @@ pub fn run(file: &Path, event: Option<&Path>, json: bool) -> Result<u8, Failure>
     }
 }
 
-fn read_event(bytes: &[u8]) -> Result<(Event, Option<Vec<String>>), String> {
-    let whole: Value =
-        serde_json::from_slice(bytes).map_err(|error| format!("expected a JSON object: {error}"))?;
-    let told: Told = serde_json::from_value(whole.clone()).map_err(|error| error.to_string())?;
-    let kinds = [
-        EventKind::Push,
-        EventKind::PullRequest,
-        EventKind::Schedule,
-        EventKind::WorkflowDispatch,
-        EventKind::RepositoryDispatch,
-        EventKind::WorkflowRun,
-    ];
-    let name = told.event.clone().unwrap_or_else(|| {
-        let default = if told.pull_request.is_some() { EventKind::PullRequest } else { EventKind::Push };
-        default.as_str().to_owned()
-    });
-    let kind = kinds.into_iter().find(|kind| kind.as_str() == name);
-    let kind = kind.ok_or_else(|| {
-        format!("event: {name:?} is not one of {}", kinds.map(EventKind::as_str).join(", "))
-    })?;
-    let of_forge = told.event.is_none();
-    let payload = match told.payload {
-        Some(payload) => Value::Object(payload),
-        None if of_forge => whole.clone(),
-        None => json!({}),
-    };
-    let deep = |path: &str| whole.pointer(path).and_then(Value::as_str).map(str::to_owned);
-    let heads = |branch: Option<String>| {
-        branch.map(|branch| match branch.starts_with("refs/") {
-            true => branch,
-            false => format!("refs/heads/{branch}"),
-        })
-    };
-    let event = Event {
-        git_ref: told.git_ref.unwrap_or_else(|| "refs/heads/main".to_owned()),
-        commit: told.sha.or(told.after).or_else(|| deep("/pull_request/head/sha")).unwrap_or_default(),
-        sender: told.actor.or_else(|| deep("/sender/login")).unwrap_or_default(),
-        base_ref: heads(told.base_ref.or_else(|| deep("/pull_request/base/ref"))).unwrap_or_default(),
-        payload: payload.to_string(),
-        ..Event::of(kind)
-    };
-    Ok((event, told.changed))
+/// The run that an event makes of a workflow file, by its name and bytes; none when it wants no such event.
+#[must_use]
+pub fn planned(
+    (name, bytes): (&str, &[u8]),
+    files: &Checkout,
+    event: &Event,
+    changed: Option<Vec<String>>,
+) -> Option<NewRun> {
+    let facts = Facts { repository: "owner/name".to_owned(), ..Facts::default() };
+    let changed = || changed.clone();
+    let occasion = Occasion { event, only_path: "", facts: &facts, files, changed: &changed };
+    workflow::expand(&[(name.to_owned(), bytes.to_owned())], &occasion, &mut Mint).pop()
 }
 
-fn no_run(name: &str, event: &Event, model: Option<&Workflow>, json: bool) -> Result<u8, Failure> {
+/// Why an event makes no run of a workflow.
+#[must_use]
+pub fn why_no_run(event: &Event, model: Option<&Workflow>) -> String {
     let kind = event.kind.as_str();
     let on: Vec<_> =
         model.iter().flat_map(|model| &model.on).map(|trigger| trigger.event.value.as_str()).collect();
-    let why = if on.contains(&kind) {
+    if on.contains(&kind) {
         let at = if event.base_ref.is_empty() { &event.git_ref } else { &event.base_ref };
         format!("its filters for {kind} do not let {at} in")
     } else {
         format!("\"on\" has no {kind}; it has: {}", on.join(", "))
-    };
+    }
+}
+
+fn no_run(name: &str, event: &Event, model: Option<&Workflow>, json: bool) -> Result<u8, Failure> {
+    let why = why_no_run(event, model);
     if json {
         table::pretty(&json!({ "run": false, "reason": why }))?;
     } else {

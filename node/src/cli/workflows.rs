@@ -1,4 +1,4 @@
-//! `troupe workflow`: what can be known of workflow files without a node.
+//! `troupe workflow`: what can be known of workflow files, and done with them, without a cluster.
 
 use std::path::PathBuf;
 
@@ -29,15 +29,19 @@ pub enum Command {
         #[arg(long, value_name = "EVENT.json")]
         event: Option<PathBuf>,
     },
+    /// Runs it on this machine's Docker, without a cluster, with the working tree as it is; the exit code is 1 when the run did not
+    /// succeed, 2 when the file is wrong.
+    Run(Box<super::run::Args>),
 }
 
 /// Runs the command; the answer is the exit code.
 ///
 /// # Errors
-/// [`Failure::Input`], [`Failure::Output`].
-pub fn run(command: &Command, json: bool) -> Result<u8, Failure> {
+/// [`Failure`].
+pub async fn run(command: Command, json: bool) -> Result<u8, Failure> {
     match command {
-        Command::Lint { files, format } => lint::run(files, if json { Format::Json } else { *format }),
-        Command::Plan { file, event } => plan::run(file, event.as_deref(), json),
+        Command::Lint { files, format } => lint::run(&files, if json { Format::Json } else { format }),
+        Command::Plan { file, event } => plan::run(&file, event.as_deref(), json),
+        Command::Run(args) => super::run::run(*args, json).await,
     }
 }

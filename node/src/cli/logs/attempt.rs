@@ -2,29 +2,23 @@
 //!
 //! Must not know jobs: what comes after an attempt is another's to say.
 
-use std::cell::RefCell;
-use std::io::{IsTerminal as _, Write as _};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::AttemptId;
 use futures::StreamExt;
 use reqwest::Method;
-use serde_json::json;
 
 use super::super::events::Events;
 use super::super::follow::{Backoff, Follow, Patience, aloud};
 use super::super::sse::Event;
 use super::super::{Client, Failure, table, target};
-use super::screen::Screen;
+use super::sink::Sink;
 use crate::api::dto::AttemptView;
 
-/// Writes output of attempts to the standard output.
+/// Reads output of attempts, and hands it on.
 pub struct Reader {
     client: Client,
-    json: bool,
-    /// Where a terminal shows it, which takes no bytes as they are.
-    screen: Option<RefCell<Screen>>,
+    sink: Box<dyn Sink>,
 }
 
 /// How one connection's stream of output ended.
@@ -36,40 +30,18 @@ enum Pass {
 }
 
 impl Reader {
-    /// Writes bytes as they are (but to a terminal, unless `raw`, only what does not steer it), or with `json` one
-    /// object per piece.
+    /// Hands output on to a sink.
     #[must_use]
-    pub fn new(client: &Client, json: bool, raw: bool) -> Self {
-        let screen = (!json && !raw && std::io::stdout().is_terminal()).then(RefCell::default);
-        Self { client: client.clone(), json, screen }
+    pub fn new(client: &Client, sink: Box<dyn Sink>) -> Self {
+        Self { client: client.clone(), sink }
     }
 
-    /// Ends what is on the terminal, before something else comes there.
+    /// Ends what was written, before something else comes there.
     ///
     /// # Errors
     /// [`Failure::Output`].
     pub fn end(&self) -> Result<(), Failure> {
-        let Some(screen) = &self.screen else { return Ok(()) };
-        let rest = screen.borrow_mut().end();
-        Ok(std::io::stdout().write_all(rest.as_bytes())?)
-    }
-
-    fn put(&self, attempt: AttemptId, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
-        if self.json {
-            let mut piece = json!({ "attempt": attempt.to_string(), "offset": offset });
-            match std::str::from_utf8(bytes) {
-                Ok(text) => piece["text"] = text.into(),
-                Err(_) => piece["base64"] = STANDARD.encode(bytes).into(),
-            }
-            return table::line(&piece);
-        }
-        let mut out = std::io::stdout().lock();
-        match &self.screen {
-            Some(screen) => out.write_all(screen.borrow_mut().push(bytes).as_bytes())?,
-            None => out.write_all(bytes)?,
-        }
-        out.flush()?;
-        Ok(())
+        self.sink.end()
     }
 
     /// Writes what there is now.
@@ -89,7 +61,7 @@ impl Reader {
                             None => return Ok(()),
                             Some(Err(error)) => break self.client.broken(&error),
                             Some(Ok(bytes)) => {
-                                self.put(attempt, offset, &bytes)?;
+                                self.sink.put(attempt, offset, &bytes)?;
                                 offset += bytes.len() as u64;
                                 backoff.good();
                             }
@@ -204,7 +176,7 @@ impl Reader {
                     // A piece may begin before what was asked for.
                     let known = ((*offset - begin) as usize).min(bytes.len());
                     if known < bytes.len() {
-                        self.put(attempt, *offset, &bytes[known..])?;
+                        self.sink.put(attempt, *offset, &bytes[known..])?;
                         *offset = begin + bytes.len() as u64;
                     }
                 }
