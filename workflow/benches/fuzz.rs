@@ -5,6 +5,7 @@
 //! the texts of this file and, where they are, those of the corpora (`TROUPE_CORPORA`, or beside the repository). The same
 //! numbers make the same executions. With `cargo test` for `cargo bench` it is slower, and sums are checked, too.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,17 +14,23 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use domain::{Event, EventKind, RunId};
+use domain::{Event, EventKind, JobSpec, Outcome, RunId, Undecided};
 use workflow::contexts::Facts;
 use workflow::events::{Happened, starts};
 use workflow::expression::{Expression, Function, NoEnvironment, Object, Options, Scope, Value, evaluate};
+use workflow::graph::{self, Before};
 use workflow::model::{Files, Permissions, check_calls};
-use workflow::{Filter, Mint, NoFiles, Occasion, Spec, check_artifacts, expand, lint, read, variants};
+use workflow::steps::{Answer, Course, Given, Next, Over, Written};
+use workflow::{
+    Asked, Filter, Mint, NoFiles, Occasion, Spec, check_artifacts, decide, expand, lint, read, variants,
+};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// Longest time that one execution may take; also when other processes want the machine.
 const MAX_TIME: Duration = Duration::from_secs(5);
+/// Jobs of one file that take their course.
+const MAX_LATER: usize = 4;
 /// Longest text that is made.
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -246,14 +253,24 @@ impl Files for Called<'_> {
     }
 }
 
-struct Plain;
+/// What was to be stored, to go on with.
+#[derive(Default)]
+struct Kept {
+    jobs: RefCell<Vec<JobSpec>>,
+    undecided: RefCell<Vec<Undecided>>,
+}
 
-impl Mint for Plain {
+impl Mint for Kept {
     fn run_id(&mut self) -> RunId {
         RunId(1)
     }
 
     fn encode(&self, spec: Spec<'_>) -> std::result::Result<Vec<u8>, String> {
+        match spec {
+            Spec::Job(spec) => self.jobs.borrow_mut().push(spec.clone()),
+            Spec::Undecided(spec) => self.undecided.borrow_mut().push(spec.clone()),
+            Spec::Group(_) => {}
+        }
         Ok(format!("{spec:?}").into_bytes())
     }
 }
@@ -307,9 +324,12 @@ impl World {
         let (facts, changed) = (Facts::default(), || None);
         let occasion =
             Occasion { event: &self.event, only_path: "", facts: &facts, files: &NoFiles, changed: &changed };
-        let runs = expand(&files, &occasion, &mut Plain);
+        let mut kept = Kept::default();
+        let runs = expand(&files, &occasion, &mut kept);
         assert!(linted.is_ok() || runs.iter().all(|run| run.error.is_some()), "what is refused is run");
         let Some(workflow) = workflow else { return };
+        let ids: Vec<_> = workflow.jobs.iter().map(|job| job.id.value.as_str()).collect();
+        self.later(&kept, &ids, bytes);
         drop(check_calls(&workflow, &Called(bytes), &Permissions::limited()));
         let changed = ["src/a.rs".to_owned()];
         let happened = Happened {
@@ -321,6 +341,61 @@ impl World {
         workflow.on.iter().for_each(|trigger| drop(starts(trigger, &happened)));
         if found.is_empty() {
             workflow.jobs.iter().for_each(|job| drop(variants(job, &self.contexts)));
+        }
+    }
+
+    /// What comes after expansion: undecided jobs are decided, and jobs take their course.
+    fn later(&self, kept: &Kept, ids: &[&str], bytes: &[u8]) {
+        let jobs = ids.iter().map(|id| (*id, graph::Outcome::Success)).collect();
+        let before = Before { jobs, cancelled: false };
+        let needs =
+            Value::object(ids.iter().map(|id| (*id, Value::object([("result", Value::text("success"))]))));
+        let (made, facts) = (Kept::default(), Facts::default());
+        for undecided in kept.undecided.borrow().iter().take(MAX_LATER) {
+            for key in ids.iter().take(MAX_LATER) {
+                let (event, before, needs) = (&self.event, &before, &needs);
+                let asked = Asked { undecided, key, contexts: "", event, facts: &facts, before, needs };
+                drop(decide(&asked, &made));
+            }
+        }
+        let all = [kept.jobs.borrow(), made.jobs.borrow()];
+        for spec in all.iter().flat_map(|specs| specs.iter().take(MAX_LATER)) {
+            self.course(spec, bytes);
+        }
+    }
+
+    /// A job whose steps write what the file is, and of which every fifth fails.
+    fn course(&self, spec: &JobSpec, bytes: &[u8]) {
+        let mut course = Course::new(Given {
+            spec: Arc::new(spec.clone()),
+            path: "ci.yml".to_owned(),
+            workspace: "/w".to_owned(),
+            contexts: self.contexts.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
+            facts: Vec::new(),
+            secrets: vec!["true".to_owned()],
+        });
+        drop(course.container(&spec.container));
+        loop {
+            match course.next(&NoEnvironment) {
+                Next::Done(_) => break,
+                Next::Wait => panic!("nothing was ordered, and it waits"),
+                Next::Order(order) => {
+                    course.started(order.number);
+                    let fails = order.number.is_multiple_of(5);
+                    let text = bytes[..bytes.len().min(512)].to_vec();
+                    course.over(
+                        order.number,
+                        Over {
+                            exit_code: Some(i32::from(fails)),
+                            signal: None,
+                            outcome: if fails { Outcome::Failed } else { Outcome::Succeeded },
+                            written: Written { output: text.clone(), env: text, ..Written::default() },
+                            answer: Answer::default(),
+                        },
+                    );
+                }
+            }
+            course.notes();
         }
     }
 
