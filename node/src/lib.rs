@@ -5,6 +5,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+mod open_files;
 mod output;
 pub mod server;
 pub mod telemetry;

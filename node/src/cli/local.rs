@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Failure, join, table};
 use crate::config::{Config, reference};
 use crate::server::Server;
-use crate::telemetry;
+use crate::{open_files, telemetry};
 
 /// `troupe config`.
 #[derive(Debug, Subcommand)]
@@ -54,8 +54,9 @@ pub enum CaCommand {
 
 /// Runs a node until a signal that ends it; SIGHUP reads the certificates again.
 pub async fn node(path: Option<&Path>, ticket: Option<&raft_store::Ticket>) -> Result<(), Failure> {
-    let config = Config::load(path)?;
+    let mut config = Config::load(path)?;
     telemetry::log(&config.log)?;
+    open_files::leave_room(&mut config.http);
     if let Some(ticket) = ticket {
         join::join(&config, ticket).await?;
     }
