@@ -1,5 +1,5 @@
-//! What forges, clients and strangers may send to the HTTP address and should not: rows 1, 6, 9, 11, 15, 20, 22, 37 and
-//! 55 of docs/bad-input.md. After each, nothing is stored and the node answers as before.
+//! What forges, clients and strangers may send to the HTTP address and should not: rows 1, 6, 8, 9, 11, 15, 20, 22, 37
+//! and 55 of docs/bad-input.md. After each, nothing is stored and the node answers as before.
 
 #![allow(clippy::unwrap_used, reason = "tests: a panic is the failure")]
 
@@ -13,7 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use support::{Alone, SECRET};
+use support::{Alone, SECRET, sign, sign_bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SHA: &str = "1111111111111111111111111111111111111111";
@@ -238,6 +238,60 @@ async fn a_full_queue_takes_nothing_that_makes_jobs() {
     }
     assert!(node.store().state().deliveries.is_empty());
     assert_eq!(node.get("/v1/runs").await.1["items"].as_array().unwrap().len(), 1);
+    node.stop().await;
+}
+
+/// Row 8.
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_is_deep_or_no_text_or_has_huge_numbers_is_refused_by_its_field() {
+    let node = Alone::with(|config| config.http.max_body_bytes = 2 << 20).await;
+    node.add_repo("demo").await;
+    let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
+    let pairs = format!("{}1{}", "{\"a\":".repeat(200_000), "}".repeat(200_000));
+    let with = |field: &str, value: &str| {
+        push("refs/heads/main").replacen('{', &format!("{{\"{field}\":{value},"), 1)
+    };
+    let without = |field: &str| push("refs/heads/main").replace(&format!("\"{field}\""), "\"other\"");
+    let mut cases = vec![
+        (deep.clone().into_bytes(), "expected"),
+        (pairs.clone().into_bytes(), "ref is missing"),
+        (without("ref").replacen('{', &format!("{{\"ref\":{deep},"), 1).into_bytes(), "ref"),
+        (without("after").replacen('{', &format!("{{\"after\":{pairs},"), 1).into_bytes(), "after"),
+        (without("ref").replacen('{', "{\"ref\":1e999999,", 1).into_bytes(), "number"),
+        (
+            without("after")
+                .replacen('{', &format!("{{\"after\":{},", "9".repeat(1_000_000)), 1)
+                .into_bytes(),
+            "number",
+        ),
+    ];
+    let mut broken = push("refs/heads/main").into_bytes();
+    let at = broken.windows(4).position(|part| part == b"main").unwrap();
+    broken[at] = 0xff;
+    cases.push((broken, "unicode"));
+    for (body, words) in cases {
+        let answer = node
+            .http
+            .post(node.url("/v1/hooks/demo"))
+            .header("x-github-event", "push")
+            .header("x-github-delivery", "d-1")
+            .header("x-hub-signature-256", sign_bytes(SECRET, &body))
+            .body(body.clone())
+            .send()
+            .await
+            .unwrap();
+        let shown = String::from_utf8_lossy(&body[..60]).into_owned();
+        let detail = problem(answer, 400, "invalid").await;
+        assert!(detail.contains(words) && detail.len() < 1000, "{shown}: {detail}");
+    }
+    assert!(node.store().state().deliveries.is_empty());
+    // In a field that nobody reads, none of it costs anything.
+    for (number, value) in [deep, pairs, "9".repeat(1_000_000), "1e400".to_owned()].iter().enumerate() {
+        let body = with("unread", value);
+        let answer =
+            node.hook("demo", &body, &format!("d-{number}"), "push", Some(&sign(SECRET, &body))).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED, "{value:.20}");
+    }
     node.stop().await;
 }
 

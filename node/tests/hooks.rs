@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use support::{Alone, SECRET, sign};
+use support::{Alone, SECRET, sign, sign_bytes};
 
 const OLD: &str = "2222222222222222222222222222222222222222";
 const NEW: &str = "1111111111111111111111111111111111111111";
@@ -138,6 +138,19 @@ async fn a_pull_request_of_a_fork_is_a_delivery_that_says_so_and_its_texts_are_d
 async fn a_compressed_webhook_is_not_read() {
     let node = Alone::start().await;
     node.add_repo("demo").await;
+    // 64 MiB, in less than a kilobyte.
+    let bomb = "head -c 67108864 /dev/zero | gzip | gzip";
+    let bomb = std::process::Command::new("sh").args(["-c", bomb]).output().unwrap().stdout;
+    assert!((1..4096).contains(&bomb.len()), "{} bytes", bomb.len());
+    for signed in [false, true] {
+        let mut request = node.http.post(node.url("/v1/hooks/demo")).header("x-github-event", "push");
+        if signed {
+            request = request.header("x-hub-signature-256", sign_bytes(SECRET, &bomb));
+        }
+        let answer =
+            request.header("content-encoding", "gzip, gzip").body(bomb.clone()).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
     for encoding in ["gzip", "deflate", "br", "zstd", "gzip, gzip"] {
         let headers = [("x-github-event", "push"), ("content-encoding", encoding)];
         let (status, problem) = post(&node, &headers, "{}").await;

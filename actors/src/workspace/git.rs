@@ -97,10 +97,10 @@ pub enum Error {
         /// Why, in words.
         why: String,
     },
-    /// More workflow files, or larger ones, than are read.
+    /// More workflow files than are read.
     #[error("{path}: {why}")]
     TooLarge {
-        /// Which file or directory.
+        /// Which directory.
         path: String,
         /// What was found, what the limit is.
         why: String,

@@ -17,8 +17,13 @@ pub const SECRET: &str = "a secret of a test";
 
 /// GitHub's signature header.
 pub fn sign(secret: &str, body: &str) -> String {
+    sign_bytes(secret, body.as_bytes())
+}
+
+/// The same, over bytes that are no text.
+pub fn sign_bytes(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(body.as_bytes());
+    mac.update(body);
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 

@@ -62,3 +62,42 @@ async fn a_clock_that_is_ahead_ends_no_job_that_is_adopted() {
     let seen = cluster.finished(0, &run).await;
     assert_eq!(seen["outcome"], "succeeded", "{}", seen["jobs"][0]["reason"]);
 }
+
+/// The leader's clock is an hour ahead, right again, and ahead again: each time of a schedule comes once, and of those that it
+/// jumped over the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_comes_once_however_the_clock_jumps() {
+    let cluster = Cluster::planned(&Plan { shim: true, ..Plan::fake(1) }).await;
+    let git =
+        GitServer::start(&WORKFLOW.replace("on: push", "on: {push: , schedule: [{cron: '* * * * *'}]}"))
+            .unwrap();
+    register(&cluster, &git).await;
+    let node = &cluster.nodes[0];
+    let shim = node.shim.as_ref().expect("planned with a shim");
+    let delivery = Webhook::push(&git.head().unwrap(), "d-1").accepted(node).await;
+    run_of(node, &delivery).await;
+    // The minutes in which scheduled runs came, by the cluster's time, once there are more than before.
+    let mut known = 0;
+    for ahead in [HOUR_MS, 0, HOUR_MS + 120_000, 0, HOUR_MS + 180_000] {
+        shim.clock_is_ahead(ahead);
+        if ahead == 0 {
+            // The cluster's time stands still now, and any entry carries the clock's.
+            let body = json!({ "script": "true", "labels": ["no-such-node"] });
+            let answer = node.request(Method::POST, "/v1/runs").json(&body).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::CREATED);
+            continue;
+        }
+        let minutes = until("a scheduled run comes", async || {
+            let page = node.try_get("/v1/runs?limit=500&repo=demo").await?;
+            let runs = page["items"].as_array()?.iter().filter(|run| run["event"] == "schedule");
+            let minutes: Vec<u64> =
+                runs.filter_map(|run| Some(run["created_at"].as_u64()? / 60_000)).collect();
+            (minutes.len() > known).then_some(minutes)
+        })
+        .await;
+        known = minutes.len();
+        let distinct: std::collections::BTreeSet<_> = minutes.iter().collect();
+        assert_eq!(distinct.len(), known, "one in each minute: {minutes:?}");
+        assert!(known <= 6, "an hour was jumped over, and not made up for: {minutes:?}");
+    }
+}

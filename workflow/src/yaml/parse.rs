@@ -16,7 +16,7 @@ impl From<&Marker> for At {
 /// Reads one document.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Node, Diagnostic> {
     if bytes.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes, the limit is {MAX_BYTES}", bytes.len());
+        let message = format!("the file has too many bytes, the limit is {MAX_BYTES}");
         return Err(At::START.unsupported(message));
     }
     let text = std::str::from_utf8(bytes).map_err(|e| {
