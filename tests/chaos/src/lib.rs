@@ -21,6 +21,7 @@ pub mod history;
 pub mod node;
 pub mod oracle;
 pub mod previous;
+pub mod project;
 pub mod push;
 pub mod report;
 pub mod round;

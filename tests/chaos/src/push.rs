@@ -1,4 +1,4 @@
-//! A push to the demo repository, as a forge tells of it.
+//! A push or a pull request to the demo repository, as a forge tells of it.
 
 use fixtures::GitServer;
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,11 +10,12 @@ use crate::cluster::Cluster;
 use crate::node::Node;
 use crate::until;
 
-const SECRET: &str = "the secret of a demo";
+pub(crate) const SECRET: &str = "the secret of a demo";
 
 /// A webhook, ready to be posted to any node, as often as one likes.
 #[derive(Debug, Clone)]
 pub struct Webhook {
+    event: &'static str,
     delivery: String,
     body: String,
 }
@@ -37,7 +38,20 @@ impl Webhook {
             "sender": { "login": "ann" },
             "head_commit": { "id": commit, "message": title },
         });
-        Self { delivery: delivery.to_owned(), body: body.to_string() }
+        Self { event: "push", delivery: delivery.to_owned(), body: body.to_string() }
+    }
+
+    /// Somebody asks for `commit`, on `branch` of a fork, to be taken into `main`, whose commit is `base`.
+    #[must_use]
+    pub fn pull_request(number: u32, (commit, branch): (&str, &str), base: &str, delivery: &str) -> Self {
+        let repository = |name: &str| json!({ "full_name": name, "default_branch": "main" });
+        let body = json!({
+            "action": "opened", "number": number, "repository": repository("demo"), "sender": { "login": "eve" },
+            "pull_request": { "number": number, "title": "Please", "user": { "login": "eve" }, "merged": false,
+                "head": { "ref": branch, "sha": commit, "repo": repository("eve/demo") },
+                "base": { "ref": "main", "sha": base, "repo": repository("demo") } },
+        });
+        Self { event: "pull_request", delivery: delivery.to_owned(), body: body.to_string() }
     }
 
     /// Posts it to a node as GitHub does.
@@ -59,7 +73,7 @@ impl Webhook {
         // No token: the signature is what counts.
         http.post(format!("{url}/v1/hooks/demo"))
             .header("content-type", "application/json")
-            .header("x-github-event", "push")
+            .header("x-github-event", self.event)
             .header("x-github-delivery", &self.delivery)
             .header("x-hub-signature-256", format!("sha256={signature}"))
             .body(self.body.clone())
