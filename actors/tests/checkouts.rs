@@ -344,6 +344,16 @@ async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should
         assert_eq!(node.read("plain.bin").as_deref(), Some("it stands for itself"));
         assert!(node.read("pointer.txt").is_some_and(|text| text.starts_with("version ")));
     }
+    // An image without git-lfs: git takes them for changed, and goes on.
+    let found = Command::new("sh").args(["-c", "command -v git"]).output()?.stdout;
+    let mut status = Command::new(String::from_utf8(found)?.trim());
+    status
+        .args(["--no-optional-locks", "status", "--porcelain"])
+        .current_dir(node.workspace())
+        .env("PATH", "/nonexistent");
+    let status = status.output()?;
+    let said = String::from_utf8(status.stdout)?;
+    assert!(status.status.success() && said.contains(" M two.bin\n"), "{} {said}", status.status);
     match Command::new("git-lfs").arg("version").output() {
         // What should be a pointer and is none is changed for every git-lfs.
         Ok(_) => assert_eq!(git(&node.workspace(), &["status", "--porcelain"])?, " M plain.bin\n"),

@@ -24,12 +24,9 @@ const MAX_OBJECTS: usize = 20_000;
 const MAX_BYTES: u64 = 32 * 1024 * 1024 * 1024;
 /// Files that are named in one command line.
 const ARGUMENTS: usize = 200;
-/// As `git lfs install --local` has it, but for `required`: an image without git-lfs is no reason to fail.
-const FILTERS: [(&str, &str); 3] = [
-    ("filter.lfs.clean", "git-lfs clean -- %f"),
-    ("filter.lfs.smudge", "git-lfs smudge -- %f"),
-    ("filter.lfs.process", "git-lfs filter-process"),
-];
+/// As `git lfs install --local` has it, but for `process` and `required`, with which git does nothing in an image without git-lfs.
+const FILTERS: [(&str, &str); 2] =
+    [("filter.lfs.clean", "git-lfs clean -- %f"), ("filter.lfs.smudge", "git-lfs smudge -- %f")];
 
 /// Puts the large files of a commit into its tree, in place of what stands for them; what there is to say of it.
 ///
