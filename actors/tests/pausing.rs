@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use actors::executor::FoundState;
-use domain::{JobSpec, Outcome};
+use domain::{Action, JobSpec, Outcome, StepSpec};
 use rig::{Kind, Rig, Running, codes, run, spec};
 use support::PATIENCE;
 use tokio::time::Instant;
@@ -39,8 +39,11 @@ async fn paused(rig: &Rig, running: &mut Running) {
 }
 
 async fn pauses_and_goes_on(kind: Kind, number: u64) {
-    // Less than it stands still.
-    let job = JobSpec { timeout_seconds: 2, ..spec(vec![run(SCRIPT)]) };
+    // Less than it stands still, for the job and for an action whose second step comes after that.
+    let (path, steps) = ("act".to_owned(), vec![run(SCRIPT), run("echo again")]);
+    let action = Action::Composite { path, inputs: Vec::new(), steps, outputs: Vec::new() };
+    let limited = StepSpec { timeout_minutes: "0.033".to_owned(), action, ..StepSpec::default() };
+    let job = JobSpec { timeout_seconds: 2, expressions: true, ..spec(vec![limited]) };
     let Some(mut rig) = Rig::new(kind, number, &job) else { return };
     let began = Instant::now();
     let mut running = rig.begin(false);
@@ -61,8 +64,8 @@ async fn pauses_and_goes_on(kind: Kind, number: u64) {
     stands_still(&mut running, false).await;
     std::fs::write(rig.file("workspace/stop"), "").unwrap();
     let finished = running.end().await;
-    assert_eq!(codes(&finished), [(Some(0), Some(Outcome::Succeeded))], "{finished:?}");
-    assert_eq!(rig.output().await, "done\n");
+    assert_eq!(codes(&finished), [(None, Some(Outcome::Succeeded))], "{finished:?}");
+    assert_eq!(rig.output().await, "done\nagain\n");
 }
 
 #[tokio::test]
