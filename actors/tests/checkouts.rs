@@ -335,6 +335,10 @@ async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should
     let refused = node.checkout(&url, &wanted, large).await.err().ok_or("what is wrong was taken")?;
     assert!(refused.contains("not what its pointer says"), "{refused}");
     server.spoil_large_files();
+    // What a process that was killed left behind.
+    let (left, store) = (Duration::from_secs(25 * 3600), node.mirrors.dir(REPO).join("lfs/objects"));
+    let left_over = fs::File::create(store.join(".tmp-left"))?;
+    left_over.set_modified(std::time::SystemTime::now() - left)?;
     for fetched in [2, 0] {
         let said = node.checkout(&url, &wanted, large).await?;
         assert_eq!(said, [format!("large files: 2, 100013 bytes; fetched now: {fetched}")]);
@@ -344,6 +348,7 @@ async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should
         assert_eq!(node.read("plain.bin").as_deref(), Some("it stands for itself"));
         assert!(node.read("pointer.txt").is_some_and(|text| text.starts_with("version ")));
     }
+    assert!(fs::read_dir(&store)?.all(|entry| entry.is_ok_and(|entry| entry.path().is_dir())));
     // An image without git-lfs: git takes them for changed, and goes on.
     let found = Command::new("sh").args(["-c", "command -v git"]).output()?.stdout;
     let mut status = Command::new(String::from_utf8(found)?.trim());
@@ -386,6 +391,18 @@ async fn large_files_are_had_from_nobody_whom_nobody_registered() -> Result {
         assert!(refused.contains(words) && !refused.contains("t0ken"), "{refused}");
     }
     server.large_files_at(None);
+    let own = server.url().replace("/team/demo", "");
+    for (to, words) in [
+        (elsewhere.as_str(), "only the server of the repository's own URL"),
+        ("http://169.254.169.254", "never called"),
+        ("file:///etc", "no address of http"),
+        (own.as_str(), "redirects more than 3 times"),
+    ] {
+        server.large_files_moved(Some(to));
+        let refused = node.checkout(&url, &first, large).await.err().ok_or(to.to_owned())?;
+        assert!(refused.contains(words) && !refused.contains("t0ken"), "{refused}");
+    }
+    server.large_files_moved(None);
     let gone = PrivateGit::start("on: push\n", "", "")?.large_file(b"of another server");
     let absent = commit(&repo, "two.bin", &gone)?;
     let refused = node.checkout(&url, &absent, large).await.err().ok_or("it was had")?;

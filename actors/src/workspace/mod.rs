@@ -3,6 +3,10 @@
 //! Git runs hardened (`git`), only on what the job cannot write: mirrors and staging directories. Must not know
 //! containers or the state machine's rules.
 
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
 mod changes;
 mod checkout;
 mod clone_url;
@@ -38,6 +42,28 @@ pub fn check_ref(git_ref: &str) -> Result<(), Error> {
         && !git_ref.ends_with('.')
         && !git_ref.split('/').any(bad_part);
     if ok { Ok(()) } else { Err(Error::BadRef { found: git_ref.chars().take(80).collect() }) }
+}
+
+/// Removes the files of a directory that nobody has written to for so long; its directories stay.
+fn remove_old_files(directory: &Path, older: Duration) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let too_old = SystemTime::now().checked_sub(older);
+    for entry in entries {
+        let entry = entry?;
+        let found = match entry.metadata() {
+            // It was just in use.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            metadata => metadata?,
+        };
+        let modified = found.modified()?;
+        if found.is_file() && too_old.is_some_and(|limit| modified < limit) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

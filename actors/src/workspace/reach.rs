@@ -8,12 +8,12 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
 use super::clone_url::Credentials;
-use super::{CloneUrl, Error};
+use super::{CloneUrl, Error, remove_old_files};
 use crate::addresses::{Trust, resolve};
 
 /// Directory of private keys that are in use, beside the mirrors.
@@ -103,23 +103,7 @@ impl Reach {
 
 /// Removes files of keys that a process left behind when it was killed.
 pub(super) fn forget_old_keys(root: &Path, older: Duration) -> io::Result<()> {
-    let entries = match std::fs::read_dir(root.join(KEYS)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    let too_old = SystemTime::now().checked_sub(older);
-    for entry in entries {
-        let entry = entry?;
-        let modified = match entry.metadata() {
-            // It was just in use.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            metadata => metadata?.modified()?,
-        };
-        if too_old.is_some_and(|limit| modified < limit) {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
+    remove_old_files(&root.join(KEYS), older)
 }
 
 /// A file that only this user may read, in a directory that only this user may enter.

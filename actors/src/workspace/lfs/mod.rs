@@ -11,17 +11,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt};
 use pointer::Object;
-use server::{BATCH, Server};
+use server::{BATCH, Link, Server};
 
 use super::configured::configured;
 use super::git::Git;
-use super::{CloneUrl, Error};
+use super::{CloneUrl, Error, remove_old_files};
 
 /// Files of one checkout.
 const MAX_OBJECTS: usize = 20_000;
 /// Bytes of them.
 const MAX_BYTES: u64 = 32 * 1024 * 1024 * 1024;
+/// Files that are fetched at one time.
+const AT_ONCE: usize = 8;
+/// A file that is still coming after so long is one that a process left behind when it was killed.
+const LEFT_OVER: Duration = Duration::from_secs(24 * 3600);
 /// Files that are named in one command line.
 const ARGUMENTS: usize = 200;
 /// As `git lfs install --local` has it, but for `process` and `required`, with which git does nothing in an image without git-lfs.
@@ -142,17 +147,26 @@ async fn had(server: &Server, store: &Path, wanted: impl Iterator<Item = &Object
             missing.push(object.clone());
         }
     }
+    let left = store.to_owned();
+    let removed = tokio::task::spawn_blocking(move || remove_old_files(&left, LEFT_OVER)).await;
+    removed.unwrap_or_else(|join| Err(io::Error::other(join))).map_err(io)?;
     for some in missing.chunks(BATCH) {
-        for (object, link) in some.iter().zip(server.find(some).await?) {
-            // Gone when it does not become the object.
-            let file = tempfile::NamedTempFile::new_in(store).map_err(io)?;
-            server.load(&link, object, file.path()).await?;
-            let at = kept_at(store, object);
-            tokio::fs::create_dir_all(at.parent().unwrap_or(store)).await.map_err(io)?;
-            file.persist(at).map_err(|error| io(error.error))?;
-        }
+        let links = server.find(some).await?;
+        let loading: Vec<_> =
+            some.iter().zip(links).map(|(object, link)| load(server, store, object, link)).collect();
+        futures::stream::iter(loading).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     }
     Ok(missing.len())
+}
+
+async fn load(server: &Server, store: &Path, object: &Object, link: Link) -> Result<(), String> {
+    let io = |error: io::Error| format!("{}: {error}", store.display());
+    // Gone when it does not become the object.
+    let file = tempfile::NamedTempFile::new_in(store).map_err(io)?;
+    server.load(&link, object, file.path()).await?;
+    let at = kept_at(store, object);
+    tokio::fs::create_dir_all(at.parent().unwrap_or(store)).await.map_err(io)?;
+    file.persist(at).map(drop).map_err(|error| io(error.error))
 }
 
 /// No container sees the tree, and git has made what is in it: there is no link at these paths.

@@ -3,7 +3,7 @@
 //! git-lfs itself is not asked to: it follows redirects, and goes wherever a server sends it, by addresses that nobody has checked. Must not
 //! know what the files are for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use reqwest::{Client, Response, Url};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Mutex;
 
 use super::pointer::Object;
 use crate::addresses::{Trust, resolve};
@@ -36,6 +37,8 @@ pub(super) struct Server {
     /// The repository, and what it is fetched with.
     url: CloneUrl,
     endpoint: Url,
+    /// By scheme, host and port: one for all that is asked there.
+    clients: Mutex<HashMap<String, Client>>,
 }
 
 /// Where an object is.
@@ -117,7 +120,7 @@ impl Server {
             }
         };
         let endpoint = Url::parse(&endpoint).map_err(|error| format!("{endpoint}: {error}"))?;
-        Ok(Self { url: url.clone(), endpoint })
+        Ok(Self { url: url.clone(), endpoint, clients: Mutex::default() })
     }
 
     /// Where objects are, in the order of `objects`, which are at most [`BATCH`].
@@ -236,6 +239,11 @@ impl Server {
         if !matches!(url.scheme(), "https" | "http") || host.is_empty() {
             return Err(format!("{} is no address of http or https", shown(url)));
         }
+        let origin = url.origin().ascii_serialization();
+        let mut clients = self.clients.lock().await;
+        if let Some(client) = clients.get(&origin) {
+            return Ok(client.clone());
+        }
         let trust = if self.is_own(url) { Trust::Registered } else { Trust::Others };
         let port = url.port_or_known_default().unwrap_or(443);
         let found =
@@ -248,8 +256,10 @@ impl Server {
             .redirect(Policy::none())
             .no_proxy()
             .resolve_to_addrs(host, &found)
-            .build();
-        client.map_err(|error| error.to_string())
+            .build()
+            .map_err(|error| error.to_string())?;
+        clients.insert(origin, client.clone());
+        Ok(client)
     }
 }
 
