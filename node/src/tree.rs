@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actors::artifacts::{Blobs, Limits};
 use actors::attempt::{self, Beyond, Containers};
-use actors::executor::{DockerExecutor, Executor, FakeExecutor};
+use actors::executor::{DockerExecutor, DockerOptions, Executor, FakeExecutor};
 use actors::logs::LogStore;
 use actors::root::{self, Handle, Parts};
 use actors::runner::{Sources, reaper};
@@ -84,7 +84,9 @@ pub(crate) async fn start(
     let mirrors = Mirrors::new(data.join("mirrors"), GIT_TIMEOUT).with_vault(vault.clone());
     let init = init_binary::install(&data).map_err(|source| Error::Init { path: data.clone(), source })?;
     let executor: Arc<dyn Executor> = match config.runner.executor {
-        config::Executor::Docker => Arc::new(DockerExecutor::connect(node, init)?),
+        config::Executor::Docker => {
+            Arc::new(DockerExecutor::connect_with(node, init, docker_options(config))?)
+        }
         config::Executor::Fake => Arc::new(FakeExecutor::new(init)),
     };
     let work = Containers::new(
@@ -184,6 +186,11 @@ fn attempt_options(
         git_timeout: GIT_TIMEOUT,
         artifacts: ARTIFACTS,
     }
+}
+
+fn docker_options(config: &Config) -> DockerOptions {
+    let user = &config.runner.user;
+    DockerOptions { user: (!user.is_empty()).then(|| user.clone()), ..DockerOptions::default() }
 }
 
 /// What the node offers: as configured, or by what the machine has.

@@ -43,6 +43,7 @@ fn a_value_out_of_range_is_refused_by_name() {
         ("[leases]\nnode_ms = 40000", "leases.node_ms"),
         ("[leases]\nnode_ms = 24001", "leases.node_ms"),
         ("[raft]\nelection_ms = 200", "raft.election_ms"),
+        ("[runner]\nuser = \"me\"", "runner.user"),
         ("[http]\nmax_body_bytes = 1", "http.max_body_bytes"),
     ] {
         let error = load(text).unwrap_err();

@@ -147,6 +147,24 @@ fn a_run_that_fails_says_which_job_and_why() {
 }
 
 #[test]
+fn jobs_run_as_whom_the_configuration_says_and_what_they_check_out_is_theirs() {
+    if no_docker() {
+        return;
+    }
+    let ci = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v4\n      \
+              - run: id -u; stat -c %u .github; touch made ~/made\n      - uses: docker://troupe/busybox:local\n        \
+              with: {entrypoint: id, args: -g}\n";
+    let there = Checkout::of(&[(FILE, ci)]);
+    let mut command = run(&there, &[]);
+    command.env("TROUPE_RUNNER__USER", "1234:4321");
+    let done = done(command);
+    assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
+    let lines: Vec<_> = done.stdout.lines().filter(|line| line.starts_with("a | ")).collect();
+    assert_eq!(lines, ["a | 1234", "a | 1234", "a | 4321"]);
+    there.assert_nothing_kept();
+}
+
+#[test]
 fn only_a_job_and_what_it_needs_can_be_asked_for_with_inputs() {
     if no_docker() {
         return;

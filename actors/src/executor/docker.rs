@@ -22,6 +22,7 @@ use futures::{FutureExt, StreamExt};
 
 use self::blame::{of_question, of_start, status, words};
 use self::images::Images;
+use super::options::ContainerOptions;
 use super::{Beside, ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState, Lease, Part};
 use crate::faults::{self, Bug, Point};
 
@@ -41,11 +42,18 @@ pub struct DockerOptions {
     pub answer: Duration,
     /// A pull of which nothing is heard for so long is given up.
     pub pull_stall: Duration,
+    /// `UID:GID` of containers that see a workspace and whose workflow names no user; none for those of their images.
+    pub user: Option<String>,
 }
 
 impl Default for DockerOptions {
     fn default() -> Self {
-        Self { socket: None, answer: Duration::from_secs(120), pull_stall: Duration::from_secs(300) }
+        Self {
+            socket: None,
+            answer: Duration::from_secs(120),
+            pull_stall: Duration::from_secs(300),
+            user: None,
+        }
     }
 }
 
@@ -66,11 +74,12 @@ struct Engine {
     init: PathBuf,
     images: Images,
     answer: Duration,
+    user: Option<String>,
 }
 
 impl Engine {
     fn connect(node: NodeId, init: PathBuf, options: &DockerOptions) -> Result<Self, Bollard> {
-        let DockerOptions { socket, answer, pull_stall } = options;
+        let DockerOptions { socket, answer, pull_stall, user } = options;
         let docker = match socket {
             Some(path) => {
                 Docker::connect_with_unix(&path.to_string_lossy(), answer.as_secs(), API_DEFAULT_VERSION)
@@ -79,7 +88,7 @@ impl Engine {
         };
         let docker = docker?.with_timeout(*answer);
         let images = Images::new(docker.clone(), *pull_stall);
-        Ok(Self { docker, node, init, images, answer: *answer })
+        Ok(Self { docker, node, init, images, answer: *answer, user: user.clone() })
     }
 
     /// A filter for what is this node's.
@@ -126,7 +135,18 @@ impl Engine {
         Ok(())
     }
 
-    async fn create(&self, spec: ContainerSpec) -> Result<ContainerId, Error> {
+    /// As who it runs, when its workflow does not say. Such a user has no directory in the image, so that theirs is a temporary one.
+    fn as_user(&self, options: &mut ContainerOptions) {
+        if let (Some(user), None) = (&self.user, &options.user) {
+            options.user = Some(user.clone());
+            if options.env.iter().all(|(name, _)| name != "HOME") {
+                options.env.push(("HOME".to_owned(), "/tmp".to_owned()));
+            }
+        }
+    }
+
+    async fn create(&self, mut spec: ContainerSpec) -> Result<ContainerId, Error> {
+        self.as_user(&mut spec.extras.options);
         let network = self.network(spec.slot).await?;
         self.make_volumes(&spec.extras).await?;
         let by_name = faults::is(Bug::AdoptByName);
@@ -315,6 +335,15 @@ impl DockerExecutor {
             Err(error) => return Err(Error::Unreachable(error.to_string())),
         }
         Ok(executor)
+    }
+
+    /// Whether the engine runs as the user that started it, so that root in a container is that user.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`].
+    pub async fn is_rootless(&self) -> Result<bool, Error> {
+        let about = self.engine()?.docker.info().await.map_err(|e| of_question("say how it runs", &e))?;
+        Ok(about.security_options.unwrap_or_default().iter().any(|option| option == "name=rootless"))
     }
 
     fn engine(&self) -> Result<&Engine, Error> {

@@ -117,6 +117,14 @@ impl Config {
         if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
             return invalid("http.public_url", url, "a URL is expected, as in https://ci.example.com");
         }
+        let user = &self.runner.user;
+        let numbers = user.split_once(':').is_some_and(|(uid, gid)| {
+            let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u32>().is_ok();
+            number(uid) && number(gid)
+        });
+        if !(user.is_empty() || numbers) {
+            return invalid("runner.user", user, "UID:GID is expected, as in 1000:1000");
+        }
         for (field, number, from, to) in self.ranges() {
             if !(from..=to).contains(&number) {
                 return invalid(field, &number, sections::range_text(field));

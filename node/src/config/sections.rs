@@ -217,6 +217,10 @@ pub struct Runner {
     pub default_image: String,
     /// Image by label, for jobs that name none; the first label of the job that is found here wins.
     pub images: BTreeMap<String, String>,
+    /// `UID:GID` of containers whose workflow names no user, as in `1000:1000`; empty means the users of their images. A node that does
+    /// not run as root needs its own here, or an engine that is rootless: else it cannot give checkouts to root. Services run as their
+    /// images say.
+    pub user: String,
     /// Milliseconds between TERM and KILL, 100 to 600000.
     pub grace_ms: u64,
     /// What becomes of jobs that run when the node gets SIGTERM or SIGINT: "leave" (they go on, the next start takes them up),
@@ -234,6 +238,7 @@ impl Default for Runner {
             executor: Executor::Docker,
             default_image: "debian:bookworm".to_owned(),
             images: BTreeMap::new(),
+            user: String::new(),
             grace_ms: 10_000,
             on_stop: OnStop::Leave,
             pids: 4096,

@@ -65,7 +65,15 @@ impl Engine {
         Ok(argv)
     }
 
-    async fn create_beside(&self, spec: BesideSpec, heard: bool) -> Result<(ContainerId, Bytestream), Error> {
+    async fn create_beside(
+        &self,
+        mut spec: BesideSpec,
+        heard: bool,
+    ) -> Result<(ContainerId, Bytestream), Error> {
+        // A service sees no workspace.
+        if !matches!(spec.part, Part::Service(_)) {
+            self.as_user(&mut spec.extras.options);
+        }
         let network = self.network(spec.slot).await?;
         self.make_volumes(&spec.extras).await?;
         let argv = self.argv(&spec).await?;

@@ -151,7 +151,12 @@ async fn default_branch(git: &Git, present: Option<&str>) -> Result<String, Erro
             return Ok(usual.to_owned());
         }
     }
-    Ok(present.unwrap_or(USUAL[0]).to_owned())
+    if let Some(present) = present {
+        return Ok(present.to_owned());
+    }
+    // The only one there is, beside a commit that is on none.
+    let only = git.ask(&["for-each-ref", "--count=2", "--format=%(refname)", "refs/heads"]).await?;
+    Ok(only.filter(|names| !names.contains('\n')).unwrap_or_else(|| USUAL[0].to_owned()))
 }
 
 /// The last two parts of the origin's path, as forges name repositories, or the directory's name; what no name may hold is left

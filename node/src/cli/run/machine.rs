@@ -11,7 +11,7 @@ use domain::NodeId;
 use raft_store::Store;
 use tokio::time::Instant;
 
-use super::super::{Client, Failure};
+use super::super::{Client, Failure, table};
 use crate::config::{self, Config};
 use crate::server::Server;
 
@@ -94,17 +94,26 @@ pub struct Leftovers {
     dir: PathBuf,
 }
 
-/// Fails when there is no engine.
+/// Looks at the engine: fails when there is none, and makes containers run as this process when it could not give them anything else.
 ///
 /// # Errors
 /// [`Error::Engine`].
-pub async fn look_at_engine(config: &Config) -> Result<(), Error> {
+pub async fn look_at_engine(config: &mut Config) -> Result<(), Error> {
     if config.runner.executor == config::Executor::Fake {
         return Ok(());
     }
     let unusable = |error: actors::executor::Error| Error::Engine { why: error.to_string() };
     let engine = DockerExecutor::connect(NodeId(rand::random()), PathBuf::new()).map_err(unusable)?;
-    engine.list().await.map(drop).map_err(unusable)
+    let rootless = engine.is_rootless().await.map_err(unusable)?;
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    if config.runner.user.is_empty() && !user.is_root() && !rootless {
+        config.runner.user = format!("{}:{}", user.as_raw(), group.as_raw());
+        let user = &config.runner.user;
+        table::say(&format!(
+            "jobs run as {user}, as this process does; run by root, or on a rootless engine, they run as their images say"
+        ));
+    }
+    Ok(())
 }
 
 impl Machine {

@@ -99,8 +99,8 @@ pub async fn run(args: Args, json: bool) -> Result<u8, Failure> {
     if workflow::lint(&bytes, &lint::Checkout::around(&args.file)).is_err() {
         return lint::run(&[args.file], if json { Format::Json } else { Format::Text });
     }
-    let wanted = wanted(&args, &bytes).await?;
-    machine::look_at_engine(&wanted.config).await?;
+    let mut wanted = wanted(&args, &bytes).await?;
+    machine::look_at_engine(&mut wanted.config).await?;
     let interrupts = Interrupts::listen()?;
     let started = tokio::select! {
         started = Machine::start(wanted.config.clone(), &args.label) => started?,
