@@ -55,6 +55,7 @@ on: push
 jobs:
   build:
     runs-on: ubuntu-latest
+    environment: anywhere
     outputs:
       word: ${{ steps.word.outputs.word }}
     steps:
@@ -64,7 +65,7 @@ jobs:
         run: echo word=sesame >> "$GITHUB_OUTPUT"
       - run: echo "it is $IT"; echo "$IT" > secret
         env: {IT: "${{ secrets.IT }}"}
-      - run: mkdir dist; echo kept > dist/file
+      - run: mkdir dist; echo kept > dist/file; echo at ${{ vars.PLACE }}
       - uses: actions/upload-artifact@v4
         with: {name: things, path: dist}
   test:
@@ -101,7 +102,8 @@ fn a_run_has_the_working_tree_as_it_is_and_leaves_nothing_but_what_was_asked_for
     let before = there.state();
     let artifacts = there.path("../artifacts");
 
-    let mut command = run(&there, &["--json", "--secret", "IT", "--artifacts", artifacts.to_str().unwrap()]);
+    let into = artifacts.to_str().unwrap();
+    let mut command = run(&there, &["--json", "--secret", "IT", "--var", "PLACE=home", "--artifacts", into]);
     command.env("IT", "hunter2hunter2");
     let done = done(command);
     let view = view(&done);
@@ -113,6 +115,7 @@ fn a_run_has_the_working_tree_as_it_is_and_leaves_nothing_but_what_was_asked_for
         "build    | 2 as changed",
         "build    | 3 as untracked",
         "build    | it is ***",
+        "build    | at home",
         "test (1) | kept",
         "test (1) | sesame 1",
         "test (2) | sesame 2",

@@ -25,11 +25,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::client::escaped;
 use super::lint::{self, Format};
 use super::repos::at;
 use super::submit::bytes_of;
 use super::{Failure, dispatches, plan, runs, table};
-use crate::api::dto::{PutRepo, PutSecret, RunView};
+use crate::api::dto::{PutRepo, PutSecret, PutVariable, RunView};
 use crate::config::Config;
 use checkout::Checkout;
 use follow::Ended;
@@ -58,6 +59,9 @@ pub struct Args {
     /// A file with secrets: NAME=VALUE on each line; `-` is the standard input.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// A variable that workflows find as vars.NAME; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = dispatches::input)]
+    var: Vec<(String, String)>,
     /// Only this job and what it needs.
     #[arg(long, value_name = "ID")]
     job: Option<String>,
@@ -190,7 +194,7 @@ async fn course(
         table::say(&format!("{} for {}", checkout.workflow, told(&event, &checkout)));
         let port = Port::open(dir).await?;
         let repo = &checkout.name;
-        register(machine, repo, &port, secrets).await?;
+        register(machine, repo, &port, secrets, &args.var).await?;
         let delivery = deliver(machine, repo, event, &checkout.workflow).await?;
         Ok::<_, Failure>((expanded(machine, delivery).await?, port))
     };
@@ -219,6 +223,7 @@ async fn register(
     repo: &RepoName,
     port: &Port,
     secrets: Vec<(String, String)>,
+    variables: &[(String, String)],
 ) -> Result<(), Failure> {
     let client = &machine.client;
     let body = PutRepo {
@@ -232,8 +237,12 @@ async fn register(
     };
     let _answer: Value = client.call(Method::PUT, &at(repo), &body).await?;
     for (name, value) in secrets {
-        let path = format!("{}/secrets/{}", at(repo), super::client::escaped(&name));
+        let path = format!("{}/secrets/{}", at(repo), escaped(&name));
         let _answer: Value = client.call(Method::PUT, &path, &PutSecret { value }).await?;
+    }
+    for (name, value) in variables {
+        let path = format!("{}/variables/{}", at(repo), escaped(name));
+        let _answer: Value = client.call(Method::PUT, &path, &PutVariable { value: value.clone() }).await?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{ClusterState, Form, Job, JobId, JobState, Node, RunId};
+use domain::{ClusterState, Form, Hold, Job, JobId, JobState, Node, RunId};
 
 /// What of a run this machine cannot run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,12 +30,15 @@ pub fn look(state: &ClusterState, run: RunId) -> Stuck {
     let Some((_, node)) = state.nodes.iter().next() else { return stuck };
     let jobs = state.runs.get(&run).map_or(0, |run| run.jobs);
     for index in 0..jobs {
-        let Some(job) = state.jobs.get(&JobId { run, index }) else { continue };
+        let id = JobId { run, index };
+        let Some(job) = state.jobs.get(&id) else { continue };
         match (job.state, in_vain(job, node)) {
             (JobState::Queued, Some(why)) => drop(stuck.why.insert(job.key.to_string(), why)),
             (JobState::Queued | JobState::Placed | JobState::Running | JobState::Deciding, _) => {
                 stuck.others = true;
             }
+            // What else holds a job is another one.
+            (JobState::Held, _) => stuck.others |= state.hold(id) == Some(Hold::Backoff),
             _ => {}
         }
     }
