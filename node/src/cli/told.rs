@@ -38,6 +38,7 @@ struct File {
     #[serde(rename = "ref")]
     git_ref: Option<String>,
     sha: Option<String>,
+    before: Option<String>,
     after: Option<String>,
     actor: Option<String>,
     base_ref: Option<String>,
@@ -82,10 +83,31 @@ fn parse(bytes: &[u8]) -> Result<Told, String> {
     let event = Event {
         git_ref: told.git_ref.unwrap_or_default(),
         commit: told.sha.or(told.after).or_else(|| deep("/pull_request/head/sha")).unwrap_or_default(),
+        before: told.before.unwrap_or_default(),
         sender: told.actor.or_else(|| deep("/sender/login")).unwrap_or_default(),
         base_ref: heads(told.base_ref.or_else(|| deep("/pull_request/base/ref"))).unwrap_or_default(),
         payload: payload.to_string(),
         ..Event::of(kind)
     };
     Ok(Told { event, changed: told.changed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forges_payload_and_a_few_fields_tell_of_the_same() {
+        let forge =
+            r#"{"ref": "refs/heads/x", "before": "aa", "after": "bb", "sender": {"login": "me"}, "more": 1}"#;
+        let fields = r#"{"event": "push", "ref": "refs/heads/x", "before": "aa", "sha": "bb", "actor": "me", "changed": ["y"]}"#;
+        let (forge, fields) = (parse(forge.as_bytes()).unwrap(), parse(fields.as_bytes()).unwrap());
+        assert_eq!(fields.event.payload, "{}", "only a forge's payload is the event's own");
+        assert_eq!(Event { payload: "{}".to_owned(), ..forge.event.clone() }, fields.event);
+        assert!(forge.event.payload.contains("more"));
+        assert_eq!((forge.changed, fields.changed), (None, Some(vec!["y".to_owned()])));
+        assert_eq!(fields.event.before, "aa");
+        let unknown = parse(b"{\"event\": \"x\"}").unwrap_err();
+        assert!(unknown.contains("\"x\" is not one of push"), "{unknown}");
+    }
 }

@@ -24,7 +24,7 @@ pub enum Command {
         /// The workflow file.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// What happened: a forge's payload of a push or pull request, or a JSON object with `event`, `ref`, `sha`, `actor`, `base_ref`,
+        /// What happened: a forge's payload of a push or pull request, or a JSON object with `event`, `ref`, `sha`, `before`, `actor`, `base_ref`,
         /// `changed` (paths) and `payload`. Without it, a push to main.
         #[arg(long, value_name = "EVENT.json")]
         event: Option<PathBuf>,
