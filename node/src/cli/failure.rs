@@ -236,8 +236,8 @@ pub enum Failure {
         /// Its name.
         name: String,
     },
-    /// Interrupted twice.
-    #[error("ended by a second interrupt")]
+    /// By somebody, before the run was over.
+    #[error("interrupted before the run was over")]
     Interrupted,
     /// Writing out.
     #[error("cannot write: {0}")]
