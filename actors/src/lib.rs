@@ -28,5 +28,7 @@ mod tree;
 pub mod vault;
 pub mod workspace;
 
+pub use tree::remove_tree;
+
 #[cfg(feature = "test-faults")]
 pub use faults::plant as plant_faults;

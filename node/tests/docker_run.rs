@@ -6,6 +6,7 @@
 mod run_support;
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use run_support::{Checkout, Done, done, read};
@@ -131,11 +132,11 @@ fn a_run_has_the_working_tree_as_it_is_and_leaves_nothing_but_what_was_asked_for
 }
 
 #[test]
-fn a_run_that_fails_says_which_job_and_why() {
+fn a_run_that_fails_says_which_job_and_why_and_goes_however_deep_its_directories_are() {
     if no_docker() {
         return;
     }
-    let ci = "on: workflow_dispatch\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps: [{run: exit 3}]\n  b:\n    needs: a\n    \
+    let ci = "on: workflow_dispatch\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps: [{run: 'n=0; while [ $n -lt 1500 ]; do mkdir d; cd d; n=$((n+1)); done; exit 3'}]\n  b:\n    needs: a\n    \
               runs-on: ubuntu-latest\n    steps: [{run: 'true'}]\n";
     let there = Checkout::of(&[(FILE, ci)]);
     let done = done(run(&there, &[]));
@@ -223,6 +224,10 @@ fn an_interrupt_cancels_the_run_and_leaves_nothing() {
         assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended before the job began:\n{words}");
         words.push_str(&line);
     }
+    let kept: Vec<_> = std::fs::read_dir(there.temporary()).unwrap().map(|entry| entry.unwrap()).collect();
+    let modes: Vec<_> =
+        kept.iter().map(|entry| entry.metadata().unwrap().permissions().mode() & 0o777).collect();
+    assert_eq!(modes, [0o700], "nobody else reads keys and sources: {kept:?}");
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     said.read_to_string(&mut words).unwrap();
     let done = Done { stderr: words, ..child.wait_with_output().unwrap().into() };

@@ -15,7 +15,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 use rustix::io::Errno;
 
-pub(crate) use remove::{remove_at, remove_tree};
+pub(crate) use remove::remove_at;
+pub use remove::remove_tree;
 
 /// Directories that one walk or removal holds open.
 const OPEN_AT_ONCE: usize = 32;

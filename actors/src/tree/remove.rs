@@ -16,7 +16,10 @@ use super::{DIRECTORY, OPEN_AT_ONCE, is_dots};
 const LOOKS: usize = 16;
 
 /// Removes what is at `path`, which need not exist; the directory that it is in is trusted. Blocking.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// The system's.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a path that could be removed"));
     };

@@ -2,11 +2,14 @@
 //!
 //! What it has of containers, networks and volumes goes, too. Must not know workflows.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actors::executor::{DockerExecutor, Executor};
+use actors::remove_tree;
 use domain::NodeId;
 use raft_store::Store;
 use tokio::time::Instant;
@@ -123,7 +126,9 @@ impl Machine {
     /// [`Failure`].
     pub async fn start(mut config: Config, images: &[(String, Option<String>)]) -> Result<Self, Failure> {
         let temporary = std::env::temp_dir();
-        let made = tempfile::Builder::new().prefix("troupe-run-").tempdir_in(&temporary);
+        // Nobody else's: keys and sources are in it.
+        let own = Permissions::from_mode(0o700);
+        let made = tempfile::Builder::new().prefix("troupe-run-").permissions(own).tempdir_in(&temporary);
         let dir = made.map_err(|source| Error::Directory { path: temporary, source })?;
         alone(&mut config, dir.path())?;
         let (known, more) = (config.runner.images.keys().cloned().collect::<Vec<_>>(), images);
@@ -208,10 +213,8 @@ impl Leftovers {
             at_engine(engine).await.map_err(|error| error.to_string())?;
         }
         let dir = self.dir.clone();
-        let removed = tokio::task::spawn_blocking(move || match std::fs::remove_dir_all(dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        });
+        // Jobs leave what no plain removal gets through: directories without rights, and very deep ones.
+        let removed = tokio::task::spawn_blocking(move || remove_tree(&dir));
         let removed = removed.await.unwrap_or_else(|join| Err(std::io::Error::other(join)));
         removed.map_err(|error| error.to_string())
     }
