@@ -28,6 +28,8 @@ pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 /// Annotations of one attempt.
 pub const MAX_ANNOTATIONS: usize = 50;
+/// Bytes of the texts of these.
+pub const MAX_ANNOTATION_BYTES: usize = 64 * 1024;
 /// Secrets of one repository.
 pub const MAX_SECRETS: usize = 100;
 /// Variables of one repository.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::{ClusterState, Job, JobId, JobState, Labels, NodeId, Placement, Resources, limits};
+use crate::{ClusterState, Job, JobId, JobState, Labels, NodeId, Placement, Resources, RunId, limits};
 
 /// What a plan is made from.
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +117,7 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
     let mut candidates = candidates(snapshot.state, snapshot.candidates.iter().copied());
     let mut plan = Plan::default();
     let mut hopeless: BTreeMap<(&Labels, u32, u32), Reason> = BTreeMap::new();
+    let mut given: BTreeMap<(RunId, NodeId), usize> = BTreeMap::new();
     for (key, ()) in snapshot.state.queue.iter().take(snapshot.examine) {
         if plan.placements.len() >= limits::MAX_BATCH {
             break;
@@ -131,7 +132,7 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
         // Where it did not succeed it goes again only when no other has room.
         let last = (job.losses + job.failures > 0).then_some(job.node);
         let beside =
-            |node: NodeId| if job.spread { others_on(snapshot.state, &plan, key.job, node) } else { 0 };
+            |node: NodeId| if job.spread { others_on(snapshot.state, &given, key.job, node) } else { 0 };
         let best = candidates
             .iter_mut()
             .filter(|c| !c.drain && c.has_room(wanted) && c.labels.covers(&job.labels))
@@ -141,6 +142,7 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
                 node.slots -= 1;
                 node.free.cpu_millis -= wanted.cpu_millis;
                 node.free.memory_mib -= wanted.memory_mib;
+                *given.entry((key.job.run, node.id)).or_default() += 1;
                 plan.placements.push(Placement { job: key.job, number: job.attempts + 1, node: node.id });
             }
             None => {
@@ -154,10 +156,15 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Plan {
 }
 
 /// How many jobs of a job's run a node holds, or is to be given by this plan.
-fn others_on(state: &ClusterState, plan: &Plan, job: JobId, node: NodeId) -> usize {
+fn others_on(
+    state: &ClusterState,
+    given: &BTreeMap<(RunId, NodeId), usize>,
+    job: JobId,
+    node: NodeId,
+) -> usize {
     let (first, last) = (JobId { index: 0, ..job }, JobId { index: u16::MAX, ..job });
-    let given = plan.placements.iter().filter(|given| given.node == node && given.job.run == job.run);
-    state.held.range((node, first)..=(node, last)).count() + given.count()
+    let held = state.held.range((node, first)..=(node, last)).count();
+    held + given.get(&(job.run, node)).copied().unwrap_or(0)
 }
 
 /// Why queued jobs wait, as any node can tell it: leases are the leader's business, so every node that is not lost

@@ -181,6 +181,7 @@ fn variables_and_environments_have_limits_that_are_named() {
         (environment(""), "name"),
         (environment("a\nb"), "name"),
         (environment(&"x".repeat(256)), "name"),
+        (environment(".."), "name"),
     ] {
         let reply = cluster.apply(bad);
         assert!(
@@ -264,4 +265,18 @@ fn a_circle_through_a_matrix_is_found() {
     let reason = cluster.state.reasons.get(&job(2, 5)).map(|reason| reason.to_string());
     assert_eq!(reason.as_deref(), Some("it would wait for itself in the concurrency group \"B\""));
     assert_eq!(cluster.states(2)[1], domain::JobState::Open, "and m2 goes on");
+}
+
+#[test]
+fn what_is_held_for_something_else_is_approved_all_the_same() {
+    let mut cluster = Cluster::new();
+    cluster.push(vec![run(1, vec![NewJob { retry: RETRY, ..deploy() }])]);
+    cluster.finish(job(1, 0), Outcome::Failed);
+    assert_eq!(cluster.state.hold(job(1, 0)), Some(Hold::Backoff));
+    put_environment(&mut cluster, "live", true);
+    assert_eq!(review(&mut cluster, job(1, 0), true), Reply::Done);
+    assert_eq!(cluster.state.hold(job(1, 0)), Some(Hold::Backoff), "and waits for its time");
+    cluster.now += 10_000;
+    assert_eq!(end_backoff(&mut cluster, job(1, 0)), Reply::Done);
+    assert_eq!(cluster.states(1), [Queued]);
 }

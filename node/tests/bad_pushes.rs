@@ -211,3 +211,28 @@ async fn a_workflow_that_is_a_bomb_is_a_run_that_failed_and_the_next_push_runs()
     assert!(output(&node, good).await.contains("<refs/heads/main>"));
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_workflow_files_are_a_run_that_failed_and_the_next_push_runs() {
+    let node = runner().await;
+    let git = GitServer::start(TELLS).unwrap();
+    register(&node, &git).await;
+    let good = git.head().unwrap();
+    let folder = git.repo().join(".github/workflows");
+    for number in 0..100 {
+        std::fs::write(folder.join(format!("more-{number}.yml")), TELLS).unwrap();
+    }
+    let bad = git.commit(".github/workflows/last.yml", TELLS).unwrap();
+    let push = |commit: &str| {
+        json!({ "ref": "refs/heads/main", "after": commit, "repository": { "full_name": "demo" },
+            "sender": { "login": "ann" } })
+    };
+    let runs = told(&node, "push", "many", &push(&bad)).await;
+    assert_eq!(runs.len(), 1);
+    let (_, run) = node.get(&format!("/v1/runs/{}", runs[0])).await;
+    let error = run["error"].as_str().unwrap();
+    assert!(run["outcome"] == "failed" && error.contains("100"), "{run}");
+    let runs = told(&node, "push", "good", &push(&good)).await;
+    output(&node, &runs[0]).await;
+    node.stop().await;
+}

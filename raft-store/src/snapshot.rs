@@ -134,8 +134,10 @@ macro_rules! records {
         impl Lying<'_> {
             /// Every record of a state, in an order that does not depend on its history.
             fn each(state: &ClusterState, mut take: impl FnMut(&Lying<'_>) -> Result<(), SnapshotError>) -> Result<(), SnapshotError> {
+                // Whole, so that nothing of a state can be forgotten here: what is missing does not compile.
+                let ClusterState { cluster: _, now: _, ad_hoc_number: _, open_jobs: _, $($table,)* } = state;
                 take(&Lying::Scalars(Scalars::of(state)))?;
-                $(for (key, value) in state.$table.iter() {
+                $(for (key, value) in $table.iter() {
                     take(&Lying::$variant(key, value))?;
                 })*
                 Ok(())
@@ -185,6 +187,10 @@ macro_rules! records {
     (@key Trigger) => { domain::RepoId }; (@value Trigger) => { domain::Triggers };
     (@key Secret) => { (domain::RepoId, Arc<str>) }; (@value Secret) => { domain::Sealed };
     (@key Cache) => { domain::CacheId }; (@value Cache) => { domain::CacheEntry };
+    (@key Variable) => { (domain::RepoId, Arc<str>) }; (@value Variable) => { Arc<str> };
+    (@key Environment) => { (domain::RepoId, Arc<str>) }; (@value Environment) => { domain::Environment };
+    (@key Review) => { domain::JobId }; (@value Review) => { domain::Review };
+    (@key Backoff) => { domain::JobId }; (@value Backoff) => { domain::Timestamp };
     (@key Notice) => { domain::RunId }; (@value Notice) => { domain::Notice };
 }
 
@@ -196,6 +202,7 @@ records! {
     Pause: paused_runs, Standstill: paused_attempts,
     Contexts: contexts, Output: outputs, Reason: reasons, Undecided: undecided, OnceUndecided: once_undecided,
     Unapproved: unapproved, Approved: approved, Group: groups, Trigger: triggers, Secret: secrets, Cache: caches,
+    Variable: variables, Environment: environments, Review: reviews, Backoff: backoffs,
 }
 
 #[derive(Serialize, Deserialize)]

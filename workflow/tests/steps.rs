@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use domain::{Action, JobSpec, Native, Outcome, StepSpec};
+use domain::{Action, Annotation, JobSpec, Level, Native, Outcome, StepSpec};
 use workflow::expression::{Environment, Status, Value};
 use workflow::steps::{Answer, Course, End, Given, Next, Note, Order, Over, Post, What, Written, from_json};
 
@@ -360,7 +360,8 @@ fn annotations_are_kept_within_limits() {
         told.over(order.number, ok());
     }
     let steps: Vec<_> = told.course.annotations().iter().map(|annotation| annotation.step).collect();
-    assert_eq!((steps.len(), steps[9], steps[10]), (50, 0, 1));
+    // One is left for the place of the job's environment.
+    assert_eq!((steps.len(), steps[9], steps[10]), (49, 0, 1));
 }
 
 #[test]
@@ -466,4 +467,36 @@ fn the_limit_of_an_action_is_one_for_all_its_steps_and_its_end_is_theirs() {
         let Next::Done(end) = told.next() else { panic!("it goes on") };
         assert_eq!(end.outcome, wanted);
     }
+}
+
+#[test]
+fn the_texts_of_annotations_have_a_limit_and_the_environments_place_is_told_all_the_same() {
+    let url = "https://${{ matrix.os }}.example.com/".to_owned();
+    let mut told = course(JobSpec { environment_url: url, ..spec((0..9).map(|_| run("x")).collect()) });
+    for _ in 0..9 {
+        let order = told.order();
+        for _ in 0..10 {
+            let command = workflow::steps::commands::Command::Annotate(Annotation {
+                level: Level::Notice,
+                message: "\u{1f600}".repeat(1000),
+                title: String::new(),
+                file: String::new(),
+                line: 0,
+                column: 0,
+                step: 0,
+            });
+            told.course.started(order.number);
+            told.course.hear(command);
+        }
+        told.over(order.number, ok());
+    }
+    assert!(matches!(told.next(), Next::Done(_)));
+    let all = told.course.annotations();
+    let bytes: usize = all.iter().map(|one| one.message.len() + one.title.len()).sum();
+    assert!(
+        all.len() > 10 && bytes <= domain::limits::MAX_ANNOTATION_BYTES,
+        "{} of {bytes} bytes",
+        all.len()
+    );
+    assert_eq!(all.last().map(|one| one.message.as_str()), Some("https://linux.example.com/"));
 }

@@ -49,6 +49,12 @@ impl Directories {
         }
     }
 
+    /// Makes the attempt's directory, into which nobody else on this machine has a way. Blocking.
+    pub(super) fn make(&self) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
+        fs::set_permissions(&self.root, Permissions::from_mode(0o700))
+    }
+
     /// Makes everything that a container that never ran needs. What an earlier try left is removed first. Blocking.
     pub(super) fn prepare(
         &self,
@@ -62,8 +68,8 @@ impl Directories {
         for file in [REMEMBERED, PAUSED] {
             remove_file(&self.root.join(file))?;
         }
-        // Others on this machine have no way in; the container has, whatever user its image runs as.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
+        // The container has a way in, whatever user its image runs as; others on this machine have none: see `make`.
+        self.make()?;
         fs::write(self.root.join(FENCE), format!("{attempt} {fence}"))?;
         for directory in [&self.control, &self.workspace] {
             fs::create_dir(directory)?;
@@ -255,6 +261,18 @@ mod tests {
         fs::write(&path, "")?;
         assert!(all.tell("cancel").is_err());
         assert_eq!(fs::read_to_string(&victim)?, "untouched");
+        Ok(())
+    }
+
+    #[test]
+    fn an_attempts_directory_is_nobody_elses_whoever_made_it() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let root = dir.path().join("attempt");
+        fs::create_dir(&root)?;
+        fs::set_permissions(&root, Permissions::from_mode(0o755))?;
+        let directories = Directories::of(root.clone());
+        directories.make()?;
+        assert_eq!(fs::metadata(&root)?.permissions().mode() & 0o777, 0o700);
         Ok(())
     }
 }

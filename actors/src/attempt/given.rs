@@ -45,15 +45,16 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Reads it; `workspace` is where the job sees its workspace. An error is in words.
+    /// Reads it; `workspace` is where the job sees its workspace, `variables` what `vars` says. An error is in words.
     pub(super) fn read(
         parts: &Parts,
         attempt: AttemptId,
         slot: u16,
         (workspace, control): (&str, &Path),
+        variables: &Variables,
     ) -> Result<Self, String> {
         let mut known = Vec::new();
-        Self::made(parts, (attempt, slot), (workspace, control), &mut known)
+        Self::made(parts, (attempt, slot), (workspace, control), (variables, &mut known))
             .map_err(|why| without(why, known))
     }
 
@@ -62,7 +63,7 @@ impl Given {
         parts: &Parts,
         (attempt, slot): (AttemptId, u16),
         (workspace, control): (&str, &Path),
-        opened: &mut Vec<String>,
+        (variables, opened): (&Variables, &mut Vec<String>),
     ) -> Result<Self, String> {
         let state = parts.replica.state();
         let unknown = || format!("job {} is not in this node's state", attempt.job);
@@ -92,7 +93,7 @@ impl Given {
             debug: is_debugged(&secrets),
         };
         let (known, contexts) = if spec.expressions {
-            let contexts = contexts::of_job(&state, attempt.job, &facts, &secrets)?;
+            let contexts = contexts::of_job(&state, attempt.job, &facts, (&secrets, variables))?;
             // What a called workflow was given is not to be shown either.
             for (name, value) in contexts::secrets_of(&contexts) {
                 opened.push(value.clone());

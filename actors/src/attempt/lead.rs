@@ -96,6 +96,8 @@ pub(super) struct Lead {
     at: Timestamp,
     /// For how long the job had stood still until then.
     paused_ms: u64,
+    /// What was told does not fit to what was ordered.
+    astray: Option<String>,
 }
 
 impl Lead {
@@ -122,6 +124,7 @@ impl Lead {
             hashes: VecDeque::new(),
             at: Timestamp(0),
             paused_ms: 0,
+            astray: None,
         }
     }
 
@@ -160,6 +163,7 @@ impl Lead {
             FrameKind::Stdout(_) | FrameKind::Stderr(_) => {}
             FrameKind::OrderStarted { order } => {
                 if self.order.as_ref().is_some_and(|open| open.number == order) {
+                    self.look_astray(frame.step);
                     self.started = true;
                     self.written = Default::default();
                     self.course.started(order);
@@ -180,6 +184,7 @@ impl Lead {
                 self.course.stop(outcome, &why);
             }
             FrameKind::OrderOver { order, exit_code, signal, outcome, bad_files } => {
+                self.look_astray(frame.step);
                 let Some(open) = self.order.take_if(|open| open.number == order) else { return };
                 self.ends = open.last && outcome != wire::Outcome::Skipped;
                 let over = self.over(&open, (exit_code, signal, outcome_of(outcome)), bad_files);
@@ -187,6 +192,22 @@ impl Lead {
                 self.course.over(order, over);
             }
         }
+    }
+
+    /// Another step has begun than the one that is ordered: the course of an earlier life of this node was another, for what the job
+    /// was given has changed (a secret, say).
+    fn look_astray(&mut self, told: u16) {
+        if let Some(open) = self.order.as_ref().filter(|open| open.step != told) {
+            let (told, ordered) = (told + 1, open.step + 1);
+            self.astray.get_or_insert(format!(
+                "step {told} was done where step {ordered} comes: what the job was given has changed since it began"
+            ));
+        }
+    }
+
+    /// Why this node cannot go on with the job, if it cannot.
+    pub(super) fn astray(&self) -> Option<&str> {
+        self.astray.as_deref()
     }
 
     fn over(
@@ -275,6 +296,13 @@ impl Lead {
                     }
                 }
             }
+        }
+    }
+
+    /// A computed name that must not be shown: the step has the one of its specification.
+    pub(super) fn unnamed(&mut self, step: u16) {
+        if let Some(result) = self.told.steps.get_mut(usize::from(step)) {
+            result.name.clear();
         }
     }
 

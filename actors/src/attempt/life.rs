@@ -13,10 +13,11 @@ use super::lead::Lead;
 use super::pausing::Note;
 use super::permit::Permits;
 use super::tap::{Left, Tap};
-use super::{Parts, plan};
+use super::{Parts, plan, variables};
 use crate::artifacts;
 use crate::executor::{Error, Lease};
 use crate::faults::{self, Point};
+use crate::needs;
 use crate::runner::environment::WORKSPACE;
 use crate::runner::work::{Finished, Task};
 
@@ -65,13 +66,21 @@ impl Life {
         let attempt = task.attempt;
         let directories = Directories::of(parts.directory(attempt));
         let workspace = parts.seen(&directories.workspace, WORKSPACE);
-        let given = Given::read(&parts, attempt, task.slot, (&workspace, &directories.control))
-            .map_err(|why| Finished::bare(Outcome::Failed, why))?;
-        // What fails from here on is this node's trouble: another may do better.
-        tokio::fs::create_dir_all(&directories.root).await.map_err(|error| {
-            let why = format!("cannot make {}: {error}", directories.root.display());
+        // What fails with this node's files is its trouble: another may do better.
+        let trouble = |error: std::io::Error| {
+            let why = format!("cannot write into {}: {error}", directories.root.display());
             Finished::bare(Outcome::Lost, why)
-        })?;
+        };
+        let (state, own) = (parts.replica.state(), directories.clone());
+        let of = state.runs.get(&attempt.job.run).and_then(|run| run.repo);
+        let now = needs::variables(&state, of);
+        let kept = tokio::task::spawn_blocking(move || {
+            own.make()?;
+            variables::kept(&own.root, now)
+        });
+        let kept = kept.await.unwrap_or_else(|join| Err(std::io::Error::other(join))).map_err(trouble)?;
+        let given = Given::read(&parts, attempt, task.slot, (&workspace, &directories.control), &kept)
+            .map_err(|why| Finished::bare(Outcome::Failed, why))?;
         let lead = Lead::new(given.course(&workspace), directories.workspace.clone());
         let (events, progress) = (plan::events(&given.spec), task.progress.clone());
         let leading = (lead, events, given.listening());

@@ -23,6 +23,7 @@ mod permit;
 mod plan;
 mod services;
 mod tap;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -54,6 +54,9 @@ impl Inner {
             let looks =
                 matches!(&event, Event::Told(frame) if !matches!(frame.kind, wire::FrameKind::File { .. }));
             self.lead.take(event);
+            if let Some(why) = self.lead.astray() {
+                return Err(panicked(why.to_owned()));
+            }
             if looks {
                 self.advance()?;
             }
@@ -65,6 +68,13 @@ impl Inner {
         let (found, notes) = self.lead.advance();
         for noted in found {
             self.copier.keep(noted.encode())?;
+        }
+        for (_, note) in &notes {
+            if let Note::Named { step, name } = note
+                && self.copier.masked(name) != *name
+            {
+                self.lead.unnamed(*step);
+            }
         }
         let mut words = String::new();
         for (at, note) in notes {
@@ -91,6 +101,15 @@ impl Inner {
             self.copier.say(clock::now(), 0, &words, None)?;
         }
         Ok(())
+    }
+}
+
+impl Inner {
+    /// What steps said of places in the sources, and where the job's environment is: that is shown to people.
+    fn annotations(&self) -> Vec<Annotation> {
+        let mut all = self.lead.annotations();
+        all.iter_mut().for_each(|one| one.message = self.copier.masked(&one.message));
+        all
     }
 }
 
@@ -227,7 +246,7 @@ impl Tap {
         Left {
             steps: inner.lead.closed(outcome, clock::now()),
             log_bytes: inner.copier.output_bytes(),
-            annotations: inner.lead.annotations(),
+            annotations: inner.annotations(),
         }
     }
 

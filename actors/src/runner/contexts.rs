@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{AttemptId, ClusterState, JobId, Repo, Run, RunId};
+use domain::{AttemptId, ClusterState, JobId, Repo, Run, RunId, Variables};
 use serde_json::{Map, Value as Json, json};
 use workflow::contexts;
 use workflow::expression::{Object, Value};
@@ -61,9 +61,9 @@ pub fn of_job(
     state: &ClusterState,
     job: JobId,
     facts: &Facts<'_>,
-    secrets: &BTreeMap<String, String>,
+    (secrets, variables): (&BTreeMap<String, String>, &Variables),
 ) -> Result<Vec<(String, Value)>, String> {
-    let variables: BTreeMap<_, _> = needs::variables(state, facts.run.repo).into_iter().collect();
+    let variables: BTreeMap<_, _> = variables.iter().cloned().collect();
     let mut all = vec![("secrets".to_owned(), json!(secrets)), ("vars".to_owned(), json!(variables))];
     let mut given = None;
     if let Some(own) = state.contexts.get(&job).filter(|own| !own.is_empty()) {

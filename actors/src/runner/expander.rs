@@ -17,7 +17,7 @@ use crate::mint::Mint;
 use crate::needs;
 use crate::queue::expansion_pause;
 use crate::replica::{ProposeError, SharedReplica};
-use crate::workspace::{Mirrors, Point, Source};
+use crate::workspace::{Error, Mirrors, Point, Source};
 
 mod files;
 mod follows;
@@ -61,6 +61,7 @@ pub(super) async fn expand(replica: &SharedReplica, sources: &Sources, id: Deliv
         }
     };
     let expanded = if let Command::ExpandDelivery { runs, .. } = &command { Some(runs.len()) } else { None };
+    let instead = with_one_run(&command);
     let repo = state.repos.get(&delivery.repo).map(|repo| repo.name.to_string());
     match replica.propose(command).await {
         Ok(Reply::Refused(refusal)) => tracing::warn!(delivery = %id, %refusal, "an expansion was not taken"),
@@ -69,17 +70,41 @@ pub(super) async fn expand(replica: &SharedReplica, sources: &Sources, id: Deliv
                 tracing::info!(delivery = %id, repo = repo.as_deref(), runs, "a delivery is expanded");
             }
         }
-        // Too large, for one: that would be so for ever, so it is said where people see it.
+        // That would be so for ever, so it is a run that failed.
         Err(error @ ProposeError::TooLarge { .. }) => {
-            let not_before = clock::now().plus_millis(expansion_pause(u16::MAX).as_millis() as u64);
-            let defer = Command::DeferDelivery { delivery: id, fence, reason: error.to_string(), not_before };
-            if let Err(error) = replica.propose(defer).await {
+            let why = format!("its workflows make too much of one event: {error}");
+            if let Some(said) = instead.map(|of| of(failed("workflows", &why)))
+                && let Err(error) = replica.propose(said).await
+            {
                 tracing::warn!(delivery = %id, %error, "an expansion that failed could not be reported");
             }
         }
         // The leader asks again.
         Err(error) => tracing::debug!(delivery = %id, %error, "an expansion could not be reported"),
     }
+}
+
+/// The same expansion with one run in the place of all.
+fn with_one_run(command: &Command) -> Option<impl FnOnce(NewRun) -> Command + use<>> {
+    let Command::ExpandDelivery { delivery, fence, commit, git_ref, payload, .. } = command else {
+        return None;
+    };
+    let (delivery, fence) = (*delivery, *fence);
+    let (commit, git_ref, payload) = (commit.clone(), git_ref.clone(), payload.clone());
+    Some(move |run| Command::ExpandDelivery {
+        delivery,
+        fence,
+        commit,
+        git_ref,
+        payload,
+        runs: vec![run],
+        triggers: None,
+    })
+}
+
+/// A run that says why there is no other.
+fn failed(path: &str, why: &str) -> NewRun {
+    NewRun::failed(workflow::Mint::run_id(&mut Mint), path.to_owned(), format!("{path}: {why}"))
 }
 
 /// What comes of a delivery; the error is for people, without secrets.
@@ -108,7 +133,14 @@ async fn expanded(state: &ClusterState, sources: &Sources, delivery: &Delivery) 
         true => mirrors.ensure(&source(&event.base_ref, "")).await.map_err(|e| e.to_string())?.commit,
         false => event.commit.clone(),
     };
-    let files = mirrors.read_workflows(delivery.repo, &at).await.map_err(|e| e.to_string())?;
+    let files = match mirrors.read_workflows(delivery.repo, &at).await {
+        // It would be so for ever, so it is a run that failed: the person who pushed sees it.
+        Err(Error::TooLarge { path, why }) => {
+            let runs = vec![failed(&path, &why)];
+            return Ok(Expanded { event, runs, triggers: None });
+        }
+        read => read.map_err(|e| e.to_string())?,
+    };
     let facts = Facts {
         repository: repo.name.to_string(),
         urls: super::urls::of(repo),

@@ -14,13 +14,17 @@ fn key(repo: RepoId, name: &str) -> (RepoId, Arc<str>) {
 }
 
 /// # Errors
-/// The name of an environment is empty, too long, or has control characters.
+/// The name of an environment is empty, too long, has control characters, or is one that paths of the API cannot have.
 pub(super) fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
     let most = limits::MAX_ENVIRONMENT_NAME_BYTES;
-    if (1..=most).contains(&name.len()) && !name.contains(char::is_control) {
+    let fine = (1..=most).contains(&name.len()) && !name.contains(char::is_control);
+    if fine && !matches!(name, "." | "..") {
         return Ok(());
     }
-    let why = format!("{} bytes, 1 to {most} without control characters are allowed", name.len());
+    let why = format!(
+        "{} bytes, 1 to {most} without control characters are allowed, and neither . nor ..",
+        name.len()
+    );
     Err(invalid(field, why))
 }
 
@@ -72,6 +76,7 @@ impl Applying<'_> {
             return Err(invalid("sender", "is empty"));
         }
         if approve {
+            self.ask_for_review(id);
             self.state.reviews.update(&id, |review| review.by = shared(sender));
             self.notice(id.run, None);
         } else {

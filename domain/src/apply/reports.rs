@@ -109,6 +109,12 @@ fn check_told(outputs: &[(String, String)], annotations: &[Annotation]) -> Resul
     if count > limits::MAX_ANNOTATIONS {
         return Err(invalid("annotations", format!("{count}, the limit is {}", limits::MAX_ANNOTATIONS)));
     }
+    let texts = annotations.iter().map(|one| one.message.len() + one.title.len() + one.file.len());
+    let bytes: usize = texts.sum();
+    if bytes > limits::MAX_ANNOTATION_BYTES {
+        let limit = limits::MAX_ANNOTATION_BYTES;
+        return Err(invalid("annotations", format!("{bytes} bytes of text, the limit is {limit}")));
+    }
     Ok(())
 }
 

@@ -70,6 +70,11 @@ fn view(state: &ClusterState, id: RunId) -> Option<RunView> {
     state.runs.get(&id).map(|run| RunView::full(state, id, run))
 }
 
+/// For events, which are many: without what the jobs said.
+fn view_of_event(state: &ClusterState, id: RunId) -> Option<RunView> {
+    state.runs.get(&id).map(|run| RunView::with_jobs(state, id, run))
+}
+
 /// An ad hoc job.
 pub(super) async fn submit(api: &Api, caller: Caller, request: &mut Request) -> Answer {
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
@@ -232,7 +237,7 @@ pub(super) async fn rerun(api: &Api, caller: Caller, request: &Request) -> Answe
 /// whole, so a client that comes back with `Last-Event-ID` has missed nothing once it has the first.
 pub(super) async fn events(api: &Api, caller: Caller, request: &Request) -> Answer {
     let key: RunId = request.id("run")?;
-    let mut last = known(api, key).await?;
+    let mut last = RunView { annotations: Vec::new(), ..known(api, key).await? };
     let (sender, receiver) = mpsc::channel::<Result<warp::sse::Event, Infallible>>(16);
     let mut applied = api.store.applied();
     let (store, cut) = (api.store.clone(), cut(api, caller));
@@ -252,7 +257,7 @@ pub(super) async fn events(api: &Api, caller: Caller, request: &Request) -> Answ
                     changed = applied.changed() => if changed.is_err() { return },
                 }
                 index = *applied.borrow_and_update();
-                match view(&store.state(), key) {
+                match view_of_event(&store.state(), key) {
                     Some(next) if next != last => break next,
                     Some(_) => {}
                     None => return,

@@ -118,6 +118,11 @@ impl Client {
         path: &str,
         with: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Failure> {
+        // A URL with these would be another's: `a/..` is `a`'s own folder.
+        let names = path.split('?').next().unwrap_or_default().split('/');
+        if let Some(dots) = names.into_iter().find(|name| matches!(*name, "." | "..")) {
+            return Err(Failure::Name { found: dots.to_owned() });
+        }
         let mut tried = Vec::new();
         loop {
             let addr = self.addr().to_owned();
@@ -262,5 +267,15 @@ mod tests {
             assert!(matches!(client(&[bad]), Err(Failure::Address { .. })), "{bad}");
         }
         assert!(matches!(Client::new(&[], "two\nlines"), Err(Failure::TokenText)));
+    }
+
+    #[tokio::test]
+    async fn no_name_leads_to_the_path_of_something_else() {
+        let client = Client::new(&["127.0.0.1:9".to_owned()], "token").unwrap();
+        for name in ["..", "."] {
+            let path = format!("/v1/repos/app/variables/{}", escaped(name));
+            let failure = client.call(Method::DELETE, &path, &serde_json::json!({})).await.unwrap_err();
+            assert!(matches!(failure, Failure::Name { .. }), "{failure}");
+        }
     }
 }

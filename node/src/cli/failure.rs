@@ -39,6 +39,12 @@ pub enum Failure {
         /// What is wrong with it.
         why: String,
     },
+    /// A name that no path of the API can have.
+    #[error("{found:?} is no name of anything")]
+    Name {
+        /// As given.
+        found: String,
+    },
     /// A token that cannot be sent.
     #[error("the token is not acceptable: visible ASCII characters are expected (--token, TROUPE_TOKEN)")]
     TokenText,
@@ -257,6 +263,7 @@ impl Failure {
             Self::Config(_)
             | Self::Address { .. }
             | Self::TokenText
+            | Self::Name { .. }
             | Self::Input { .. }
             | Self::Folder { .. }
             | Self::SeveralJobs { .. }

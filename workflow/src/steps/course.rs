@@ -17,6 +17,8 @@ use crate::graph;
 
 /// Deepest nesting of actions, as GitHub has it.
 const MAX_NESTING: usize = 10;
+/// Bytes of the URL of an environment.
+const MAX_URL: usize = 2048;
 /// Characters of a computed name that are kept.
 const MAX_NAME: usize = 100;
 /// A value that holds a secret is not told to later jobs; a secret this short is in many values.
@@ -472,18 +474,18 @@ impl Course {
             Ok(url) if self.holds_secret(&url) => {
                 self.say(step, "environment.url is not shown: it may hold a secret");
             }
-            Ok(url) => self.annotations.add(
+            Ok(url) if url.len() > MAX_URL => {
+                self.say(step, &format!("environment.url is not shown: it has more than {MAX_URL} bytes"))
+            }
+            Ok(url) => self.annotations.put(Annotation {
+                level: domain::Level::Notice,
+                title: "Environment".to_owned(),
+                message: url,
+                file: String::new(),
+                line: 0,
+                column: 0,
                 step,
-                Annotation {
-                    level: domain::Level::Notice,
-                    title: "Environment".to_owned(),
-                    message: url,
-                    file: String::new(),
-                    line: 0,
-                    column: 0,
-                    step,
-                },
-            ),
+            }),
             Err(why) => self.say(step, &why),
         }
     }

@@ -1,7 +1,9 @@
 //! What a course tells while it goes on, and at its end.
 
-use domain::{Annotation, Level, Outcome};
+use domain::{Annotation, Level, Outcome, limits};
 
+/// Bytes that are kept for what says where the job's environment is.
+const MAX_OF_ENVIRONMENT: usize = 4096;
 /// Annotations of one level that one step may make.
 const MAX_PER_STEP: usize = 10;
 
@@ -63,9 +65,17 @@ pub struct End {
 pub(super) struct Annotations {
     pub(super) kept: Vec<Annotation>,
     counts: Vec<(u16, Level, usize)>,
+    bytes: usize,
 }
 
 impl Annotations {
+    /// One that is known to fit.
+    pub(super) fn put(&mut self, annotation: Annotation) {
+        self.bytes += annotation.message.len() + annotation.title.len() + annotation.file.len();
+        self.kept.push(annotation);
+    }
+
+    /// One that a step said, if there is room.
     pub(super) fn add(&mut self, step: u16, annotation: Annotation) {
         let level = annotation.level;
         let at = self.counts.iter().position(|(of, known, _)| (*of, *known) == (step, level));
@@ -74,8 +84,12 @@ impl Annotations {
             self.counts.len() - 1
         });
         self.counts[at].2 += 1;
-        if self.counts[at].2 <= MAX_PER_STEP && self.kept.len() < domain::limits::MAX_ANNOTATIONS {
-            self.kept.push(Annotation { step, ..annotation });
+        let told = annotation.message.len() + annotation.title.len() + annotation.file.len();
+        // One is left for the job's environment.
+        let room = self.kept.len() + 1 < limits::MAX_ANNOTATIONS
+            && self.bytes + told + MAX_OF_ENVIRONMENT <= limits::MAX_ANNOTATION_BYTES;
+        if self.counts[at].2 <= MAX_PER_STEP && room {
+            self.put(Annotation { step, ..annotation });
         }
     }
 }

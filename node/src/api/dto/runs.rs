@@ -225,13 +225,20 @@ impl RunView {
         }
     }
 
-    /// A run with its jobs.
+    /// A run with its jobs, and what they said.
     #[must_use]
     pub fn full(state: &ClusterState, id: RunId, run: &Run) -> Self {
+        let ids = (0..run.jobs).map(|index| JobId { run: id, index });
+        let annotations = ids.flat_map(|id| AnnotationView::of(state, id)).collect();
+        Self { annotations, ..Self::with_jobs(state, id, run) }
+    }
+
+    /// A run with its jobs.
+    #[must_use]
+    pub fn with_jobs(state: &ClusterState, id: RunId, run: &Run) -> Self {
         let (ids, waits) = ((0..run.jobs).map(|index| JobId { run: id, index }), Waits::new(state));
-        let annotations = ids.clone().flat_map(|id| AnnotationView::of(state, id)).collect();
         let jobs = ids.filter_map(|id| Some(JobView::of(state, &waits, id, state.jobs.get(&id)?))).collect();
-        Self { jobs, annotations, ..Self::brief(state, id, run) }
+        Self { jobs, ..Self::brief(state, id, run) }
     }
 }
 
