@@ -184,7 +184,6 @@ impl Lead {
                 self.course.stop(outcome, &why);
             }
             FrameKind::OrderOver { order, exit_code, signal, outcome, bad_files } => {
-                self.look_astray(frame.step);
                 let Some(open) = self.order.take_if(|open| open.number == order) else { return };
                 self.ends = open.last && outcome != wire::Outcome::Skipped;
                 let over = self.over(&open, (exit_code, signal, outcome_of(outcome)), bad_files);

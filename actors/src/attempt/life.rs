@@ -68,7 +68,7 @@ impl Life {
         let workspace = parts.seen(&directories.workspace, WORKSPACE);
         // What fails with this node's files is its trouble: another may do better.
         let trouble = |error: std::io::Error| {
-            let why = format!("cannot write into {}: {error}", directories.root.display());
+            let why = format!("cannot make {}: {error}", directories.root.display());
             Finished::bare(Outcome::Lost, why)
         };
         let (state, own) = (parts.replica.state(), directories.clone());

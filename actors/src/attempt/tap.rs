@@ -54,9 +54,6 @@ impl Inner {
             let looks =
                 matches!(&event, Event::Told(frame) if !matches!(frame.kind, wire::FrameKind::File { .. }));
             self.lead.take(event);
-            if let Some(why) = self.lead.astray() {
-                return Err(panicked(why.to_owned()));
-            }
             if looks {
                 self.advance()?;
             }
@@ -131,7 +128,11 @@ impl Tap {
             let mut inner = Box::new(Inner { copier, lead, said: 0 });
             inner.advance()?;
             inner.take(seen)?;
-            Ok(inner)
+            // Later, what does not fit is only what the job itself wrote into its spool.
+            match inner.lead.astray() {
+                Some(why) => Err(panicked(why.to_owned())),
+                None => Ok(inner),
+            }
         })
         .await?;
         progress.send_replace(inner.lead.told.clone());

@@ -177,7 +177,11 @@ async fn triggers(
         return Ok(None);
     }
     let head = mirrors.ensure(&source(&default, "")).await.map_err(|e| e.to_string())?.commit;
-    let files = mirrors.read_workflows(delivery.repo, &head).await.map_err(|e| e.to_string())?;
+    let files = match mirrors.read_workflows(delivery.repo, &head).await {
+        // The push that made it so is a run that says it; what was known before stays.
+        Err(Error::TooLarge { .. }) => return Ok(None),
+        read => read.map_err(|e| e.to_string())?,
+    };
     let read = tokio::task::spawn_blocking(move || workflow::triggers(&files, &default));
     Ok(Some(read.await.map_err(|_| "reading its workflow files failed unexpectedly (see the node's log)")?))
 }
