@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 /// A URL that git may fetch from: `https`, `http`, `ssh` or `git`, with a host, and what it is fetched with. `Display` and
@@ -23,6 +25,19 @@ pub enum Credentials {
     Basic(String, String),
     /// A private key as `ssh-keygen` writes it, over SSH.
     Key(String),
+}
+
+impl Credentials {
+    /// What a server said, without the password, should it have said back what it was sent: as it is, or in its header.
+    pub(super) fn left_out_of(&self, words: &str) -> String {
+        match self {
+            Self::Basic(user, password) if !password.is_empty() => {
+                let sent = STANDARD.encode(format!("{user}:{password}"));
+                words.replace(&sent, "***").replace(password, "***")
+            }
+            Self::Basic(..) | Self::Nobody | Self::Key(_) => words.to_owned(),
+        }
+    }
 }
 
 /// The user where a token comes without one: what GitHub asks for; GitLab, Gitea and Forgejo take any.
@@ -295,6 +310,15 @@ impl fmt::Debug for CloneUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_was_sent_is_left_out_of_its_words_in_both_forms() {
+        let basic = Credentials::Basic("ann".to_owned(), "s3cret".to_owned());
+        let said = "no s3cret, nor Basic YW5uOnMzY3JldA==";
+        assert_eq!(basic.left_out_of(said), "no ***, nor Basic ***");
+        assert_eq!(Credentials::Basic("ann".to_owned(), String::new()).left_out_of(said), said);
+        assert_eq!(Credentials::Nobody.left_out_of(said), said);
+    }
 
     #[test]
     fn dangerous_urls_are_refused() {

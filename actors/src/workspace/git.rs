@@ -216,8 +216,8 @@ impl<'a> Git<'a> {
     /// The last 2,000 characters of git's words, without the password should a server have echoed it.
     fn readable(&self, stderr: &[u8]) -> String {
         let mut text = String::from_utf8_lossy(stderr).trim().to_owned();
-        if let Some(secret) = self.reach.and_then(|reach| reach.secret.as_ref()) {
-            text = text.replace(secret, "***");
+        if let Some(reach) = self.reach {
+            text = reach.credentials.left_out_of(&text);
         }
         let skip = text.chars().count().saturating_sub(2000);
         text.chars().skip(skip).collect()

@@ -31,8 +31,8 @@ pub(super) struct Reach {
     pub(super) config: Vec<(String, String)>,
     /// Variables of git.
     pub(super) env: Vec<(String, String)>,
-    /// What a server may say back, and nobody is to read.
-    pub(super) secret: Option<String>,
+    /// What the server is sent.
+    pub(super) credentials: Credentials,
     // The file of the key; it goes with this.
     _key: Option<NamedTempFile>,
 }
@@ -42,8 +42,13 @@ impl Reach {
     pub(super) async fn open(url: &CloneUrl, trust: Trust, root: &Path) -> Result<Self, Error> {
         let found =
             resolve(url.host(), url.port(), trust).await.map_err(|source| Error::Refused { source })?;
-        let mut reach =
-            Self { url: url.redacted(), config: Vec::new(), env: Vec::new(), secret: None, _key: None };
+        let mut reach = Self {
+            url: url.redacted(),
+            config: Vec::new(),
+            env: Vec::new(),
+            credentials: url.credentials().clone(),
+            _key: None,
+        };
         match url.url().scheme() {
             "ssh" => reach.over_ssh(url, &found, root)?,
             "git" => reach.url = at_address(url, &found),
@@ -65,7 +70,6 @@ impl Reach {
             self.config.push((server, HELPER.to_owned()));
             self.env.push(("TROUPE_GIT_USER".to_owned(), user.clone()));
             self.env.push(("TROUPE_GIT_PASSWORD".to_owned(), password.clone()));
-            self.secret = Some(password.clone()).filter(|password| !password.is_empty());
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) const BATCH: usize = 100;
 const MEDIA_TYPE: &str = "application/vnd.git-lfs+json";
 /// Bytes of an answer that says where objects are.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// Characters of a server's own words that are shown.
+const SHOWN: usize = 200;
 /// Redirects of one download.
 const MAX_REDIRECTS: usize = 3;
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
@@ -128,6 +130,10 @@ impl Server {
     /// # Errors
     /// In words, also when one of them is not there.
     pub(super) async fn find(&self, objects: &[Object]) -> Result<Vec<Link>, String> {
+        self.ask(objects).await.map_err(|why| self.without_secret(&why))
+    }
+
+    async fn ask(&self, objects: &[Object]) -> Result<Vec<Link>, String> {
         let wanted = objects.iter().map(|object| Wanted { oid: &object.oid, size: object.size }).collect();
         let asked =
             Asked { operation: "download", transfers: ["basic"], hash_algo: "sha256", objects: wanted };
@@ -145,8 +151,10 @@ impl Server {
         }
         let answer = whole(answer).await.map_err(|why| format!("{}: {why}", shown(&url)))?;
         let answer: Answered = serde_json::from_slice(&answer)
+            .map_err(|error| self.quoted(&error.to_string()))
             .map_err(|error| format!("what {} answered cannot be read: {error}", shown(&url)))?;
         if let Some(other) = answer.transfer.filter(|transfer| transfer != "basic") {
+            let other = self.quoted(&other);
             return Err(format!("{} knows only transfers of the kind {other:?}", shown(&url)));
         }
         let mut found: BTreeMap<String, Found> =
@@ -157,7 +165,7 @@ impl Server {
                 found.as_ref().and_then(|found| found.error.as_ref()).map(|error| error.message.clone());
             let link = found.and_then(|found| found.actions).and_then(|actions| actions.download);
             link.filter(|_| why.is_none()).ok_or_else(|| {
-                let why: String = self.without_secret(&why.unwrap_or_default()).chars().take(200).collect();
+                let why = self.quoted(&why.unwrap_or_default());
                 format!("{} does not have object {}: {why:?}", shown(&url), object.oid)
             })
         };
@@ -169,6 +177,10 @@ impl Server {
     /// # Errors
     /// In words.
     pub(super) async fn load(&self, link: &Link, object: &Object, to: &Path) -> Result<(), String> {
+        self.write(link, object, to).await.map_err(|why| self.without_secret(&why))
+    }
+
+    async fn write(&self, link: &Link, object: &Object, to: &Path) -> Result<(), String> {
         let (mut answer, url) = self.follow(link).await?;
         let named = |why: String| format!("object {} of {}: {why}", object.oid, shown(&url));
         let mut file = tokio::fs::File::create(to).await.map_err(|error| named(error.to_string()))?;
@@ -222,10 +234,12 @@ impl Server {
 
     /// Some servers say back what they were sent.
     fn without_secret(&self, words: &str) -> String {
-        match self.url.credentials() {
-            Credentials::Basic(_, password) if !password.is_empty() => words.replace(password, "***"),
-            _ => words.to_owned(),
-        }
+        self.url.credentials().left_out_of(words)
+    }
+
+    /// The beginning of a server's words: what is to be left out is so before they are cut.
+    fn quoted(&self, words: &str) -> String {
+        self.without_secret(words).chars().take(SHOWN).collect()
     }
 
     /// Whether it is of the repository's own server.
