@@ -343,7 +343,7 @@ async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should
     left_over.set_modified(std::time::SystemTime::now() - left)?;
     for fetched in [2, 0] {
         let said = node.checkout(&url, &wanted, large).await?;
-        assert_eq!(said, [format!("large files: 2, 100013 bytes; fetched now: {fetched}")]);
+        assert_eq!(said, [format!("large files: 3, 100026 bytes; fetched now: {fetched}")]);
         assert_eq!(node.read("a b/one.bin").as_deref(), Some("the first one"));
         assert_eq!(node.read("same.bin").as_deref(), Some("the first one"));
         assert_eq!(node.read("two.bin").map(|text| text.len()), Some(100_000));
@@ -368,6 +368,37 @@ async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should
     }
     let kept = Command::new("grep").args(["-r", "t0ken"]).arg(node.dir.path()).output()?;
     assert!(kept.status.code() == Some(1) && kept.stdout.is_empty(), "{kept:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_kept_of_large_files_is_looked_at_before_it_is_taken() -> Result {
+    let (server, node) = (PrivateGit::start("on: push\n", "", "")?, Node::new()?);
+    let repo = server.repo();
+    fs::write(repo.join(".gitattributes"), "*.bin filter=lfs\n")?;
+    let pointer = server.large_file(b"the first one");
+    let first = commit(&repo, "one.bin", &pointer)?;
+    let url = CloneUrl::parse(&server.url())?;
+    let large = |wanted: &mut Checkout| wanted.large_files = Some(url.clone());
+    node.checkout(&url, &first, large).await?;
+    let oid = pointer.split(['\n', ':']).find(|part| part.len() == 64).ok_or("no oid")?;
+    let kept = node.mirrors.dir(REPO).join("lfs/objects").join(&oid[..2]).join(&oid[2..4]).join(oid);
+    // Half written, another of the same size, and empty.
+    for spoilt in ["the first", "the other one", ""] {
+        fs::write(&kept, spoilt)?;
+        let said = node.checkout(&url, &first, large).await?;
+        assert_eq!(said, ["large files: 1, 13 bytes; fetched now: 1"], "{spoilt}");
+        assert_eq!(node.read("one.bin").as_deref(), Some("the first one"));
+        assert_eq!(fs::read_to_string(&kept)?, "the first one");
+    }
+    // Its content is there, but it is not what this pointer says.
+    for beside in [false, true] {
+        let second = commit(&repo, "two.bin", &pointer.replace("size 13", "size 12"))?;
+        let refused = node.checkout(&url, &second, large).await.err().ok_or("a wrong size was taken")?;
+        assert!(refused.contains("not what its pointer says (12 bytes)"), "{beside}: {refused}");
+        git(&repo, &["rm", "-q", "--ignore-unmatch", "one.bin"])?;
+    }
+    assert_eq!(fs::read_to_string(&kept)?, "the first one");
     Ok(())
 }
 

@@ -44,6 +44,11 @@ pub fn check_ref(git_ref: &str) -> Result<(), Error> {
     if ok { Ok(()) } else { Err(Error::BadRef { found: git_ref.chars().take(80).collect() }) }
 }
 
+/// The beginning of a path that a repository's commit has, for people: nobody has checked it.
+fn beginning_of(path: &str) -> String {
+    path.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
 /// Removes the files of a directory that nobody has written to for so long; its directories stay.
 fn remove_old_files(directory: &Path, older: Duration) -> io::Result<()> {
     let entries = match std::fs::read_dir(directory) {

@@ -4,29 +4,31 @@
 
 mod pointer;
 mod server;
+mod store;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use pointer::Object;
 use server::{BATCH, Link, Server};
+use store::Store;
+use tokio_util::sync::CancellationToken;
 
 use super::configured::configured;
 use super::git::Git;
-use super::{CloneUrl, Error, remove_old_files};
+use super::{CloneUrl, Error, beginning_of};
 
 /// Files of one checkout.
-const MAX_OBJECTS: usize = 20_000;
+const MAX_FILES: usize = 20_000;
 /// Bytes of them.
 const MAX_BYTES: u64 = 32 * 1024 * 1024 * 1024;
 /// Files that are fetched at one time.
 const AT_ONCE: usize = 8;
-/// A file that is still coming after so long is one that a process left behind when it was killed.
-const LEFT_OVER: Duration = Duration::from_secs(24 * 3600);
 /// Files that are named in one command line.
 const ARGUMENTS: usize = 200;
 /// As `git lfs install --local` has it, but for `process` and `required`, with which git does nothing in an image without git-lfs.
@@ -50,22 +52,14 @@ pub(super) async fn fill(
     let root = tree.to_owned();
     let wanted = tokio::task::spawn_blocking(move || pointers(&root, entries)).await;
     let wanted = wanted.unwrap_or_else(|join| Err(join.to_string())).map_err(refused)?;
-    let bytes: u64 = wanted.keys().map(|object| object.size).fold(0, u64::saturating_add);
-    if wanted.len() > MAX_OBJECTS || bytes > MAX_BYTES {
-        let found = format!("{} of {bytes} bytes", wanted.len());
-        return Err(refused(format!("{found}, the limits are {MAX_OBJECTS} of {MAX_BYTES} bytes")));
-    }
+    let (files, bytes) = measure(&wanted).map_err(refused)?;
     let mut said = "large files: none".to_owned();
     if !wanted.is_empty() {
         let server = Server::of(url, told(mirror, commit, timeout).await?.as_deref()).map_err(refused)?;
-        let store = mirror.join("lfs/objects");
-        said = format!("large files: {}, {bytes} bytes; fetched now: ", wanted.len());
-        said += &had(&server, &store, wanted.keys()).await.map_err(refused)?.to_string();
+        let store = Store::new(mirror.join("lfs/objects"));
         let infos: Vec<String> = wanted.values().flatten().map(Entry::info).collect();
-        let root = tree.to_owned();
-        let placed = tokio::task::spawn_blocking(move || place(&root, &store, &wanted)).await;
-        let placed = placed.unwrap_or_else(|join| Err(io::Error::other(join)));
-        placed.map_err(|source| Error::Io { action: "put large files into the tree".to_owned(), source })?;
+        let fetched = bring(tree, &server, &store, Arc::new(wanted)).await?;
+        said = format!("large files: {files}, {bytes} bytes; fetched now: {fetched}");
         // The index knows the sizes of what stood there, by which git would take each for changed without looking into it.
         for some in infos.chunks(ARGUMENTS) {
             let forget = some.iter().flat_map(|info| ["--cacheinfo", info]);
@@ -79,6 +73,40 @@ pub(super) async fn fill(
     Ok(said)
 }
 
+/// How many files they become, and how many bytes.
+fn measure(wanted: &Wanted) -> Result<(usize, u64), String> {
+    let files: usize = wanted.values().map(Vec::len).sum();
+    let sizes = wanted.iter().map(|(object, entries)| object.size.saturating_mul(entries.len() as u64));
+    let bytes = sizes.fold(0, u64::saturating_add);
+    if files > MAX_FILES || bytes > MAX_BYTES {
+        let found = format!("{files} of {bytes} bytes");
+        return Err(format!("{found}, the limits are {MAX_FILES} of {MAX_BYTES} bytes"));
+    }
+    Ok((files, bytes))
+}
+
+/// Puts them where they stand, and fetches before what is not kept; how many. What was kept and is spoilt is fetched anew.
+async fn bring(tree: &Path, server: &Server, store: &Store, wanted: Arc<Wanted>) -> Result<usize, Error> {
+    let refused = |why: String| Error::LargeFiles { why };
+    // Whoever waits for this may go away, and a thread does not end with that.
+    let stop = CancellationToken::new();
+    let _stopped = stop.clone().drop_guard();
+    let (mut fetched, objects) = (0, wanted.keys().cloned().collect::<Vec<_>>());
+    for _ in 0..2 {
+        fetched += had(server, store, &objects).await.map_err(refused)?;
+        let (root, store, wanted, stop) = (tree.to_owned(), store.clone(), wanted.clone(), stop.clone());
+        let placed = tokio::task::spawn_blocking(move || place(&root, &store, &wanted, &stop)).await;
+        let placed = placed.unwrap_or_else(|join| Err(io::Error::other(join)));
+        let failed = |source| Error::Io { action: "put large files into the tree".to_owned(), source };
+        if placed.map_err(failed)? {
+            return Ok(fetched);
+        }
+    }
+    Err(refused(
+        "what this node keeps of them is spoilt, also when it was fetched anew; look at its disk".to_owned(),
+    ))
+}
+
 /// The address that `.lfsconfig` tells.
 async fn told(mirror: &Path, commit: &str, timeout: Duration) -> Result<Option<String>, Error> {
     let entries = configured(mirror, commit, ".lfsconfig", timeout).await;
@@ -86,6 +114,9 @@ async fn told(mirror: &Path, commit: &str, timeout: Duration) -> Result<Option<S
     let of = |key: &str| entries.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.clone());
     Ok(of("lfs.url").or_else(|| of("remote.origin.lfsurl")))
 }
+
+/// What files stand for, and which.
+type Wanted = BTreeMap<Object, Vec<Entry>>;
 
 /// A file of the commit.
 struct Entry {
@@ -112,12 +143,12 @@ fn entries(listed: &str) -> Vec<Entry> {
     listed.split_terminator('\0').filter_map(entry).collect()
 }
 
-/// What files stand for, and which.
-fn pointers(tree: &Path, entries: Vec<Entry>) -> Result<BTreeMap<Object, Vec<Entry>>, String> {
+/// What files stand for.
+fn pointers(tree: &Path, entries: Vec<Entry>) -> Result<Wanted, String> {
     let mut all = BTreeMap::<_, Vec<_>>::new();
     for entry in entries {
         let path = tree.join(&entry.path);
-        let named = |why: String| format!("{}: {why}", entry.path);
+        let named = |why: String| format!("{}: {why}", beginning_of(&entry.path));
         match fs::symlink_metadata(&path) {
             // Not of the files that are wanted.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -133,23 +164,11 @@ fn pointers(tree: &Path, entries: Vec<Entry>) -> Result<BTreeMap<Object, Vec<Ent
     Ok(all)
 }
 
-fn kept_at(store: &Path, object: &Object) -> PathBuf {
-    store.join(&object.oid[..2]).join(&object.oid[2..4]).join(&object.oid)
-}
-
 /// Fetches those that are not kept yet; how many.
-async fn had(server: &Server, store: &Path, wanted: impl Iterator<Item = &Object>) -> Result<usize, String> {
-    let io = |error: io::Error| format!("{}: {error}", store.display());
-    tokio::fs::create_dir_all(store).await.map_err(io)?;
-    let mut missing = Vec::new();
-    for object in wanted {
-        if !tokio::fs::try_exists(kept_at(store, object)).await.map_err(io)? {
-            missing.push(object.clone());
-        }
-    }
-    let left = store.to_owned();
-    let removed = tokio::task::spawn_blocking(move || remove_old_files(&left, LEFT_OVER)).await;
-    removed.unwrap_or_else(|join| Err(io::Error::other(join))).map_err(io)?;
+async fn had(server: &Server, store: &Store, wanted: &[Object]) -> Result<usize, String> {
+    let (looking, objects) = (store.clone(), wanted.to_vec());
+    let missing = tokio::task::spawn_blocking(move || looking.missing(&objects)).await;
+    let missing = missing.unwrap_or_else(|join| Err(io::Error::other(join))).map_err(unkept)?;
     for some in missing.chunks(BATCH) {
         let links = server.find(some).await?;
         let loading: Vec<_> =
@@ -159,23 +178,59 @@ async fn had(server: &Server, store: &Path, wanted: impl Iterator<Item = &Object
     Ok(missing.len())
 }
 
-async fn load(server: &Server, store: &Path, object: &Object, link: Link) -> Result<(), String> {
-    let io = |error: io::Error| format!("{}: {error}", store.display());
-    // Gone when it does not become the object.
-    let file = tempfile::NamedTempFile::new_in(store).map_err(io)?;
+async fn load(server: &Server, store: &Store, object: &Object, link: Link) -> Result<(), String> {
+    let file = store.file().map_err(unkept)?;
     server.load(&link, object, file.path()).await?;
-    let at = kept_at(store, object);
-    tokio::fs::create_dir_all(at.parent().unwrap_or(store)).await.map_err(io)?;
-    file.persist(at).map(drop).map_err(|error| io(error.error))
+    store.keep(object, file).map_err(unkept)
 }
 
-/// No container sees the tree, and git has made what is in it: there is no link at these paths.
-fn place(tree: &Path, store: &Path, wanted: &BTreeMap<Object, Vec<Entry>>) -> io::Result<()> {
+fn unkept(error: io::Error) -> String {
+    format!("what this node keeps of them: {error}")
+}
+
+/// Puts all of them where they stand; false when some that are kept are not what they should be. No container sees the tree, and git has
+/// made what is in it: there is no link at these paths.
+fn place(tree: &Path, store: &Store, wanted: &Wanted, stop: &CancellationToken) -> io::Result<bool> {
+    let mut all = true;
     for (object, entries) in wanted {
         for Entry { path, .. } in entries {
-            let mut to = fs::OpenOptions::new().write(true).truncate(true).open(tree.join(path))?;
-            io::copy(&mut fs::File::open(kept_at(store, object))?, &mut to)?;
+            all &= store.write(object, &tree.join(path), stop)?;
         }
     }
-    Ok(())
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(paths: usize, size: u64) -> Wanted {
+        let entry = |n: usize| Entry { mode: String::new(), blob: String::new(), path: n.to_string() };
+        [(Object { oid: "ab".repeat(32), size }, (0..paths).map(entry).collect())].into()
+    }
+
+    #[test]
+    fn a_large_file_counts_as_often_as_it_is_written() {
+        assert_eq!(measure(&at(2, MAX_BYTES / 2)), Ok((2, MAX_BYTES)));
+        for (paths, size) in [(3, MAX_BYTES / 2), (2, u64::MAX), (MAX_FILES + 1, 0)] {
+            let why = measure(&at(paths, size)).err().unwrap_or_default();
+            assert!(why.contains("the limits are"), "{paths} {size}: {why}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_for_those_who_do_not_wait_any_more() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let (store, stop) = (Store::new(dir.path().join("store")), CancellationToken::new());
+        let wanted = at(1, 0);
+        for object in wanted.keys() {
+            assert_eq!(store.missing(std::slice::from_ref(object))?.len(), 1);
+            store.keep(object, store.file()?)?;
+        }
+        fs::write(dir.path().join("0"), "what stands for it")?;
+        stop.cancel();
+        let stopped = place(dir.path(), &store, &wanted, &stop);
+        assert!(stopped.is_err_and(|error| error.to_string().contains("nobody waits")));
+        Ok(())
+    }
 }

@@ -157,13 +157,12 @@ impl Server {
             let other = self.quoted(&other);
             return Err(format!("{} knows only transfers of the kind {other:?}", shown(&url)));
         }
-        let mut found: BTreeMap<String, Found> =
+        let found: BTreeMap<String, Found> =
             answer.objects.into_iter().map(|found| (found.oid.clone(), found)).collect();
         let link = |object: &Object| {
-            let found = found.remove(&object.oid);
-            let why =
-                found.as_ref().and_then(|found| found.error.as_ref()).map(|error| error.message.clone());
-            let link = found.and_then(|found| found.actions).and_then(|actions| actions.download);
+            let found = found.get(&object.oid);
+            let why = found.and_then(|found| found.error.as_ref()).map(|error| error.message.clone());
+            let link = found.and_then(|found| found.actions.as_ref()?.download.clone());
             link.filter(|_| why.is_none()).ok_or_else(|| {
                 let why = self.quoted(&why.unwrap_or_default());
                 format!("{} does not have object {}: {why:?}", shown(&url), object.oid)
@@ -197,7 +196,8 @@ impl Server {
         if size != object.size || hex::encode(digest.finalize()) != object.oid {
             return Err(named(format!("it is not what its pointer says ({} bytes)", object.size)));
         }
-        Ok(())
+        // Its name says what is in it: it is given to nothing that a loss of power could take away again.
+        file.sync_all().await.map_err(|error| named(error.to_string()))
     }
 
     /// The answer of the server that has it: what a server is told for another one, that one is not.
