@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use actors::workspace::{Checkout, CloneUrl, Mirrors, Source, Sparse, Submodules, checkout};
+use actors::workspace::{Checkout, CloneUrl, LargeFiles, Mirrors, Source, Sparse, Submodules, checkout};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::RepoId;
@@ -315,6 +315,10 @@ async fn of_a_sparse_checkout_the_files_that_are_wanted_are_there() -> Result {
     Ok(())
 }
 
+fn had_from(url: &CloneUrl) -> LargeFiles {
+    LargeFiles { url: url.clone(), given: true }
+}
+
 #[tokio::test]
 async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should_be() -> Result {
     let server = PrivateGit::start("on: push\n", "x-access-token", "r1ght-t0ken")?;
@@ -329,7 +333,7 @@ async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should
     symlink("two.bin", repo.join("link.bin"))?;
     let wanted = commit(&repo, "pointer.txt", &server.large_file(b"not of the attribute"))?;
     let url = CloneUrl::parse(&server.url())?.with_token("r1ght-t0ken")?;
-    let large = |wanted: &mut Checkout| wanted.large_files = Some(url.clone());
+    let large = |wanted: &mut Checkout| wanted.large_files = Some(had_from(&url));
     // Without being asked for, and when they are not what they should be.
     node.checkout(&url, &wanted, |_| {}).await?;
     assert!(node.read("two.bin").is_some_and(|text| text.starts_with("version ")));
@@ -371,6 +375,36 @@ async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should
     Ok(())
 }
 
+/// Row 25: what a run that may was given is not there for one that may not, nor does that one say where it is asked for.
+#[tokio::test]
+async fn large_files_of_a_forks_run_are_had_as_anybody_has_them() -> Result {
+    let server = PrivateGit::start("on: push\n", "x-access-token", "r1ght-t0ken")?;
+    let node = Node::new()?;
+    let repo = server.repo();
+    fs::write(repo.join(".gitattributes"), "*.bin filter=lfs\n")?;
+    fs::write(repo.join(".lfsconfig"), format!("[lfs]\n\turl = {}/told.git/info/lfs\n", server.url()))?;
+    let wanted = commit(&repo, "one.bin", &server.large_file(b"the first one"))?;
+    let url = CloneUrl::parse(&server.url())?.with_token("r1ght-t0ken")?;
+    let batch = |path: &str, who: &str| (format!("/team/{path}.git/info/lfs/objects/batch"), who.to_owned());
+    node.checkout(&url, &wanted, |wanted| wanted.large_files = Some(had_from(&url))).await?;
+    assert!(server.asked().contains(&batch("demo/told", "x-access-token:r1ght-t0ken")));
+    let before = server.asked().len();
+    let strangers = LargeFiles { given: false, ..had_from(&url) };
+    let refused = node.checkout(&url, &wanted, |wanted| wanted.large_files = Some(strangers)).await;
+    assert!(refused.as_ref().is_err_and(|why| why.contains("401")), "{refused:?}");
+    assert_eq!(server.asked()[before..], [batch("demo", "")]);
+    // What anybody may have, it has, too.
+    let open = PrivateGit::start("on: push\n", "", "")?;
+    fs::write(open.repo().join(".gitattributes"), "*.bin filter=lfs\n")?;
+    let wanted = commit(&open.repo(), "one.bin", &open.large_file(b"the first one"))?;
+    let (url, node) = (CloneUrl::parse(&open.url())?, Node::new()?);
+    let strangers = LargeFiles { given: false, ..had_from(&url) };
+    node.checkout(&url, &wanted, |wanted| wanted.large_files = Some(strangers)).await?;
+    assert_eq!(node.read("one.bin").as_deref(), Some("the first one"));
+    assert!(!node.mirrors.dir(REPO).join("lfs/objects").exists(), "beside what others were given");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_is_kept_of_large_files_is_looked_at_before_it_is_taken() -> Result {
     let (server, node) = (PrivateGit::start("on: push\n", "", "")?, Node::new()?);
@@ -379,7 +413,7 @@ async fn what_is_kept_of_large_files_is_looked_at_before_it_is_taken() -> Result
     let pointer = server.large_file(b"the first one");
     let first = commit(&repo, "one.bin", &pointer)?;
     let url = CloneUrl::parse(&server.url())?;
-    let large = |wanted: &mut Checkout| wanted.large_files = Some(url.clone());
+    let large = |wanted: &mut Checkout| wanted.large_files = Some(had_from(&url));
     node.checkout(&url, &first, large).await?;
     let oid = pointer.split(['\n', ':']).find(|part| part.len() == 64).ok_or("no oid")?;
     let kept = node.mirrors.dir(REPO).join("lfs/objects").join(&oid[..2]).join(&oid[2..4]).join(oid);
@@ -412,7 +446,7 @@ async fn large_files_are_had_from_nobody_whom_nobody_registered() -> Result {
     fs::write(repo.join(".gitattributes"), "*.bin filter=lfs\n")?;
     let first = commit(&repo, "one.bin", &server.large_file(b"the first one"))?;
     let url = CloneUrl::parse(&server.url())?.with_token("r1ght-t0ken")?;
-    let large = |wanted: &mut Checkout| wanted.large_files = Some(url.clone());
+    let large = |wanted: &mut Checkout| wanted.large_files = Some(had_from(&url));
     let elsewhere = other.url().replace("/team/demo", "");
     for (to, words) in [
         (elsewhere.as_str(), "only the server of the repository's own URL"),
@@ -456,7 +490,7 @@ async fn large_files_are_had_from_nobody_whom_nobody_registered() -> Result {
     node.checkout(&url, &told, large).await?;
     assert_eq!(node.read("one.bin").as_deref(), Some("the first one"));
     let over_ssh = CloneUrl::parse("ssh://git@127.0.0.1/team/demo")?;
-    let refused = node.checkout(&url, &first, |wanted| wanted.large_files = Some(over_ssh)).await;
+    let refused = node.checkout(&url, &first, |wanted| wanted.large_files = Some(had_from(&over_ssh))).await;
     assert!(refused.is_err_and(|why| why.contains("over http and https alone")));
     Ok(())
 }

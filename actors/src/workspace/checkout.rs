@@ -14,9 +14,10 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, fchown, openat, renameat};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::Error;
+use super::lfs::{self, LargeFiles};
 use super::nested::Submodules;
 use super::staged::{self, Commit, Sparse};
-use super::{CloneUrl, Error, lfs};
 use crate::tree;
 
 /// What to put where.
@@ -46,8 +47,8 @@ pub struct Checkout {
     pub sparse: Option<Sparse>,
     /// Its submodules.
     pub submodules: Option<Submodules>,
-    /// Its large files, those of submodules not: where the repository is fetched from.
-    pub large_files: Option<CloneUrl>,
+    /// Its large files, those of submodules not.
+    pub large_files: Option<LargeFiles>,
     /// User and group that own what is checked out: those of the container's processes. None leaves it to this process's.
     pub owner: Option<(u32, u32)>,
     /// Limit for git.
@@ -113,8 +114,8 @@ impl Checkout {
         if let Some(submodules) = &self.submodules {
             submodules.fill(tree, &commit, &mut said).await?;
         }
-        if let Some(url) = &self.large_files {
-            said.push(lfs::fill(tree, (&self.mirror, &self.commit), url, self.timeout).await?);
+        if let Some(from) = &self.large_files {
+            said.push(lfs::fill(tree, (&self.mirror, &self.commit), from, self.timeout).await?);
         }
         staged::share(tree, &self.objects_seen_at).await?;
         Ok(said)

@@ -23,6 +23,7 @@ pub use changes::MAX_CHANGED_PATHS;
 pub use checkout::{Checkout, checkout};
 pub use clone_url::{CloneUrl, InvalidCloneUrl};
 pub use git::Error;
+pub use lfs::LargeFiles;
 pub use mirror::{MAX_WORKFLOW_BYTES, MAX_WORKFLOW_FILES, Mirrors, Point, Source};
 pub use nested::Submodules;
 pub use staged::Sparse;

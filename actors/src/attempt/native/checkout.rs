@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::{Inputs, NativeContext, NativeDone};
-use crate::workspace::{Checkout, Point, Source, Sparse, Submodules, checkout};
+use crate::workspace::{Checkout, LargeFiles, Point, Source, Sparse, Submodules, checkout};
 
 /// Where the container sees the objects of the repository's mirror, which its checkouts share.
 pub(in crate::attempt) const OBJECTS: &str = "/troupe-objects";
@@ -137,7 +137,7 @@ pub(super) async fn run(ctx: &NativeContext, with: &Inputs) -> Result<NativeDone
         given: !ctx.event.from_fork,
         recursive: wanted.submodules == Nesting::All,
     });
-    let large_files = wanted.lfs.then(|| url.clone());
+    let large_files = wanted.lfs.then(|| LargeFiles { url: url.clone(), given: !ctx.event.from_fork });
     let origin = url.redacted();
     let source = Source { repo: *id, url, git_ref: wanted_ref, commit: wanted_commit };
     let Point { git_ref, commit } = parts.mirrors.ensure(&source).await.map_err(|e| e.to_string())?;

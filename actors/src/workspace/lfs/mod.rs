@@ -29,11 +29,25 @@ const MAX_FILES: usize = 20_000;
 const MAX_BYTES: u64 = 32 * 1024 * 1024 * 1024;
 /// Files that are fetched at one time.
 const AT_ONCE: usize = 8;
+/// Where they are kept, below the mirror.
+const OBJECTS: &str = "lfs/objects";
+/// The same of those that were had as anybody has them.
+const OBJECTS_OF_FORKS: &str = "lfs/objects-of-forks";
 /// Files that are named in one command line.
 const ARGUMENTS: usize = 200;
 /// As `git lfs install --local` has it, but for `process` and `required`, with which git does nothing in an image without git-lfs.
 const FILTERS: [(&str, &str); 2] =
     [("filter.lfs.clean", "git-lfs clean -- %f"), ("filter.lfs.smudge", "git-lfs smudge -- %f")];
+
+/// Where the large files of a checkout are had.
+#[derive(Debug, Clone)]
+pub struct LargeFiles {
+    /// Where the repository is fetched from.
+    pub url: CloneUrl,
+    /// They are had with what that is fetched with, and where `.lfsconfig` says: not for a run whose commits are of somebody who may not
+    /// push there, and could name what they may not read. Nor does that run see what others were given.
+    pub given: bool,
+}
 
 /// Puts the large files of a commit into its tree, in place of what stands for them; what there is to say of it.
 ///
@@ -42,7 +56,7 @@ const FILTERS: [(&str, &str); 2] =
 pub(super) async fn fill(
     tree: &Path,
     (mirror, commit): (&Path, &str),
-    url: &CloneUrl,
+    from: &LargeFiles,
     timeout: Duration,
 ) -> Result<String, Error> {
     let refused = |why: String| Error::LargeFiles { why };
@@ -55,8 +69,12 @@ pub(super) async fn fill(
     let (files, bytes) = measure(&wanted).map_err(refused)?;
     let mut said = "large files: none".to_owned();
     if !wanted.is_empty() {
-        let server = Server::of(url, told(mirror, commit, timeout).await?.as_deref()).map_err(refused)?;
-        let store = Store::new(mirror.join("lfs/objects"));
+        let (url, told, kept) = match from.given {
+            true => (from.url.clone(), told(mirror, commit, timeout).await?, OBJECTS),
+            false => (from.url.clone().with_nothing(), None, OBJECTS_OF_FORKS),
+        };
+        let server = Server::of(&url, told.as_deref()).map_err(refused)?;
+        let store = Store::new(mirror.join(kept));
         let infos: Vec<String> = wanted.values().flatten().map(Entry::info).collect();
         let fetched = bring(tree, &server, &store, Arc::new(wanted)).await?;
         said = format!("large files: {files}, {bytes} bytes; fetched now: {fetched}");
