@@ -3,6 +3,7 @@
 //!
 //! Must not know workspaces.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,12 +13,10 @@ use super::configured::configured;
 use super::git::Git;
 use super::mirror::{Mirrors, is_commit_id};
 use super::staged::{self, Commit};
-use super::submodules::{Submodule, listed};
-use super::{CloneUrl, Error};
+use super::submodules::{MAX_SUBMODULES, Submodule, listed};
+use super::{CloneUrl, Error, beginning_of};
 use crate::addresses::Trust;
 
-/// Submodules of one checkout, those of submodules among them.
-const MAX_SUBMODULES: usize = 500;
 /// Deepest nesting.
 const MAX_DEPTH: usize = 10;
 
@@ -66,12 +65,13 @@ impl Submodules {
         }];
         let mut number = 0;
         while let Some(superproject) = left.pop() {
-            for submodule in superproject.submodules(of.timeout).await? {
+            let submodules = superproject.submodules(of.timeout).await?;
+            let mut links = superproject.links(&submodules, of.timeout).await?;
+            for submodule in submodules {
                 let Submodule { path, .. } = &submodule;
                 let place = format!("{}{path}", superproject.prefix);
                 let named = |why: String| Error::Submodule { place: place.clone(), why };
-                submodule.check().map_err(named)?;
-                let Some(commit) = superproject.link(path, of.timeout).await? else { continue };
+                let Some(commit) = links.remove(path) else { continue };
                 number += 1;
                 if number > MAX_SUBMODULES || superproject.depth == MAX_DEPTH {
                     let why = format!("the limits are {MAX_SUBMODULES} submodules and {MAX_DEPTH} levels");
@@ -110,21 +110,40 @@ impl Submodules {
 }
 
 impl Superproject {
-    /// What its `.gitmodules` names.
+    /// What its `.gitmodules` names, each with a name and a path that may be used.
     async fn submodules(&self, timeout: Duration) -> Result<Vec<Submodule>, Error> {
         let entries = configured(&self.mirror, &self.commit, ".gitmodules", timeout).await?;
         let place = format!("{}.gitmodules", self.prefix);
-        Ok(listed(&entries.map_err(|why| Error::Submodule { place, why })?))
+        let named = |why: String| Error::Submodule { place: place.clone(), why };
+        let entries = entries.map_err(named)?;
+        // It may be of 16 MiB.
+        let all = tokio::task::spawn_blocking(move || listed(&entries)).await;
+        let all = all.unwrap_or_else(|join| Err(join.to_string())).map_err(named)?;
+        for submodule in &all {
+            let place = || format!("{}{}", self.prefix, beginning_of(&submodule.path));
+            submodule.check().map_err(|why| Error::Submodule { place: place(), why })?;
+        }
+        Ok(all)
     }
 
-    /// The commit that its own tree has at this path; none when something else is there.
-    async fn link(&self, path: &str, timeout: Duration) -> Result<Option<String>, Error> {
-        let git = Git::new(&self.mirror, timeout);
-        let listing = git.run(&["ls-tree", "-z", "--full-tree", &self.commit, "--", path]).await?;
-        let listing = String::from_utf8_lossy(&listing);
-        let Some((facts, found)) = listing.trim_end_matches('\0').split_once('\t') else { return Ok(None) };
-        let commit = facts.strip_prefix("160000 commit ").filter(|id| is_commit_id(id) && found == path);
-        Ok(commit.map(str::to_owned))
+    /// The commits that its own tree has at their paths; where something else is, there is none.
+    async fn links(
+        &self,
+        submodules: &[Submodule],
+        timeout: Duration,
+    ) -> Result<HashMap<String, String>, Error> {
+        if submodules.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut args = vec!["ls-tree", "-z", "--full-tree", &self.commit, "--"];
+        args.extend(submodules.iter().map(|submodule| submodule.path.as_str()));
+        let listing = Git::new(&self.mirror, timeout).run(&args).await?;
+        let link = |line: &str| {
+            let (facts, path) = line.split_once('\t')?;
+            let commit = facts.strip_prefix("160000 commit ").filter(|id| is_commit_id(id))?;
+            Some((path.to_owned(), commit.to_owned()))
+        };
+        Ok(String::from_utf8_lossy(&listing).split_terminator('\0').filter_map(link).collect())
     }
 
     /// As `git submodule init` has it.

@@ -2,9 +2,13 @@
 //!
 //! Pure. Must not know how they are fetched.
 
+use std::collections::HashMap;
 use std::path::{Component, Path};
 
 use super::CloneUrl;
+
+/// Submodules of one checkout, those of submodules among them.
+pub(super) const MAX_SUBMODULES: usize = 500;
 
 /// A submodule as `.gitmodules` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,17 +22,24 @@ pub(super) struct Submodule {
 }
 
 /// The submodules in a `.gitmodules`, in order. What else it says of them, how they are updated among it, is not looked at.
-pub(super) fn listed(entries: &[(String, String)]) -> Vec<Submodule> {
+///
+/// # Errors
+/// In words: more of them than one checkout may have.
+pub(super) fn listed(entries: &[(String, String)]) -> Result<Vec<Submodule>, String> {
     let mut all: Vec<Submodule> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for (key, value) in entries {
         let Some((name, field)) = key.strip_prefix("submodule.").and_then(|rest| rest.rsplit_once('.'))
         else {
             continue;
         };
-        let at = all.iter().position(|known| known.name == name).unwrap_or_else(|| {
+        let at = *places.entry(name).or_insert_with(|| {
             all.push(Submodule { name: name.to_owned(), path: String::new(), url: String::new() });
             all.len() - 1
         });
+        if all.len() > MAX_SUBMODULES {
+            return Err(format!("it names more than {MAX_SUBMODULES} submodules, the most of one checkout"));
+        }
         match field {
             "path" => value.clone_into(&mut all[at].path),
             "url" => value.clone_into(&mut all[at].url),
@@ -37,7 +48,7 @@ pub(super) fn listed(entries: &[(String, String)]) -> Vec<Submodule> {
     }
     // As git: one without a path stands nowhere.
     all.retain(|submodule| !submodule.path.is_empty());
-    all
+    Ok(all)
 }
 
 impl Submodule {
@@ -119,7 +130,17 @@ mod tests {
             ("submodule.odd", ""),
         ];
         let entries = entries.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!(listed(&entries), [one("a.b", "lib/a", "../a")]);
+        assert_eq!(listed(&entries), Ok(vec![one("a.b", "lib/a", "../a")]));
+    }
+
+    #[test]
+    fn of_more_submodules_than_a_checkout_may_have_none_is_looked_at() {
+        let entries = |number: usize| -> Vec<_> {
+            let path = |n: usize| (format!("submodule.{n}.path"), format!("lib/{n}"));
+            (0..number).map(path).collect()
+        };
+        assert!(listed(&entries(MAX_SUBMODULES)).is_ok_and(|all| all.len() == MAX_SUBMODULES));
+        assert!(listed(&entries(58_000)).is_err_and(|why| why.contains("more than 500 submodules")));
     }
 
     /// Row 23 of docs/bad-input.md: CVE-2018-11235 (names), CVE-2018-17456 (a leading `-`), CVE-2024-32002 (`.git` on the way).
