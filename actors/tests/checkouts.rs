@@ -350,7 +350,7 @@ async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should
     let refused = node.checkout(&url, &wanted, large).await.err().ok_or("what is wrong was taken")?;
     assert!(refused.contains("not what its pointer says"), "{refused}");
     server.spoil_large_files();
-    // What a process that was killed left behind.
+    // What a process that was killed left behind goes when the mirrors are looked through.
     let (left, store) = (Duration::from_secs(25 * 3600), node.mirrors.dir(REPO).join("lfs/objects"));
     let left_over = fs::File::create(store.join(".tmp-left"))?;
     left_over.set_modified(std::time::SystemTime::now() - left)?;
@@ -363,6 +363,7 @@ async fn large_files_are_had_with_the_repositorys_token_and_are_what_they_should
         assert_eq!(node.read("plain.bin").as_deref(), Some("it stands for itself"));
         assert!(node.read("pointer.txt").is_some_and(|text| text.starts_with("version ")));
     }
+    assert_eq!(node.mirrors.forget(|_| true).await?, []);
     assert!(fs::read_dir(&store)?.all(|entry| entry.is_ok_and(|entry| entry.path().is_dir())));
     // An image without git-lfs: git takes them for changed, and goes on.
     let found = Command::new("sh").args(["-c", "command -v git"]).output()?.stdout;
@@ -442,6 +443,29 @@ async fn what_is_kept_of_large_files_is_looked_at_before_it_is_taken() -> Result
         git(&repo, &["rm", "-q", "--ignore-unmatch", "one.bin"])?;
     }
     assert_eq!(fs::read_to_string(&kept)?, "the first one");
+    Ok(())
+}
+
+#[tokio::test]
+async fn large_files_that_nobody_asked_for_in_a_long_time_are_removed() -> Result {
+    let (server, node) = (PrivateGit::start("on: push\n", "", "")?, Node::new()?);
+    fs::write(server.repo().join(".gitattributes"), "*.bin filter=lfs\n")?;
+    let pointer = server.large_file(b"the first one");
+    let first = commit(&server.repo(), "one.bin", &pointer)?;
+    let url = CloneUrl::parse(&server.url())?;
+    let oid = pointer.split(['\n', ':']).find(|part| part.len() == 64).ok_or("no oid")?;
+    for (given, store) in [(true, "lfs/objects"), (false, "lfs/objects-of-forks")] {
+        let kept = node.mirrors.dir(REPO).join(store).join(&oid[..2]).join(&oid[2..4]).join(oid);
+        let large = |wanted: &mut Checkout| wanted.large_files = Some(LargeFiles { given, ..had_from(&url) });
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(15 * 24 * 3600);
+        for fetched in [1, 0] {
+            let said = node.checkout(&url, &first, large).await?;
+            assert_eq!(said, [format!("large files: 1, 13 bytes; fetched now: {fetched}")]);
+            assert_eq!((node.mirrors.forget(|_| true).await?, kept.exists()), (vec![], true), "just used");
+            fs::File::open(&kept)?.set_modified(long_ago)?;
+        }
+        assert_eq!((node.mirrors.forget(|_| true).await?, kept.exists()), (vec![], false));
+    }
     Ok(())
 }
 

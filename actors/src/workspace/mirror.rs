@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::clone_url::Credentials;
 use super::git::Git;
 use super::reach::{self, Reach};
-use super::{CloneUrl, Error, check_ref};
+use super::{CloneUrl, Error, check_ref, lfs};
 use crate::addresses::Trust;
 use crate::vault::{Purpose, Vault};
 
@@ -23,7 +23,7 @@ pub const MAX_WORKFLOW_FILES: usize = 100;
 
 /// What the name of the directory ends with that has the mirrors of a repository's submodules.
 const SUBMODULES: &str = ".submodules";
-/// A submodule's mirror that was not asked for in so long is removed.
+/// A submodule's mirror, or a large file, that was not asked for in so long is removed.
 const UNUSED: Duration = Duration::from_secs(14 * 24 * 3600);
 
 const WORKFLOW_DIRECTORIES: [&str; 4] =
@@ -250,7 +250,8 @@ impl Mirrors {
         }
     }
 
-    /// Removes mirrors of repositories that are not in use, and are not just fetched; answers whose.
+    /// Removes mirrors of repositories that are not in use, and are not just fetched; answers whose. Of the others goes what nobody asked
+    /// for in a long time: mirrors of submodules, and large files.
     ///
     /// # Errors
     /// That the mirrors cannot be listed, or one of them cannot be removed.
@@ -266,15 +267,14 @@ impl Mirrors {
             let (name, is_own) = name.strip_suffix(SUBMODULES).map_or((name, true), |name| (name, false));
             let Ok(repo) = name.parse() else { continue };
             let is_used = used(repo);
-            if is_used && is_own {
-                continue;
-            }
             let Ok(_nobody_fetches) = self.lock(&dir).try_lock_owned() else { continue };
-            let removed = tokio::task::spawn_blocking(move || {
-                if is_used { remove_old(&dir) } else { crate::tree::remove_tree(&dir) }
+            let removed = tokio::task::spawn_blocking(move || match (is_used, is_own) {
+                (true, true) => lfs::remove_old(&dir, UNUSED),
+                (true, false) => remove_old(&dir),
+                (false, _) => crate::tree::remove_tree(&dir),
             });
             removed.await.unwrap_or_else(|join| Err(io::Error::other(join)))?;
-            forgotten.extend(is_own.then_some(repo));
+            forgotten.extend((is_own && !is_used).then_some(repo));
         }
         reach::forget_old_keys(&self.root, self.fetch_timeout.saturating_mul(4))?;
         Ok(forgotten)

@@ -49,6 +49,14 @@ pub struct LargeFiles {
     pub given: bool,
 }
 
+/// Removes those beside a mirror that nobody has asked for in so long.
+pub(super) fn remove_old(mirror: &Path, older: Duration) -> io::Result<()> {
+    for kept in [OBJECTS, OBJECTS_OF_FORKS] {
+        Store::new(mirror.join(kept)).remove_old(older)?;
+    }
+    Ok(())
+}
+
 /// Puts the large files of a commit into its tree, in place of what stands for them; what there is to say of it.
 ///
 /// # Errors

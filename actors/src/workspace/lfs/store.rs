@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -28,14 +28,14 @@ impl Store {
         Self(directory)
     }
 
-    /// Those of them that are not kept in the size that their pointers say. Makes the directory when needed.
+    /// Those of them that are not kept in the size that their pointers say; the others are marked as used. Makes the directory when needed.
     pub(super) fn missing(&self, wanted: &[Object]) -> io::Result<Vec<Object>> {
         fs::create_dir_all(&self.0)?;
-        remove_old_files(&self.0, LEFT_OVER)?;
         let mut missing = Vec::new();
         for object in wanted {
-            if self.open(object)?.is_none() {
-                missing.push(object.clone());
+            match self.open(object)? {
+                Some(kept) => kept.set_modified(SystemTime::now())?,
+                None => missing.push(object.clone()),
             }
         }
         Ok(missing)
@@ -80,6 +80,16 @@ impl Store {
         Ok(is_it)
     }
 
+    /// Removes those that nobody has asked for in so long, and what processes that were killed left behind.
+    pub(super) fn remove_old(&self, older: Duration) -> io::Result<()> {
+        for first in directories(&self.0)? {
+            for second in directories(&first)? {
+                remove_old_files(&second, older)?;
+            }
+        }
+        remove_old_files(&self.0, LEFT_OVER)
+    }
+
     /// What is kept of one, in the size that its pointer says.
     fn open(&self, object: &Object) -> io::Result<Option<File>> {
         match File::open(self.place_of(object)) {
@@ -94,4 +104,19 @@ impl Store {
     fn place_of(&self, object: &Object) -> PathBuf {
         self.0.join(&object.oid[..2]).join(&object.oid[2..4]).join(&object.oid)
     }
+}
+
+fn directories(of: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(of) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
