@@ -8,7 +8,11 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+const WORK: &str = "at:work";
+
 /// A checkout, and beside it a directory for what a run keeps meanwhile.
+///
+/// Its name has what separates directories in lists of git's.
 pub struct Checkout {
     dir: TempDir,
 }
@@ -42,14 +46,14 @@ impl Checkout {
     /// Directories alone.
     pub fn bare() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["work", "tmp"] {
+        for name in [WORK, "tmp"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         Self { dir }
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join("work").join(path)
+        self.dir.path().join(WORK).join(path)
     }
 
     /// Where a run keeps what goes with it.

@@ -20,6 +20,14 @@ const OF_OTHERS: [&str; 8] = [
     "GIT_PREFIX",
 ];
 
+/// Whatever the person has configured. An index that is a copy is whole, and no daemon is asked about it.
+const CONFIGURED: [&str; 4] = [
+    "core.hooksPath=/dev/null",
+    "advice.addEmbeddedRepo=false",
+    "core.splitIndex=false",
+    "core.fsmonitor=false",
+];
+
 /// Why git gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -79,7 +87,7 @@ impl Git {
             command.env_remove(name);
         }
         command
-            .args(["-c", "core.hooksPath=/dev/null", "-c", "advice.addEmbeddedRepo=false"])
+            .args(CONFIGURED.into_iter().flat_map(|pair| ["-c", pair]))
             .args(args)
             .current_dir(&self.dir)
             .env("LC_ALL", "C")

@@ -71,7 +71,7 @@ pub async fn take(
         .clone()
         .with("GIT_INDEX_FILE", &temporary)
         .with("GIT_OBJECT_DIRECTORY", dir.join("objects"))
-        .with("GIT_ALTERNATE_OBJECT_DIRECTORIES", &objects);
+        .with("GIT_ALTERNATE_OBJECT_DIRECTORIES", quoted(&objects));
     git.run(&["add", "--all", "--", "."]).await?;
     // Also when it is ignored: it was asked for.
     git.run(&["add", "--force", "--", &checkout.workflow]).await?;
@@ -86,12 +86,9 @@ pub async fn take(
     let tree = git.run(&["write-tree"]).await?;
     let commit = commit(&git, checkout, &tree, shallow).await?;
 
-    let mut refs = BTreeMap::new();
-    if !shallow {
-        refs = known_refs(&own).await?;
-    }
-    refs.insert(git_ref.to_owned(), commit.clone());
-    refs.insert(checkout.git_ref.clone(), commit.clone());
+    let own_refs = [git_ref, &checkout.git_ref];
+    let known = if shallow { String::new() } else { known_refs(&own).await? };
+    let refs = refs(&known, &own_refs, &commit);
     let mut packed = String::new();
     for (name, id) in refs {
         // A string takes whatever is written.
@@ -115,22 +112,56 @@ async fn commit(git: &Git, checkout: &Checkout, tree: &str, shallow: bool) -> Re
     Ok(git.run(&args).await?)
 }
 
-/// Branches and tags, and branches that only the origin has.
-async fn known_refs(own: &Git) -> Result<BTreeMap<String, String>, Error> {
+/// Branches and tags, and branches of the origin, each after its object.
+async fn known_refs(own: &Git) -> Result<String, Error> {
     let format = "--format=%(objectname) %(refname)";
-    let listed = own.run(&["for-each-ref", format, "refs/heads", "refs/tags", "refs/remotes/origin"]).await?;
-    let (mut refs, mut far) = (BTreeMap::new(), BTreeMap::new());
-    for (id, name) in listed.lines().filter_map(|line| line.split_once(' ')) {
+    Ok(own.run(&["for-each-ref", format, "refs/heads", "refs/tags", "refs/remotes/origin"]).await?)
+}
+
+/// All refs that are seen: `own` at the commit, then those of the checkout, then those that only the origin has. What stands in
+/// the way of one that came before is left out: a repository that has both cannot be fetched.
+fn refs(known: &str, own: &[&str], commit: &str) -> BTreeMap<String, String> {
+    let mut refs = BTreeMap::new();
+    let mut add = |name: &str, id: &str| {
+        if !refs.keys().any(|other: &String| are_in_the_way(other, name)) {
+            refs.entry(name.to_owned()).or_insert_with(|| id.to_owned());
+        }
+    };
+    for name in own {
+        add(name, commit);
+    }
+    let mut far = Vec::new();
+    for (id, name) in known.lines().filter_map(|line| line.split_once(' ')) {
         match name.strip_prefix("refs/remotes/origin/") {
             Some("HEAD") => {}
-            Some(branch) => drop(far.insert(format!("refs/heads/{branch}"), id.to_owned())),
-            None => drop(refs.insert(name.to_owned(), id.to_owned())),
+            Some(branch) => far.push((format!("refs/heads/{branch}"), id)),
+            None => add(name, id),
         }
     }
     for (name, id) in far {
-        refs.entry(name).or_insert(id);
+        add(&name, id);
     }
-    Ok(refs)
+    refs
+}
+
+/// Of `a` and `a/b` there can be only one.
+fn are_in_the_way(one: &str, other: &str) -> bool {
+    let within = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('/'));
+    within(one, other) || within(other, one)
+}
+
+/// A directory in a list of them, as git reads it: between quotes nothing ends it.
+fn quoted(path: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in path.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
@@ -140,4 +171,35 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     std::fs::write(path, bytes).map_err(io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_refs_that_cannot_both_be_the_events_stays_then_the_checkouts() {
+        let known = "1 refs/heads/feature\n2 refs/heads/other/x\n3 refs/remotes/origin/HEAD\n4 refs/remotes/origin/feature/x\n\
+                     5 refs/remotes/origin/main\n6 refs/remotes/origin/other\n7 refs/remotes/origin/far\n8 refs/tags/feature";
+        let seen = |own: &[&str]| {
+            let refs = refs(known, own, "0");
+            refs.iter().map(|(name, id)| format!("{id} {name}")).collect::<Vec<_>>()
+        };
+        let there = ["7 refs/heads/far", "1 refs/heads/feature", "0 refs/heads/main", "2 refs/heads/other/x"];
+        assert_eq!(seen(&["refs/heads/main"]), [&there[..], &["8 refs/tags/feature"]].concat());
+        let asked = [
+            "7 refs/heads/far",
+            "4 refs/heads/feature/x",
+            "0 refs/heads/feature/y",
+            "0 refs/heads/main",
+            "2 refs/heads/other/x",
+        ];
+        let asked = [&asked[..], &["8 refs/tags/feature"]].concat();
+        assert_eq!(seen(&["refs/heads/feature/y", "refs/heads/main"]), asked, "feature is in the way");
+    }
+
+    #[test]
+    fn a_directory_in_a_list_is_one_whatever_is_in_its_name() {
+        assert_eq!(quoted("/a:b/\"c\"\\d e"), r#""/a:b/\"c\"\\d e""#);
+    }
 }
