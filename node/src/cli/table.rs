@@ -130,10 +130,13 @@ pub fn duration(millis: u64) -> String {
     }
 }
 
-/// Words for people beside the output: what goes on, and what is missing. Further lines are set in.
+/// Words for people beside the output: what goes on, and what is missing. Further lines are set in. Where nobody reads any more, as
+/// after the terminal is gone, they are lost.
 pub fn say(text: &str) {
+    let mut people = std::io::stderr();
     for (at, line) in text.lines().enumerate() {
-        eprintln!("{}{}", if at == 0 { "troupe: " } else { "  " }, plain(line));
+        let begin = if at == 0 { "troupe: " } else { "  " };
+        let _unread = writeln!(people, "{begin}{}", plain(line));
     }
 }
 
