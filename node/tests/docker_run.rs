@@ -7,7 +7,8 @@ mod run_support;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use run_support::{Checkout, Done, done, read};
 use rustix::process::{Pid, Signal, kill_process};
@@ -43,12 +44,27 @@ fn outcomes(view: &Value) -> Vec<(&str, &str)> {
 /// The engine has nothing of the run's node any more.
 fn assert_nothing_left(view: &Value) {
     let node = view["jobs"].as_array().unwrap().iter().find_map(|job| job["node"].as_str()).unwrap();
+    assert_eq!(at_engine(node), ["", "", ""]);
+}
+
+/// Containers, networks and volumes of a node.
+fn at_engine(node: &str) -> [String; 3] {
     let filter = format!("label=troupe.node={node}");
-    for list in [&["ps", "-aq"][..], &["network", "ls", "-q"], &["volume", "ls", "-q"]] {
+    [&["ps", "-aq"][..], &["network", "ls", "-q"], &["volume", "ls", "-q"]].map(|list| {
         let output = Command::new("docker").args(list).args(["--filter", &filter]).output().unwrap();
         assert!(output.status.success(), "docker {list:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "docker {list:?}");
-    }
+        String::from_utf8(output.stdout).unwrap()
+    })
+}
+
+/// The same command, which hears of a hangup even if whoever runs the tests does not, as under nohup.
+fn hearing(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+    env.current_dir(command.get_current_dir().unwrap());
+    env.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    env.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    env
 }
 
 const ALL: &str = r#"
@@ -100,6 +116,10 @@ fn a_run_has_the_working_tree_as_it_is_and_leaves_nothing_but_what_was_asked_for
     there.write("untracked", "3 as untracked\n");
     there.write("ignored", "");
     there.git(&["rm", "--quiet", "deleted"]);
+    // Somebody else has pushed what cannot be beside a branch here, and the index is in two files.
+    there.git(&["branch", "feature"]);
+    there.git(&["update-ref", "refs/remotes/origin/feature/x", "before"]);
+    there.git(&["update-index", "--split-index"]);
     let before = there.state();
     let artifacts = there.path("../artifacts");
 
@@ -248,7 +268,7 @@ fn a_second_interrupt_ends_it_at_once_and_leaves_nothing_either() {
               - if: always()\n        run: sleep 600\n";
     let mark = format!("second-{}", std::process::id());
     let there = Checkout::of(&[(FILE, &ci.replace("TEST", &mark))]);
-    let mut child = run(&there, &[]).spawn().unwrap();
+    let mut child = hearing(&run(&there, &[])).spawn().unwrap();
     let pid = Pid::from_child(&child);
     let (mut out, mut said) = (child.stdout.take().unwrap(), BufReader::new(child.stderr.take().unwrap()));
     let mut line = String::new();
@@ -257,15 +277,61 @@ fn a_second_interrupt_ends_it_at_once_and_leaves_nothing_either() {
         line.clear();
         assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended before the job began");
     }
-    kill_process(pid, Signal::INT).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
     while !line.contains("once more ends at once") {
         line.clear();
         assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended at the first one");
     }
-    kill_process(pid, Signal::INT).unwrap();
+    kill_process(pid, Signal::QUIT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let filter = format!("label=test.mark={mark}");
     let left = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+    there.assert_nothing_kept();
+}
+
+#[test]
+fn what_a_run_left_that_was_killed_goes_when_the_next_one_begins() {
+    if no_docker() {
+        return;
+    }
+    const NEXT: &str = ".github/workflows/next.yml";
+    let killed = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    services:\n      \
+                  beside: {image: 'troupe/busybox:local', options: --entrypoint yes, volumes: ['data:/data']}\n    \
+                  steps: [{run: echo begun; sleep 600}]\n";
+    let next = "on: push\njobs:\n  b:\n    runs-on: ubuntu-latest\n    steps: [{run: 'true'}]\n";
+    let there = Checkout::of(&[(FILE, killed), (NEXT, next)]);
+    let begun = || {
+        let mut child = run(&there, &[]).spawn().unwrap();
+        let (mut lines, mut line) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+        while !line.contains("| begun") {
+            line.clear();
+            assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended before the job began");
+        }
+        (child, lines)
+    };
+    let kept = || {
+        let all = std::fs::read_dir(there.temporary()).unwrap();
+        all.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let node = |dir: &Path| read(dir.join("data/node-id")).trim().to_owned();
+    let (mut dead, _unread) = begun();
+    let left = kept().pop().unwrap();
+    dead.kill().unwrap();
+    dead.wait().unwrap();
+    let dead = node(&left);
+    assert!(at_engine(&dead).iter().all(|list| !list.is_empty()), "{:?}", at_engine(&dead));
+    let (mut living, _unread) = begun();
+    assert_eq!(at_engine(&dead), ["", "", ""]);
+    let [kept_by_it] = kept().try_into().unwrap();
+
+    let done = done(there.run(&[&[NEXT], &LABEL[..]].concat()));
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(kept(), [&*kept_by_it], "it lives");
+    let alive = node(&kept_by_it);
+    assert!(at_engine(&alive).iter().all(|list| !list.is_empty()), "{:?}", at_engine(&alive));
+    kill_process(Pid::from_child(&living), Signal::TERM).unwrap();
+    assert_eq!(living.wait().unwrap().code(), Some(1));
+    assert_eq!(at_engine(&alive), ["", "", ""]);
     there.assert_nothing_kept();
 }

@@ -4,6 +4,7 @@ mod beside;
 mod blame;
 mod body;
 mod images;
+mod whole;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -2,19 +2,19 @@
 //!
 //! What it has of containers, networks and volumes goes, too. Must not know workflows.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use actors::executor::{DockerExecutor, Executor};
+use actors::executor::DockerExecutor;
 use actors::remove_tree;
 use domain::NodeId;
 use raft_store::Store;
+use raft_store::disk::LocalDisk;
 use tokio::time::Instant;
 
 use super::super::{Client, Failure, table};
+use super::abandoned;
 use crate::config::{self, Config};
 use crate::server::Server;
 
@@ -25,10 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a node has when nobody says otherwise: what workflows mostly ask for, when they ask for Linux.
 const LABELS: [&str; 6] =
     ["self-hosted", "linux", "ubuntu-latest", "ubuntu-26.04", "ubuntu-24.04", "ubuntu-22.04"];
+/// How long the node may take to end.
+const ENDING: Duration = Duration::from_secs(5);
 /// How long removing what is left may take.
 const LAST: Duration = Duration::from_secs(10);
 /// Between two tries of it.
 const BETWEEN: Duration = Duration::from_millis(100);
+/// Looks one after the other at which the engine has to have nothing: what was asked for before the node ended may come after the
+/// first.
+const LOOKS: u32 = 2;
 /// MiB of a file of the log: so short a life needs no more.
 const LOG_MIB: u64 = 4;
 
@@ -76,6 +81,8 @@ pub struct Machine {
     access: Access,
     server: Server,
     leftovers: Leftovers,
+    /// That the run lives.
+    _alive: File,
 }
 
 /// What a run needs of the machine.
@@ -90,10 +97,9 @@ pub struct Access {
 }
 
 /// What a node leaves: at the engine, and its directory.
-#[derive(Clone)]
 pub struct Leftovers {
     node: NodeId,
-    engine: Option<Arc<DockerExecutor>>,
+    engine: Option<DockerExecutor>,
     dir: PathBuf,
 }
 
@@ -113,7 +119,7 @@ pub async fn look_at_engine(config: &mut Config) -> Result<(), Error> {
         config.runner.user = format!("{}:{}", user.as_raw(), group.as_raw());
         let user = &config.runner.user;
         table::say(&format!(
-            "jobs run as {user}, as this process does; run by root, or on a rootless engine, they run as their images say"
+            "jobs run as {user}, as this process does; run by root, they run as their images say"
         ));
     }
     Ok(())
@@ -126,10 +132,8 @@ impl Machine {
     /// [`Failure`].
     pub async fn start(mut config: Config, images: &[(String, Option<String>)]) -> Result<Self, Failure> {
         let temporary = std::env::temp_dir();
-        // Nobody else's: keys and sources are in it.
-        let own = Permissions::from_mode(0o700);
-        let made = tempfile::Builder::new().prefix("troupe-run-").permissions(own).tempdir_in(&temporary);
-        let dir = made.map_err(|source| Error::Directory { path: temporary, source })?;
+        let made = abandoned::make(&temporary);
+        let (dir, alive) = made.map_err(|source| Error::Directory { path: temporary, source })?;
         alone(&mut config, dir.path())?;
         let (known, more) = (config.runner.images.keys().cloned().collect::<Vec<_>>(), images);
         config.node.labels.extend(LABELS.map(str::to_owned).into_iter().chain(known));
@@ -147,23 +151,11 @@ impl Machine {
         let Ok(Ok(_)) = led else { return Err(Error::NotReady { path }.into()) };
         let token = std::fs::read_to_string(config.node.data_dir.join(raft_store::TOKEN_FILE))?;
         let client = Client::new(&[format!("http://{}", server.http_addr)], &token)?;
-        let node = server.node;
-        let engine = match config.runner.executor {
-            config::Executor::Fake => None,
-            config::Executor::Docker => {
-                let engine = DockerExecutor::connect(node, PathBuf::new());
-                Some(Arc::new(engine.map_err(|error| Error::Engine { why: error.to_string() })?))
-            }
-        };
+        let engine = engine(server.node, &config.runner.executor)?;
         let access = Access { client, store, sources: dir.path().join("sources") };
         // From here on, it is removed with what else there is.
-        Ok(Self { access, server, leftovers: Leftovers { node, engine, dir: dir.keep() } })
-    }
-
-    /// What removes what it leaves.
-    #[must_use]
-    pub fn leftovers(&self) -> Leftovers {
-        self.leftovers.clone()
+        let leftovers = Leftovers { node: server.node, engine, dir: dir.keep() };
+        Ok(Self { access, server, leftovers, _alive: alive })
     }
 
     /// What a run needs.
@@ -177,17 +169,28 @@ impl Machine {
         self.server.failed().await.into()
     }
 
-    /// Ends it, and what it left behind.
+    /// Ends it, whatever still runs, and what it left behind.
     ///
     /// # Errors
     /// [`Error::Left`].
     pub async fn stop(self) -> Result<(), Error> {
-        self.server.stop().await;
+        // What has not ended by then is looked for below.
+        let _in_time = tokio::time::timeout(ENDING, self.server.stop()).await;
         self.leftovers.remove().await
     }
 }
 
 impl Leftovers {
+    /// Those of a run that does not live any more, by its directory.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn found(dir: PathBuf, executor: &config::Executor) -> Result<Self, Failure> {
+        let node = raft_store::identity::load_or_create(&LocalDisk, &dir.join(abandoned::DATA));
+        let node = node.map_err(crate::server::Error::from)?;
+        Ok(Self { node, engine: engine(node, executor)?, dir })
+    }
+
     /// Removes containers, networks, volumes and the directory. What is refused (for somebody else removes it just now, or still
     /// writes there) is tried again for some seconds.
     ///
@@ -195,8 +198,10 @@ impl Leftovers {
     /// [`Error::Left`].
     pub async fn remove(&self) -> Result<(), Error> {
         let end = Instant::now() + LAST;
+        let mut looks = 0;
         loop {
-            let why = match tokio::time::timeout_at(end, self.removed()).await {
+            let tried = tokio::time::timeout_at(end, self.try_to_remove(&mut looks)).await;
+            let why = match tried {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(why)) => why,
                 Err(_) => format!("it was not done within {} s", LAST.as_secs()),
@@ -208,9 +213,18 @@ impl Leftovers {
         }
     }
 
-    async fn removed(&self) -> Result<(), String> {
-        if let Some(engine) = &self.engine {
-            at_engine(engine).await.map_err(|error| error.to_string())?;
+    /// The directory last: by it, a later run finds the rest. `looks` are those in a row at which the engine had nothing.
+    async fn try_to_remove(&self, looks: &mut u32) -> Result<(), String> {
+        while let (Some(engine), true) = (&self.engine, *looks < LOOKS) {
+            if *looks > 0 {
+                tokio::time::sleep(BETWEEN).await;
+            }
+            let had = engine.remove_all().await.map_err(|error| error.to_string())?;
+            if !had.is_empty() {
+                *looks = 0;
+                return Err(format!("the engine still had {}", had.join(", ")));
+            }
+            *looks += 1;
         }
         let dir = self.dir.clone();
         // Jobs leave what no plain removal gets through: directories without rights, and very deep ones.
@@ -220,14 +234,14 @@ impl Leftovers {
     }
 }
 
-async fn at_engine(engine: &DockerExecutor) -> Result<(), actors::executor::Error> {
-    for found in engine.list().await? {
-        engine.remove(&found.id).await?;
-    }
-    engine.forget_slots(0).await?;
-    match engine.beside() {
-        Some(beside) => beside.forget_volumes(&|_| false).await,
-        None => Ok(()),
+/// What has a node's containers, if any has.
+fn engine(node: NodeId, executor: &config::Executor) -> Result<Option<DockerExecutor>, Error> {
+    match executor {
+        config::Executor::Fake => Ok(None),
+        config::Executor::Docker => {
+            let engine = DockerExecutor::connect(node, PathBuf::new());
+            engine.map(Some).map_err(|error| Error::Engine { why: error.to_string() })
+        }
     }
 }
 
@@ -239,7 +253,7 @@ fn alone(config: &mut Config, dir: &Path) -> Result<(), Failure> {
     let key = dir.join("secrets.key");
     std::fs::write(&key, hex::encode(rand::random::<[u8; 32]>()))?;
     config.node.name = NAME.to_owned();
-    config.node.data_dir = dir.join("data");
+    config.node.data_dir = dir.join(abandoned::DATA);
     config.http.listen = "127.0.0.1:0".to_owned();
     config.http.advertise = String::new();
     config.cluster = config::Cluster {

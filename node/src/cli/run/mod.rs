@@ -3,6 +3,7 @@
 //! It is a cluster of one, in this process and for this run alone: steps, services, caches and masks are those of any node. Must not
 //! know how they work.
 
+mod abandoned;
 mod artifacts;
 pub mod checkout;
 mod follow;
@@ -106,20 +107,15 @@ pub async fn run(args: Args, json: bool) -> Result<u8, Failure> {
     let mut wanted = wanted(&args, &bytes).await?;
     machine::look_at_engine(&mut wanted.config).await?;
     let interrupts = Interrupts::listen()?;
-    let started = tokio::select! {
-        started = Machine::start(wanted.config.clone(), &args.label) => started?,
+    let started = async {
+        abandoned::remove(&wanted.config).await;
+        Machine::start(wanted.config.clone(), &args.label).await
+    };
+    let machine = tokio::select! {
+        started = started => started?,
         () = interrupts.reach(1) => return Err(Failure::Interrupted),
     };
-    let leftovers = started.leftovers();
-    let done = tokio::select! {
-        done = on(started, &args, wanted, &interrupts, json) => done,
-        () = interrupts.reach(2) => Err(Failure::Interrupted),
-    };
-    if let Err(Failure::Interrupted) = done {
-        // Without asking what still runs.
-        leftovers.remove().await?;
-    }
-    done
+    on(machine, &args, wanted, &interrupts, json).await
 }
 
 /// Everything that can be wrong with what is asked for, before anything begins.
@@ -169,13 +165,24 @@ async fn on(
     let ended = tokio::select! {
         ended = course(&access, args, wanted, interrupts, to) => ended,
         error = machine.failed() => Err(error),
+        // Without asking what still runs.
+        () = interrupts.reach(2) => Ok(None),
     };
     // Whatever happened, nothing is to be left.
     let stopped = machine.stop().await;
-    let ended = ended?;
-    stopped?;
-    let Some(ended) = ended else { return Err(Failure::Interrupted) };
-    shown(&ended, json)
+    // How it ended is said first: that holds, whatever is left.
+    let code = match ended {
+        Ok(Some(ended)) => shown(&ended, json),
+        Ok(None) => Err(Failure::Interrupted),
+        Err(error) => Err(error),
+    };
+    match (code, stopped) {
+        (Err(error), Err(left)) => {
+            table::say(&left.to_string());
+            Err(error)
+        }
+        (code, stopped) => stopped.map_err(Failure::from).and(code),
+    }
 }
 
 /// From sources to artifacts; none when it was interrupted before there was a run.
