@@ -303,7 +303,7 @@ impl Mirrors {
     }
 
     async fn fetch(&self, dir: &Path, source: &Source, trust: Trust) -> Result<(), Error> {
-        let reach = Reach::open(&source.url, trust, &self.root).await?;
+        let reach = Reach::open(&source.url, trust, (&self.root, dir)).await?;
         let url = reach.url.clone();
         let git = Git::new(dir, self.fetch_timeout).asking(&reach);
         let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];

@@ -18,7 +18,8 @@ use crate::addresses::{Trust, resolve};
 
 /// Directory of private keys that are in use, beside the mirrors.
 const KEYS: &str = ".keys";
-/// File of the keys by which servers of SSH are known, beside the mirrors.
+/// File of the keys by which servers of SSH are known: beside the mirrors those of registered repositories; of what somebody else named,
+/// in its own mirror, so that nobody decides by which key another repository's server is known.
 const KNOWN_HOSTS: &str = "known_hosts";
 /// What git runs when a server asks who is there: user and password come from its environment.
 const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$TROUPE_GIT_USER" "$TROUPE_GIT_PASSWORD"; }; f"#;
@@ -38,8 +39,12 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Looks the server up and makes ready what git needs to ask it. `root` is the directory of the mirrors.
-    pub(super) async fn open(url: &CloneUrl, trust: Trust, root: &Path) -> Result<Self, Error> {
+    /// Looks the server up and makes ready what git needs to ask it. `root` is the directory of the mirrors, `mirror` the one that is fetched.
+    pub(super) async fn open(
+        url: &CloneUrl,
+        trust: Trust,
+        (root, mirror): (&Path, &Path),
+    ) -> Result<Self, Error> {
         let found =
             resolve(url.host(), url.port(), trust).await.map_err(|source| Error::Refused { source })?;
         let mut reach = Self {
@@ -50,7 +55,13 @@ impl Reach {
             _key: None,
         };
         match url.url().scheme() {
-            "ssh" => reach.over_ssh(url, &found, root)?,
+            "ssh" => {
+                let known = match trust {
+                    Trust::Registered => root.join(KNOWN_HOSTS),
+                    Trust::Others => mirror.join(KNOWN_HOSTS),
+                };
+                reach.over_ssh(url, &found, (root, &known))?;
+            }
             "git" => reach.url = at_address(url, &found),
             _ => reach.over_http(url, &found),
         }
@@ -73,7 +84,12 @@ impl Reach {
         }
     }
 
-    fn over_ssh(&mut self, url: &CloneUrl, found: &[SocketAddr], root: &Path) -> Result<(), Error> {
+    fn over_ssh(
+        &mut self,
+        url: &CloneUrl,
+        found: &[SocketAddr],
+        (root, known): (&Path, &Path),
+    ) -> Result<(), Error> {
         let io = |source| Error::Io { action: "make the file of the SSH key".to_owned(), source };
         let key = match url.credentials() {
             Credentials::Key(key) => Some(key_file(root, key).map_err(io)?),
@@ -86,9 +102,9 @@ impl Reach {
             "ConnectTimeout=10".to_owned(),
             // By what it was looked up to, known by its name.
             format!("HostName={address}"),
-            format!("HostKeyAlias={}", url.host()),
+            format!("HostKeyAlias={}", known_as(url)),
             "StrictHostKeyChecking=accept-new".to_owned(),
-            format!("UserKnownHostsFile={}", option_path(&root.join(KNOWN_HOSTS))),
+            format!("UserKnownHostsFile={}", option_path(known)),
             "GlobalKnownHostsFile=/dev/null".to_owned(),
             "IdentitiesOnly=yes".to_owned(),
             "IdentityAgent=none".to_owned(),
@@ -102,6 +118,15 @@ impl Reach {
         self.env.push(("GIT_SSH_COMMAND".to_owned(), format!("ssh -F /dev/null {}", options.join(" "))));
         self._key = key;
         Ok(())
+    }
+}
+
+/// As ssh itself names servers: two ports of a machine may be two servers.
+fn known_as(url: &CloneUrl) -> String {
+    let host = url.host().trim_start_matches('[').trim_end_matches(']');
+    match url.port() {
+        22 => host.to_owned(),
+        port => format!("[{host}]:{port}"),
     }
 }
 
@@ -150,4 +175,28 @@ fn option_path(path: &Path) -> String {
 /// One word for the shell that git runs ssh with.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_is_known_by_its_port_and_to_those_who_named_it()
+    -> Result<(), Box<dyn std::error::Error>> {
+        for (url, trust, alias, file) in [
+            ("ssh://git@127.0.0.1/x", Trust::Registered, "127.0.0.1", "/mirrors/known_hosts"),
+            ("ssh://git@127.0.0.1:2222/x", Trust::Registered, "[127.0.0.1]:2222", "/mirrors/known_hosts"),
+            ("ssh://git@[::1]:2222/x", Trust::Registered, "[::1]:2222", "/mirrors/known_hosts"),
+            ("ssh://git@8.8.8.8/x", Trust::Others, "8.8.8.8", "/mirrors/1.submodules/a/known_hosts"),
+        ] {
+            let at = (Path::new("/mirrors"), Path::new("/mirrors/1.submodules/a"));
+            let reach = Reach::open(&CloneUrl::parse(url)?, trust, at).await?;
+            let command = reach.env.iter().find(|(name, _)| name == "GIT_SSH_COMMAND");
+            let command = command.map(|(_, command)| command.as_str()).unwrap_or_default();
+            assert!(command.contains(&format!("'HostKeyAlias={alias}'")), "{url}: {command}");
+            assert!(command.contains(&format!("UserKnownHostsFile=\"{file}\"")), "{url}: {command}");
+        }
+        Ok(())
+    }
 }
