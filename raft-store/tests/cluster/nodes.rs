@@ -207,8 +207,12 @@ impl Nodes {
     }
 }
 
+/// On an address of this process alone (all of 127.0.0.0/8 is this machine): a port that is let go until its node binds it is
+/// nobody else's meanwhile.
 fn free_addr() -> Result<String> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+    let [_, _, high, low] = (std::process::id() % 64_000).to_be_bytes();
+    let own = std::net::Ipv4Addr::new(127, 2 + high, low, 250);
+    Ok(std::net::TcpListener::bind((own, 0))?.local_addr()?.to_string())
 }
 
 async fn start(
