@@ -421,10 +421,12 @@ finish() {
     local status=$?
     trap - EXIT
     print_times
-    if [[ $status -eq 0 ]]; then
+    if [[ $PHASE == through && $status -eq 0 ]]; then
         say "a green build after $SECONDS s"
+    elif [[ $PHASE == through ]]; then
+        say "the build is not green (status $status), after $SECONDS s"
     else
-        say "failed after $SECONDS s (status $status)"
+        say "failed or ended in '$PHASE', after $SECONDS s"
         ! some_run || say "the nodes that were started run on until scripts/cluster-down.sh"
     fi
 }
@@ -454,6 +456,7 @@ main() {
     unlock_cluster
     phase "push to the build's end" build_commit
     print_summary
+    PHASE=through
     return "$BUILD"
 }
 

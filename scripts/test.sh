@@ -60,7 +60,11 @@ run() { cargo nextest run --workspace --profile ci "$@"; }
 finish() {
     local status=$?
     print_times
-    if [[ $status -eq 0 ]]; then say "all passed in $SECONDS s"; else say "failed after $SECONDS s"; fi
+    if [[ $PHASE == through && $status -eq 0 ]]; then
+        say "all passed in $SECONDS s"
+    else
+        say "failed or ended in '$PHASE', after $SECONDS s"
+    fi
 }
 
 main() {
@@ -71,6 +75,7 @@ main() {
     phase "build the earlier commit" build_previous
     phase "build the faulty binary" build_faulty
     phase "run the tests" run "$@"
+    PHASE=through
 }
 
 main "$@"

@@ -59,10 +59,13 @@ find_rust() {
 }
 
 # Runs a step and keeps its time. Arguments: NAME COMMAND...
-TIMES=()
+# A script that a signal ends leaves with the status of its last command, so a script is through only when it says so:
+# PHASE is the step that runs, and "through" after all of them.
+TIMES=() PHASE=start
 phase() {
     local name=$1 start=$SECONDS
     shift
+    PHASE=$name
     "$@"
     TIMES+=("$(printf '%-24s %4d s' "$name" $((SECONDS - start)))")
 }
