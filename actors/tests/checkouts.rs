@@ -549,9 +549,8 @@ async fn a_repository_is_had_over_ssh_with_its_key_from_the_server_that_was_know
     let kept = Command::new("grep").args(["-r", "PRIVATE KEY"]).arg(node.dir.path()).output()?;
     assert!(kept.status.code() == Some(1) && kept.stdout.is_empty(), "{kept:?}");
     let known = fs::read_to_string(node.dir.path().join("mirrors/known_hosts"))?;
-    let own =
-        server.url().split(['@', '/']).find_map(|part| part.strip_prefix("127.0.0.1:")).map(str::to_owned);
-    assert!(known.starts_with(&format!("[127.0.0.1]:{} ", own.ok_or("no port")?)), "{known}");
+    let at = server.address();
+    assert!(known.starts_with(&format!("[{}]:{} ", at.ip(), at.port())), "{known}");
     // Somebody else answers at its address: nothing is fetched before a person has looked.
     server.become_another()?;
     let second = commit(&server.repo(), "more", "")?;

@@ -240,3 +240,58 @@ async fn lint_says_where_and_what() {
     assert_eq!((&first["file"], &first["line"], &first["column"]), (&json!("-"), &json!(5), &json!(5)));
     assert!(first["message"].as_str().unwrap().contains("nonsense"), "{first}");
 }
+
+#[tokio::test]
+async fn a_plan_says_which_jobs_run_what_is_skipped_and_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, event) = (dir.path().join("ci.yml"), dir.path().join("event.json"));
+    let text = "on:\n  push:\n    branches: [main]\njobs:\n  build:\n    runs-on: ${{ vars.RUNNER || 'linux' }}\n    \
+        strategy:\n      max-parallel: 1\n      matrix:\n        cc: [gcc, clang]\n    steps:\n      - run: make\n  \
+        publish:\n    needs: build\n    if: vars.PUBLISH == 'yes'\n    runs-on: linux\n    steps:\n      - run: 'true'\n  docs:\n    if: vars.DOCS == 'yes'\n    \
+        runs-on: linux\n    steps:\n      - run: 'true'\n";
+    std::fs::write(&file, text).unwrap();
+    std::fs::write(&event, r#"{"event": "push", "ref": "refs/heads/feature"}"#).unwrap();
+    let (file, event) = (file.to_str().unwrap(), event.to_str().unwrap());
+    let plan = async |more: &[&str]| {
+        let args = [&["workflow", "plan", file], more].concat();
+        troupe_with(&[], "", &args, b"").await
+    };
+    let rows = |text: &str| -> Vec<Vec<String>> {
+        text.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+
+    let told = plan(&["--var", "RUNNER=big", "--var", "PUBLISH=yes"]).await;
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let (told, text) = (rows(&told.text()), told.text());
+    let expected: &[&[&str]] = &[
+        &["build", "-", "-", "group,", "1", "at", "one", "time"],
+        &["publish", "build", "-", "decided"],
+        &["docs", "-", "-", "skipped:", "vars.DOCS"],
+        &["build", "(gcc)", "-", "big", "runs"],
+        &["build", "(clang)", "-", "big", "runs"],
+    ];
+    assert_eq!(told.len(), expected.len(), "{text}");
+    for (row, expected) in told.iter().zip(expected) {
+        assert!(row.iter().map(String::as_str).collect::<Vec<_>>().starts_with(expected), "{text}");
+    }
+
+    let bare = plan(&["--json"]).await;
+    let bare = bare.json();
+    assert_eq!(bare["run"], true);
+    let of =
+        |key: &str| bare["jobs"].as_array().unwrap().iter().find(|job| job["key"] == key).unwrap().clone();
+    assert_eq!(of("build (gcc)")["labels"], json!(["linux"]), "a variable that is not there is nothing");
+    assert_eq!(of("build (gcc)")["group"], "build");
+    assert_eq!(of("publish")["needs"], json!(["build"]));
+    assert_eq!(of("publish")["plan"], "decided when what it needs has ended: if vars.PUBLISH == 'yes'");
+    assert_eq!(of("docs")["plan"], "skipped: vars.DOCS == 'yes' is false");
+
+    let elsewhere = plan(&["--event", event]).await;
+    assert_eq!(elsewhere.code, 0, "{}", elsewhere.stderr);
+    let why = format!("{file}: no run, because its filters for push do not let refs/heads/feature in\n");
+    assert_eq!(elsewhere.text(), why);
+
+    let wrong = plan(&["--var", "RUNNER"]).await;
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("NAME=VALUE"), "{}", wrong.stderr);
+}

@@ -30,7 +30,12 @@ impl workflow::Mint for Mint {
 ///
 /// # Errors
 /// [`Failure::Input`], [`Failure::Output`].
-pub fn run(file: &Path, event: Option<&Path>, json: bool) -> Result<u8, Failure> {
+pub fn run(
+    file: &Path,
+    event: Option<&Path>,
+    variables: Vec<(String, String)>,
+    json: bool,
+) -> Result<u8, Failure> {
     let bytes = bytes_of(file)?;
     let Told { mut event, changed } = match event {
         None => Told { event: Event::of(EventKind::Push), changed: None },
@@ -40,7 +45,7 @@ pub fn run(file: &Path, event: Option<&Path>, json: bool) -> Result<u8, Failure>
         event.git_ref = "refs/heads/main".to_owned();
     }
     let name = file.display().to_string();
-    let run = planned((&name, &bytes), &Checkout::around(file), &event, changed);
+    let run = planned((&name, &bytes), &Checkout::around(file), &event, changed, variables);
     let model = workflow::read(&bytes).0;
     match run {
         None => no_run(&name, &event, model.as_ref(), json),
@@ -56,15 +61,16 @@ pub fn run(file: &Path, event: Option<&Path>, json: bool) -> Result<u8, Failure>
     }
 }
 
-/// The run that an event makes of a workflow file, by its name and bytes; none when it wants no such event.
+/// The run that an event makes of a workflow file, by its name and bytes, with what `vars` says; none when it wants no such event.
 #[must_use]
 pub fn planned(
     (name, bytes): (&str, &[u8]),
     files: &Checkout,
     event: &Event,
     changed: Option<Vec<String>>,
+    variables: Vec<(String, String)>,
 ) -> Option<NewRun> {
-    let facts = Facts { repository: "owner/name".to_owned(), ..Facts::default() };
+    let facts = Facts { repository: "owner/name".to_owned(), variables, ..Facts::default() };
     let changed = || changed.clone();
     let occasion = Occasion { event, only_path: "", facts: &facts, files, changed: &changed };
     workflow::expand(&[(name.to_owned(), bytes.to_owned())], &occasion, &mut Mint).pop()

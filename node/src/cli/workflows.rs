@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::lint::{self, Format};
-use super::{Failure, plan};
+use super::{Failure, dispatches, plan};
 
 /// `troupe workflow`.
 #[derive(Debug, Subcommand)]
@@ -28,6 +28,9 @@ pub enum Command {
         /// `changed` (paths) and `payload`. Without it, a push to main.
         #[arg(long, value_name = "EVENT.json")]
         event: Option<PathBuf>,
+        /// A variable that the workflow finds as vars.NAME; may be given several times.
+        #[arg(long, value_name = "NAME=VALUE", value_parser = dispatches::input)]
+        var: Vec<(String, String)>,
     },
     /// Runs it on this machine's Docker, without a cluster, with the working tree as it is; the exit code is 1 when the run did not
     /// succeed, 2 when the file is wrong.
@@ -41,7 +44,7 @@ pub enum Command {
 pub async fn run(command: Command, json: bool) -> Result<u8, Failure> {
     match command {
         Command::Lint { files, format } => lint::run(&files, if json { Format::Json } else { format }),
-        Command::Plan { file, event } => plan::run(&file, event.as_deref(), json),
+        Command::Plan { file, event, var } => plan::run(&file, event.as_deref(), var, json),
         Command::Run(args) => super::run::run(*args, json).await,
     }
 }

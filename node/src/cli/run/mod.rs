@@ -127,7 +127,7 @@ async fn wanted(args: &Args, bytes: &[u8]) -> Result<Wanted, Failure> {
     let event = occasion::event(args.event.as_deref(), &args.input, &checkout, model.as_ref())?;
     let file = args.file.display().to_string();
     let here = lint::Checkout(checkout.top.clone());
-    if plan::planned((&checkout.workflow, bytes), &here, &event, None).is_none() {
+    if plan::planned((&checkout.workflow, bytes), &here, &event, None, args.var.clone()).is_none() {
         return Err(Failure::NoRun { file, why: plan::why_no_run(&event, model.as_ref()) });
     }
     let mut instead = None;
