@@ -99,7 +99,7 @@ async fn a_cancelled_run_ends_whether_it_runs_or_not() {
     let node = start(&copy, &bench, dir.path(), 1).await;
     let job = submit(&copy, 1, &[]);
     until_state(&copy, job, JobState::Running).await;
-    copy.apply(Command::CancelRun { run: job.run });
+    copy.apply(Command::CancelRun { run: job.run, force: false });
     until_state(&copy, job, JobState::Finished(Outcome::Cancelled)).await;
     node.shutdown().await;
 }
@@ -144,7 +144,7 @@ async fn a_node_that_restarts_adopts_what_runs_and_removes_what_is_over() {
     until_state(&copy, over, JobState::Running).await;
     node.shutdown().await;
     // The node was away for so long that it was lost, came back, and one job was cancelled in between.
-    copy.apply(Command::CancelRun { run: over.run });
+    copy.apply(Command::CancelRun { run: over.run, force: false });
     copy.apply(Command::LoseNode { node: ME, boot: BootId(1) });
     let other = submit(&copy, 3, &[]);
     let node = start(&copy, &bench, dir.path(), 2).await;
@@ -374,7 +374,7 @@ async fn what_runs_when_the_time_to_drain_is_over_is_queued_again_and_not_counte
     until_state(&copy, cancelled, JobState::Running).await;
     let until = Some(copy.until("", |_| true).await.now);
     // Both at once: who asked for an end has it.
-    copy.apply(Command::CancelRun { run: cancelled.run });
+    copy.apply(Command::CancelRun { run: cancelled.run, force: false });
     copy.apply(Command::SetDrain { node: ME, drain: true, until, life: None });
     until_state(&copy, job, JobState::Queued).await;
     until_state(&copy, cancelled, JobState::Finished(Outcome::Cancelled)).await;

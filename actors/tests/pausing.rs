@@ -86,7 +86,7 @@ async fn is_ended(kind: Kind, number: u64) {
         match wanted {
             Outcome::Lost => running.kill.cancel(),
             _ => {
-                rig.copy.apply(domain::Command::CancelRun { run: rig.attempt.job.run });
+                rig.copy.apply(domain::Command::CancelRun { run: rig.attempt.job.run, force: false });
                 running.cancel.cancel();
             }
         }

@@ -163,10 +163,12 @@ pub enum Command {
         /// Who asked.
         sender: String,
     },
-    /// Ends a run: jobs not started finish as cancelled, running ones are told to.
+    /// Ends a run: jobs not started finish as cancelled, running ones are told to; those that last run as ever.
     CancelRun {
         /// Which.
         run: RunId,
+        /// Those that last, too.
+        force: bool,
     },
     /// The plan's placements, each verified again here. The entry's index becomes their fence.
     Place {
@@ -188,8 +190,8 @@ pub enum Command {
     NoticeSent {
         /// Which run.
         run: RunId,
-        /// The state that was told.
-        at: Timestamp,
+        /// The entry that made the state that was told.
+        fence: Fence,
     },
     /// Removes finished runs that are past retention, with their jobs, attempts, specs and keys.
     ForgetRuns {

@@ -23,6 +23,7 @@ struct JobForm<Text, Set, List, Group> {
     state: JobState,
     priority: i8,
     condition: Condition,
+    lasting: bool,
     cancel_requested: bool,
     attempts: u16,
     retry: Retry,
@@ -53,6 +54,7 @@ impl Job {
             state: self.state,
             priority: self.priority,
             condition: self.condition,
+            lasting: self.lasting,
             cancel_requested: self.cancel_requested,
             attempts: self.attempts,
             retry: self.retry,
@@ -97,6 +99,7 @@ impl<'de> Deserialize<'de> for Job {
             concurrency: form.concurrency,
             priority: form.priority,
             condition: form.condition,
+            lasting: form.lasting,
             retry: form.retry,
             spread: form.spread,
             environment: form.environment,
@@ -127,6 +130,7 @@ struct RunForm<Text, Cause, Group> {
     number: u64,
     delivery: Option<DeliveryId>,
     rerun_of: Option<RunId>,
+    rerun_by: Option<Text>,
     name: Text,
     title: Text,
     path: Text,
@@ -138,6 +142,7 @@ struct RunForm<Text, Cause, Group> {
     created_at: Timestamp,
     finished_at: Timestamp,
     outcome: Option<Outcome>,
+    cancel_requested: bool,
     error: Option<Text>,
 }
 
@@ -148,6 +153,7 @@ impl Run {
             number: self.number,
             delivery: self.delivery,
             rerun_of: self.rerun_of,
+            rerun_by: self.rerun_by.as_deref(),
             name: &self.name,
             title: &self.title,
             path: &self.path,
@@ -159,6 +165,7 @@ impl Run {
             created_at: self.created_at,
             finished_at: self.finished_at,
             outcome: self.outcome,
+            cancel_requested: self.cancel_requested,
             error: self.error.as_deref(),
         }
     }
@@ -183,6 +190,7 @@ impl<'de> Deserialize<'de> for Run {
             repo: form.repo,
             delivery: form.delivery,
             rerun_of: form.rerun_of,
+            rerun_by: form.rerun_by,
             name: form.name,
             title: form.title,
             path: form.path,
@@ -199,6 +207,7 @@ impl<'de> Deserialize<'de> for Run {
             created_at: form.created_at,
             finished_at: form.finished_at,
             outcome: form.outcome,
+            cancel_requested: form.cancel_requested,
         })
     }
 }
@@ -209,17 +218,17 @@ mod tests {
 
     /// As they are written.
     const JOB: &str = concat!(
-        r#"{"key":"build","name":"Build","group":3,"form":"Job","may_fail":true,"concurrency":null,"state":{"Waiting":1},"priority":-2,"condition":"Always","cancel_requested":true,"#,
+        r#"{"key":"build","name":"Build","group":3,"form":"Job","may_fail":true,"concurrency":null,"state":{"Waiting":1},"priority":-2,"condition":"Always","lasting":true,"cancel_requested":true,"#,
         r#""attempts":1,"retry":{"attempts":3,"backoff_seconds":30,"lost":true,"failed":true,"timed_out":false},"#,
         r#""spread":true,"environment":"live","losses":2,"failures":1,"node":4,"fence":5,"labels":["big","linux"],"#,
         r#""resources":{"cpu_millis":6,"memory_mib":7},"queued_at":8,"placed_at":9,"started_at":10,"#,
         r#""finished_at":11,"needs":[12,13]}"#
     );
     const RUN: &str = concat!(
-        r#"{"repo":1,"number":2,"delivery":3,"rerun_of":4,"name":"ci","title":"T","path":"ci.yml","event":{"kind":"Push","#,
+        r#"{"repo":1,"number":2,"delivery":3,"rerun_of":4,"rerun_by":"bob","name":"ci","title":"T","path":"ci.yml","event":{"kind":"Push","#,
         r#""git_ref":"refs/heads/main","commit":"c","before":"","sender":"ada","title":"t","payload":"","from_fork":false,"#,
         r#""base_ref":"","cause":null},"jobs":5,"declared":4,"concurrency":null,"#,
-        r#""open_jobs":6,"created_at":7,"finished_at":8,"outcome":"Lost","error":"ci.yml:1:1: no"}"#
+        r#""open_jobs":6,"created_at":7,"finished_at":8,"outcome":"Lost","cancel_requested":true,"error":"ci.yml:1:1: no"}"#
     );
 
     fn hash(value: &impl Hash) -> u64 {
@@ -233,7 +242,7 @@ mod tests {
         let (job, run): (Job, Run) = (serde_json::from_str(JOB)?, serde_json::from_str(RUN)?);
         assert_eq!(serde_json::to_string(&job)?, JOB);
         assert_eq!(serde_json::to_string(&run)?, RUN);
-        assert_eq!((hash(&job), hash(&run)), (0xb441_73eb_349f_647f, 0x1c6b_e447_7557_c02c));
+        assert_eq!((hash(&job), hash(&run)), (0x1c6b_4fac_dff3_9640, 0xb2c6_5320_1fd3_7a46));
         Ok(())
     }
 }

@@ -29,6 +29,7 @@ pub fn check_state(state: &ClusterState) -> Check {
     held_is_the_placed_and_running_jobs(state)?;
     at_most_one_open_attempt(state)?;
     no_job_before_its_needs(state)?;
+    only_what_lasts_outlives_a_cancel(state)?;
     counts_are_right(state)?;
     finished_runs_are_finished(state)?;
     nothing_is_held_by_a_lost_node(state)?;
@@ -144,6 +145,20 @@ pub fn no_job_before_its_needs(state: &ClusterState) -> Check {
                 "J-1",
                 format!("job {id} is {:?} while {open} of its needs are not finished", job.state),
             );
+        }
+    }
+    Ok(())
+}
+
+/// J-3: of a run whose end was asked for, a job that is not finished lasts, or was told to end.
+///
+/// # Errors
+/// The violation.
+pub fn only_what_lasts_outlives_a_cancel(state: &ClusterState) -> Check {
+    let cancelled = |id: &JobId| state.runs.get(&id.run).is_some_and(|run| run.cancel_requested);
+    for (id, job) in state.jobs.iter().filter(|(id, job)| job.outcome().is_none() && cancelled(id)) {
+        if !job.cancel_requested && !state.lasts(*id) {
+            return broken("J-3", format!("job {id} is {:?} in a run that was cancelled", job.state));
         }
     }
     Ok(())

@@ -16,6 +16,10 @@ pub const MAX_KEY_BYTES: usize = 255;
 pub const KEY_WINDOW_MILLIS: u64 = 24 * 3600 * 1000;
 /// Bytes of a token's name.
 pub const MAX_TOKEN_NAME_BYTES: usize = 100;
+/// API tokens, those that expired included as long as they are shown.
+pub const MAX_TOKENS: usize = 10_000;
+/// How long a token that expired is still shown.
+pub const SHOWN_EXPIRED_MILLIS: u64 = 24 * 3600 * 1000;
 /// How long a join token may last, in milliseconds (7 days).
 pub const MAX_JOIN_TOKEN_MILLIS: u64 = 7 * 24 * 3600 * 1000;
 /// Join tokens that are kept at one time, used ones among them.

@@ -101,6 +101,8 @@ pub struct JobKind {
     pub priority: i8,
     /// When it starts, given its needs.
     pub condition: Condition,
+    /// It runs although its run is cancelled.
+    pub lasting: bool,
     /// After what it is tried again, and when.
     pub retry: Retry,
     /// On another node than others of its run, if there is one with room.
@@ -161,6 +163,8 @@ pub struct RunKind {
     pub delivery: Option<DeliveryId>,
     /// The run that this one runs again.
     pub rerun_of: Option<RunId>,
+    /// Who asked for it to be run again.
+    pub rerun_by: Option<Arc<str>>,
     /// Workflow's name.
     pub name: Arc<str>,
     /// What this run of it is called.
@@ -194,6 +198,8 @@ pub struct Run {
     pub finished_at: Timestamp,
     /// Set when all jobs are finished: the worst of them.
     pub outcome: Option<Outcome>,
+    /// Someone asked for its end; jobs that last run on.
+    pub cancel_requested: bool,
 }
 
 impl Deref for Run {
@@ -505,6 +511,8 @@ pub struct Notice {
     pub outcome: Option<Outcome>,
     /// When the state changed.
     pub at: Timestamp,
+    /// The entry that changed it: a notice that was told is this one only if nothing came after it.
+    pub fence: Fence,
 }
 
 /// Why a run stands still.

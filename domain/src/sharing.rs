@@ -78,6 +78,7 @@ mod tests {
             concurrency: None,
             priority: 0,
             condition: Condition::Success,
+            lasting: false,
             retry: Retry::of_losses(3),
             spread: false,
             environment: None,
@@ -108,6 +109,7 @@ mod tests {
             repo: None,
             delivery: None,
             rerun_of: None,
+            rerun_by: None,
             name: "a run".into(),
             title: "".into(),
             path: "".into(),
@@ -118,7 +120,8 @@ mod tests {
             error: None,
         };
         let (created_at, finished_at) = (Timestamp(number), Timestamp(0));
-        Run { kind: Arc::new(kind), number, open_jobs: jobs, created_at, finished_at, outcome: None }
+        let kind = Arc::new(kind);
+        Run { kind, number, open_jobs: jobs, created_at, finished_at, outcome: None, cancel_requested: false }
     }
 
     #[test]

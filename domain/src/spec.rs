@@ -40,6 +40,7 @@ impl NewJob {
             group: None,
             form: Form::Job,
             condition: Condition::Success,
+            lasting: false,
             may_fail: false,
             concurrency: None,
             labels: Labels::default(),
@@ -101,6 +102,8 @@ pub struct NewJob {
     pub form: Form,
     /// When it starts, given how those it needs ended.
     pub condition: Condition,
+    /// It runs although its run is cancelled: its condition holds then, too (`always()`, `cancelled()`).
+    pub lasting: bool,
     /// A failure of it does not fail what needs it, nor its run (`continue-on-error`).
     pub may_fail: bool,
     /// What must not run at the same time as it.
@@ -173,7 +176,7 @@ pub enum Verdict {
 }
 
 /// An encoded specification. Shared, so that clones of the state cost nothing.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpecBytes(pub std::sync::Arc<[u8]>);
 
 /// As bytes in one piece: a sequence would be written and read one by one, which is most of the cost of a submit.
@@ -226,7 +229,7 @@ pub enum Condition {
     Success,
     /// `failure()`: something before failed or timed out.
     Failure,
-    /// `always()`: in every case, cancellation included.
+    /// `always()`: in every case.
     Always,
     /// In no case: what it asks for was known not to be so.
     Never,

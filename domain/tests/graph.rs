@@ -196,13 +196,13 @@ fn a_cancelled_run_ends_when_its_running_job_says_so() {
     let mut cluster = Cluster::new();
     cluster.run(vec![job("build", &[], Condition::Success), job("clean", &[0], Condition::Always)]);
     cluster.place(0);
-    cluster.done(Command::CancelRun { run: RUN });
+    cluster.done(Command::CancelRun { run: RUN, force: false });
     assert_eq!(cluster.states(), [JobState::Placed, JobState::Finished(Outcome::Cancelled)]);
     assert_eq!(cluster.state.holdings(NODE).map(|(_, cancel)| cancel).collect::<Vec<_>>(), [true]);
     assert_eq!(cluster.outcome(), None);
     cluster.finish(0, Outcome::Cancelled);
     assert_eq!(cluster.outcome(), Some(Outcome::Cancelled));
-    let again = cluster.apply(Command::CancelRun { run: RUN });
+    let again = cluster.apply(Command::CancelRun { run: RUN, force: false });
     assert!(matches!(again, Reply::Refused(Refusal::WrongState { .. })), "{again:?}");
 }
 
@@ -299,7 +299,7 @@ fn a_paused_run_is_not_placed_and_goes_on_where_it_was() {
     assert!(cluster.state.paused_attempts.is_empty());
     assert_eq!(cluster.states(), [Finished(Outcome::Succeeded), Held, Held]);
     // A cancel ends it, paused or not, and a run that is finished can neither be paused nor resumed.
-    cluster.done(Command::CancelRun { run: RUN });
+    cluster.done(Command::CancelRun { run: RUN, force: false });
     assert!(cluster.state.paused_runs.is_empty());
     assert_eq!(cluster.outcome(), Some(Outcome::Cancelled));
     for command in [pause, Command::ResumeRun { run: RUN }] {

@@ -82,7 +82,7 @@ fn a_cancel_ends_a_job_that_waits_for_its_next_try() {
     let mut cluster = Cluster::new();
     cluster.push(vec![run(1, vec![with_retry(RETRY)])]);
     cluster.finish(job(1, 0), Outcome::Failed);
-    cluster.done(Command::CancelRun { run: RunId(1) });
+    cluster.done(Command::CancelRun { run: RunId(1), force: false });
     assert_eq!(cluster.outcome(1), Some(Outcome::Cancelled));
     assert!(cluster.state.backoffs.is_empty());
     assert!(matches!(end_backoff(&mut cluster, job(1, 0)), Reply::Refused(Refusal::NotFound { .. })));
@@ -149,7 +149,6 @@ fn what_waits_begins_when_its_environment_asks_for_nothing_any_more() {
     for (number, end) in [
         Command::PutEnvironment { repo: REPO, name: "live".to_owned(), approval: false },
         Command::RemoveEnvironment { repo: REPO, name: "Live".to_owned() },
-        Command::RemoveRepo { id: REPO },
     ]
     .into_iter()
     .enumerate()
@@ -162,6 +161,18 @@ fn what_waits_begins_when_its_environment_asks_for_nothing_any_more() {
         assert_eq!(cluster.states(id), [Queued]);
         assert!(cluster.state.reviews.is_empty());
     }
+}
+
+#[test]
+fn what_waits_ends_with_its_repository_for_nobody_can_approve_it_any_more() {
+    let mut cluster = Cluster::new();
+    put_environment(&mut cluster, "live", true);
+    cluster.push(vec![run(1, vec![deploy(), NewJob::named("b")])]);
+    cluster.done(Command::RemoveRepo { id: REPO });
+    assert_eq!(cluster.states(1), [Finished(Outcome::Cancelled), Queued]);
+    let reason = cluster.state.reasons.get(&job(1, 0)).map(|reason| reason.to_string());
+    assert!(reason.is_some_and(|reason| reason.contains("repository was removed")));
+    assert!(cluster.state.reviews.is_empty());
 }
 
 #[test]

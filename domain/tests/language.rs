@@ -113,7 +113,7 @@ fn one_of_a_concurrency_group_runs_and_one_or_all_wait() {
     for id in 5..=6 {
         cluster.push(vec![grouped(id, false, true)]);
     }
-    cluster.done(Command::CancelRun { run: RunId(4) });
+    cluster.done(Command::CancelRun { run: RunId(4), force: false });
     assert_eq!((cluster.states(5), cluster.states(6)), (vec![Queued], vec![Held]), "in their order");
 }
 

@@ -129,7 +129,8 @@ mod tests {
     fn new_work_ends_first_then_everything() {
         const LEAST: u64 = 4096;
         let submit = Command::Rerun { id: RunId(2), of: RunId(1), sender: "me".to_owned() };
-        let others = [Command::RevokeToken { id: TokenId(1) }, Command::CancelRun { run: RunId(1) }];
+        let others =
+            [Command::RevokeToken { id: TokenId(1) }, Command::CancelRun { run: RunId(1), force: false }];
         for (free, work, rest) in [
             (4096, true, true),
             (4095, false, true),

@@ -223,7 +223,7 @@ fn commands() -> Result<Vec<Command>> {
             max_open_jobs: 1000,
         },
         Command::Rerun { id: RunId(1), of: RunId(2), sender: "s".to_owned() },
-        Command::CancelRun { run: RunId(1) },
+        Command::CancelRun { run: RunId(1), force: false },
         Command::Place { placements: vec![Placement { job: JOB, number: 1, node: NodeId(1) }] },
         Command::Unplace { attempt: ATTEMPT, fence: Fence(1), reason: "r".to_owned() },
         report(Progress::Started { at: Timestamp(1) }),
@@ -237,7 +237,7 @@ fn commands() -> Result<Vec<Command>> {
             outputs: vec![("a".to_owned(), "b".to_owned())],
             annotations: vec![],
         }),
-        Command::NoticeSent { run: RunId(1), at: Timestamp(2) },
+        Command::NoticeSent { run: RunId(1), fence: Fence(2) },
         Command::ForgetRuns { runs: vec![RunId(1)] },
         Command::CreateJoinToken {
             id: TokenId(1),

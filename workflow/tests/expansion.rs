@@ -71,7 +71,33 @@ fn a_condition_is_decided_as_soon_as_it_can_be() {
     );
 }
 
+#[test]
+fn what_a_condition_says_of_a_cancelled_run_is_told_with_the_job() {
+    let text = "on: push\njobs:\n  a: {runs-on: x, steps: [{run: x}]}\n  b: {runs-on: x, needs: a, if: always(), steps: [{run: x}]}\n  c: {runs-on: x, needs: a, if: failure(), steps: [{run: x}]}\n  d: {runs-on: x, if: \"always() && github.actor == 'ada'\", steps: [{run: x}]}\n  e: {runs-on: x, if: \"github.actor == 'ada'\", steps: [{run: x}]}\n  f: {runs-on: x, needs: a, if: cancelled(), steps: [{run: x}]}\n  g: {runs-on: x, needs: a, if: \"needs.a.result != 'skipped'\", steps: [{run: x}]}\n  h: {runs-on: x, needs: a, if: \"always() && needs.a.result != 'skipped'\", strategy: {matrix: {v: [1, 2]}}, steps: [{run: x}]}\n";
+    let run = pushed(text, &Tree::default());
+    let lasting: Vec<_> = run.jobs.iter().filter(|job| job.lasting).map(|job| job.key.as_str()).collect();
+    assert_eq!(lasting, ["b", "d"]);
+    let made = |key: &str, cancelled: bool| match decided_after(&run, key, &[], (Outcome::Success, cancelled))
+    {
+        Verdict::Become { jobs, .. } => Some(jobs.iter().map(|job| job.lasting).collect::<Vec<_>>()),
+        Verdict::Skip => None,
+        Verdict::Fail { reason } => panic!("{reason}"),
+    };
+    assert_eq!((made("f", false), made("f", true)), (None, Some(vec![true])));
+    assert_eq!((made("g", false), made("g", true)), (Some(vec![false]), None));
+    assert_eq!(made("h", false), Some(vec![true, false, false]), "the members go with their group");
+}
+
 fn decided(run: &NewRun, key: &str, outputs: &[(&str, &str)], result: Outcome) -> Verdict {
+    decided_after(run, key, outputs, (result, false))
+}
+
+fn decided_after(
+    run: &NewRun,
+    key: &str,
+    outputs: &[(&str, &str)],
+    (result, cancelled): (Outcome, bool),
+) -> Verdict {
     let of = job(run, key);
     let undecided: Undecided =
         serde_json::from_slice(&run.specs[usize::from(of.spec)].0).expect("encoded here");
@@ -79,7 +105,7 @@ fn decided(run: &NewRun, key: &str, outputs: &[(&str, &str)], result: Outcome) -
         ("result", Value::text(result.as_str())),
         ("outputs", Value::object(outputs.iter().map(|(name, value)| (*name, Value::text(value))))),
     ]);
-    let before = Before { jobs: vec![("a", result)], cancelled: false };
+    let before = Before { jobs: vec![("a", result)], cancelled };
     let asked = Asked {
         undecided: &undecided,
         key,

@@ -85,7 +85,7 @@ fn verdict(state: &ClusterState, id: JobId) -> Result<Verdict, String> {
         contexts: state.contexts.get(&id).map_or("", |text| text),
         event: &run.event,
         facts: &facts,
-        before: &Before { jobs, cancelled: job.cancel_requested },
+        before: &Before { jobs, cancelled: run.cancel_requested },
         needs: &needs::context(state, id),
     };
     Ok(workflow::decide(&asked, &Mint))

@@ -89,6 +89,7 @@ mod tests {
             repo: None,
             delivery: None,
             rerun_of: None,
+            rerun_by: None,
             name: "build".into(),
             title: "".into(),
             declared: 1,
@@ -105,6 +106,7 @@ mod tests {
             created_at: Timestamp(1),
             finished_at: Timestamp(0),
             outcome: None,
+            cancel_requested: false,
         };
         let env = [("GITHUB_SHA", "forged"), ("CI", "no"), ("MINE", "1")];
         let spec = JobSpec {

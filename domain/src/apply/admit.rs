@@ -46,10 +46,6 @@ impl ClusterState {
     #[must_use]
     pub fn hold(&self, id: JobId) -> Option<Hold> {
         let (job, run) = (self.jobs.get(&id)?, self.runs.get(&id.run)?);
-        let before = |claimant: Claimant, group: &crate::GroupId| {
-            self.groups.get(group).is_some_and(|group| group.holder != claimant)
-        };
-        let whole = Claimant { run: id.run, job: None };
         let own = Claimant { run: id.run, job: Some(id.index) };
         if self.paused_runs.contains(&id.run) {
             return Some(Hold::Paused);
@@ -57,7 +53,7 @@ impl ClusterState {
         if self.unapproved.contains(&id.run) {
             return Some(Hold::Approval);
         }
-        if run.concurrency.as_deref().is_some_and(|of| before(whole, &self.group_id(id.run, of))) {
+        if self.waits_in_its_group(id.run) {
             return Some(Hold::RunGroup);
         }
         if self.waits_for_review(id, job, run) {

@@ -1,7 +1,7 @@
 //! The cluster's birth and its API tokens.
 
 use super::{Answer, Applying, invalid, not_found, wrong_state};
-use crate::limits::MAX_TOKEN_NAME_BYTES;
+use crate::limits::{MAX_TOKEN_NAME_BYTES, MAX_TOKENS, SHOWN_EXPIRED_MILLIS};
 use crate::{ClusterId, Refusal, Reply, Right, Token, TokenId};
 
 impl Applying<'_> {
@@ -24,8 +24,28 @@ impl Applying<'_> {
         if self.state.tokens.contains(&id) {
             return Err(Refusal::AlreadyDone { what: format!("making the token {id}") });
         }
+        self.forget_expired_tokens();
+        let count = self.state.tokens.len();
+        if count >= MAX_TOKENS {
+            return Err(invalid(
+                "tokens",
+                format!("there are {count}, which is the limit; revoke some first"),
+            ));
+        }
         self.state.tokens.insert(id, token);
         Ok(Reply::Done)
+    }
+
+    /// One that expired is shown for a day more, so that people find out why it is refused.
+    fn forget_expired_tokens(&mut self) {
+        let now = self.state.now;
+        let is_old =
+            |token: &Token| token.expires_at.is_some_and(|at| now.millis_since(at) > SHOWN_EXPIRED_MILLIS);
+        let old: Vec<_> =
+            self.state.tokens.iter().filter(|(_, token)| is_old(token)).map(|(id, _)| *id).collect();
+        for id in old {
+            self.state.tokens.remove(&id);
+        }
     }
 
     pub(super) fn revoke_token(&mut self, id: TokenId) -> Answer {

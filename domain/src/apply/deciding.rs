@@ -1,6 +1,7 @@
 //! Undecided jobs become what the leader makes of them once all that they need is finished; runs of forks begin once
 //! somebody approves them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::runs::record_of;
@@ -16,7 +17,12 @@ impl Applying<'_> {
         if job.state != JobState::Deciding {
             return Err(wrong_state(format!("job {id}"), job.state.as_str(), "deciding it"));
         }
+        let cancelled = self.state.runs.get(&id.run).is_some_and(|run| run.cancel_requested);
+        let lasts =
+            matches!(verdict, Verdict::Become { jobs, .. } if jobs.first().is_some_and(|job| job.lasting));
         match verdict {
+            // Decided before somebody asked for the end of the run, or not to run because of that.
+            Verdict::Skip | Verdict::Become { .. } if cancelled && !lasts => self.cancel_job(id),
             Verdict::Skip => self.move_job(id, JobState::Finished(Outcome::Skipped)),
             Verdict::Fail { reason } => self.fail_undecided(id, reason),
             Verdict::Become { jobs, specs } => match self.check_become(id, jobs, specs) {
@@ -42,13 +48,37 @@ impl Applying<'_> {
                 format!("{total} jobs with those of this one, the limit is {}", limits::MAX_JOBS_PER_RUN);
             return Err(invalid("jobs", why));
         }
-        self.validate(&NewRun::of(id.run, "", jobs.to_vec(), specs.to_vec()))
+        self.validate(&NewRun::of(id.run, "", jobs.to_vec(), specs.to_vec()))?;
+        let contexts = jobs.iter().map(|job| job.contexts.len()).sum::<usize>();
+        let bytes = contexts + self.spec_bytes(id, specs);
+        if bytes > limits::MAX_SPEC_BYTES {
+            let why = format!(
+                "{bytes} bytes of specification with those of the run's other jobs, the limit is {}",
+                limits::MAX_SPEC_BYTES
+            );
+            return Err(invalid("jobs", why));
+        }
+        Ok(())
+    }
+
+    /// What the specifications of a run's jobs take with these in the place of one job's, equal ones once.
+    fn spec_bytes(&self, of: JobId, new: &[SpecBytes]) -> usize {
+        let mut specs: BTreeSet<_> = new.iter().collect();
+        let mut contexts = 0;
+        for (id, _) in self.state.jobs_of(of.run).filter(|(id, _)| *id != of) {
+            specs.extend(self.state.specs.get(&id));
+            contexts += self.state.contexts.get(&id).map_or(0, |text| text.len());
+        }
+        contexts + specs.iter().map(|spec| spec.0.len()).sum::<usize>()
     }
 
     fn become_jobs(&mut self, id: JobId, jobs: &[NewJob], specs: &[SpecBytes]) {
         let Some((first, others)) = jobs.split_first() else { return };
         let Some(run) = self.state.runs.get(&id.run) else { return };
         let (base, repo) = (run.jobs, run.repo);
+        let known: BTreeSet<_> =
+            self.state.jobs_of(id.run).filter_map(|(id, _)| self.state.specs.get(&id)).collect();
+        let specs: Vec<_> = specs.iter().map(|spec| (*known.get(spec).unwrap_or(&spec)).clone()).collect();
         // Indices in the list are of the list: the first is this job, the others come after all that there are.
         let place = |index: u16| if index == 0 { id.index } else { base + index - 1 };
         let extra = repo.and_then(|repo| self.state.repos.get(&repo)).map(|repo| repo.labels.clone());
@@ -67,7 +97,7 @@ impl Applying<'_> {
             };
             job.kind = Arc::new(kind);
         });
-        self.put_spec(id, first, specs);
+        self.put_spec(id, first, &specs);
         let added = others.len() as u16;
         self.state.open_jobs += u32::from(added);
         self.state.runs.update(&id.run, |run| {
@@ -81,7 +111,7 @@ impl Applying<'_> {
                 group: Some(job.group.map_or(id.index, place)),
                 ..job.clone()
             };
-            self.put_spec(new, job, specs);
+            self.put_spec(new, job, &specs);
             self.state.put_job(new, record_of(&moved, extra.as_ref()));
         }
         self.move_job(id, JobState::Waiting(0));
@@ -106,7 +136,7 @@ impl Applying<'_> {
         if waiting.len() >= limits::MAX_UNAPPROVED
             && let Some(first) = waiting.first().copied()
         {
-            self.cancel_jobs(first);
+            self.cancel_jobs(first, true);
             self.touched.push(first);
         }
     }
@@ -120,6 +150,7 @@ impl Applying<'_> {
             self.state.approved.insert(id, shared(sender));
             // Only now: what strangers ask for stands in nobody's way.
             self.claim_of_run(id);
+            self.notice(id, None);
             self.settle(id);
         }
         Ok(Reply::Done)

@@ -56,7 +56,18 @@ impl Applying<'_> {
         for name in names {
             self.state.environments.remove(&key(repo, &name));
         }
-        self.review_again();
+    }
+
+    /// What waits for a review that nobody can give any more does not begin without it.
+    pub(super) fn cancel_unreviewed(&mut self, repo: RepoId) {
+        let open = self.state.reviews.iter().filter(|(_, review)| review.is_open()).map(|(id, _)| *id);
+        let of_repo = |id: &JobId| self.state.runs.get(&id.run).is_some_and(|run| run.repo == Some(repo));
+        let jobs: Vec<_> = open.filter(of_repo).collect();
+        for id in jobs {
+            self.state.reasons.insert(id, shared("its repository was removed before anybody reviewed it"));
+            self.cancel_job(id);
+            self.touched.push(id.run);
+        }
     }
 
     /// Jobs that need not wait for a review any more begin.

@@ -13,6 +13,13 @@ impl ClusterState {
         let repo = self.runs.get(&run).and_then(|run| run.repo).unwrap_or(RepoId(0));
         (repo, of.group.to_lowercase().into())
     }
+
+    /// Whether another is before a run in its group.
+    pub(crate) fn waits_in_its_group(&self, run: RunId) -> bool {
+        let of = self.runs.get(&run).and_then(|run| run.concurrency.as_deref());
+        let group = of.and_then(|of| self.groups.get(&self.group_id(run, of)));
+        group.is_some_and(|group| group.holder != Claimant { run, job: None })
+    }
 }
 
 impl ClusterState {
@@ -105,13 +112,16 @@ impl Applying<'_> {
         if group.waiting.contains(&claimant) {
             return false;
         }
+        let circle = claimant.job.is_some_and(|index| {
+            self.state.would_wait_for_itself(JobId { run: claimant.run, index }, &group)
+        });
         if let Some(index) = claimant.job
             && !of.cancel_in_progress
-            && self.state.would_wait_for_itself(JobId { run: claimant.run, index }, &group)
+            && circle
         {
             let reason = format!("it would wait for itself in the concurrency group {:?}", of.group);
             self.state.reasons.insert(JobId { run: claimant.run, index }, clipped(&reason));
-            self.end_claimant(claimant);
+            self.end_claimant(claimant, true);
             return false;
         }
         // It stands in the row before others leave it, so that it is next.
@@ -119,20 +129,21 @@ impl Applying<'_> {
         self.state.groups.update(&id, |group| group.waiting = waiting);
         if !of.queue_all {
             for earlier in group.waiting.iter() {
-                self.end_claimant(*earlier);
+                self.end_claimant(*earlier, true);
             }
         }
         if of.cancel_in_progress {
-            self.end_claimant(group.holder);
+            // What lasts there is waited for, but not by itself.
+            self.end_claimant(group.holder, circle);
         }
         self.state.groups.get(&id).is_some_and(|group| group.holder == claimant)
     }
 
-    fn end_claimant(&mut self, claimant: Claimant) {
+    fn end_claimant(&mut self, claimant: Claimant, force: bool) {
         let Claimant { run, job } = claimant;
         match job {
             Some(index) => self.cancel_job(JobId { run, index }),
-            None => self.cancel_jobs(run),
+            None => self.cancel_jobs(run, force),
         }
         self.touched.push(run);
     }

@@ -108,11 +108,11 @@ impl Applying<'_> {
                 self.submit_run(key, *digest, sender, run, *max_open_jobs)
             }
             Command::Rerun { id, of, sender } => self.rerun(*id, *of, sender),
-            Command::CancelRun { run } => self.cancel_run(*run),
+            Command::CancelRun { run, force } => self.cancel_run(*run, *force),
             Command::Place { placements } => self.place(placements),
             Command::Unplace { attempt, fence, reason } => self.unplace(*attempt, *fence, reason),
             Command::Report(report) => self.report(report),
-            Command::NoticeSent { run, at } => self.notice_sent(*run, *at),
+            Command::NoticeSent { run, fence } => self.notice_sent(*run, *fence),
             Command::ForgetRuns { runs } => self.forget_runs(runs),
             Command::CreateJoinToken { id, name, hash, expires_at } => {
                 self.create_join_token(*id, name, *hash, *expires_at)

@@ -41,6 +41,7 @@ impl Applying<'_> {
 
     pub(super) fn remove_repo(&mut self, id: RepoId) -> Answer {
         let repo = self.state.repos.remove(&id).ok_or_else(|| not_found("repository", id))?;
+        self.cancel_unreviewed(id);
         self.state.repo_names.remove(&repo.name);
         self.state.triggers.remove(&id);
         self.forget_secrets(id);

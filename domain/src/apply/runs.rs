@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::environments::check_name as check_environment;
 use super::{Answer, Applying, invalid, not_found, wrong_state};
 use crate::{
-    Concurrency, Condition, DeliveryId, Effect, Event, EventKind, Fence, Form, Job, JobId, JobKind, JobState,
-    KeyTarget, Labels, NewJob, NewRun, NodeId, Notice, Outcome, Refusal, Reply, RepoId, Run, RunId, RunKind,
-    SpecBytes, Timestamp, limits, shared,
+    ClusterState, Concurrency, Condition, DeliveryId, Effect, Event, EventKind, Fence, Form, Job, JobId,
+    JobKind, JobState, KeyTarget, Labels, NewJob, NewRun, NodeId, Notice, Outcome, Refusal, Reply, RepoId,
+    Run, RunId, RunKind, SpecBytes, Timestamp, limits, shared,
 };
 
 /// Where a run comes from.
@@ -16,8 +16,17 @@ pub(super) struct Origin {
     pub(super) repo: Option<RepoId>,
     pub(super) number: u64,
     pub(super) delivery: Option<DeliveryId>,
-    pub(super) rerun_of: Option<RunId>,
+    pub(super) rerun_of: Option<(RunId, String)>,
     pub(super) event: Arc<Event>,
+}
+
+impl ClusterState {
+    /// Whether a job runs although its run is cancelled: it says so, is not decided yet, or is a member of a group that does.
+    pub(crate) fn lasts(&self, id: JobId) -> bool {
+        let of = |id: &JobId| self.jobs.get(id)?.group.map(|index| JobId { index, ..*id });
+        std::iter::successors(Some(id), of)
+            .any(|id| self.jobs.get(&id).is_some_and(|job| job.lasting || job.form == Form::Undecided))
+    }
 }
 
 impl Applying<'_> {
@@ -86,9 +95,9 @@ impl Applying<'_> {
             concurrency: old.concurrency.as_deref().cloned(),
             error: None,
         };
-        let event = Arc::new(Event { sender: sender.to_owned(), ..(*old.event).clone() });
         let number = self.take_number(repo);
-        self.create_run(&run, Origin { repo, number, delivery: old.delivery, rerun_of: Some(of), event });
+        let (rerun_of, event) = (Some((of, sender.to_owned())), Arc::clone(&old.event));
+        self.create_run(&run, Origin { repo, number, delivery: old.delivery, rerun_of, event });
         Ok(Reply::Run { id, number, duplicate: false })
     }
 
@@ -112,6 +121,7 @@ impl Applying<'_> {
                 group: job.group,
                 form: if undecided.is_some() { Form::Undecided } else { job.form },
                 condition: job.condition,
+                lasting: job.lasting,
                 may_fail: job.may_fail,
                 concurrency: job.concurrency.as_deref().cloned(),
                 labels: job.labels.clone(),
@@ -127,29 +137,38 @@ impl Applying<'_> {
         (jobs, specs)
     }
 
-    /// Jobs that have not started finish at once, `always()` ones too; running ones are told, again at each call.
-    pub(super) fn cancel_run(&mut self, id: RunId) -> Answer {
+    /// Jobs that have not started finish at once; running ones are told, again at each call. What lasts goes on, unless by force.
+    pub(super) fn cancel_run(&mut self, id: RunId, force: bool) -> Answer {
         let run = self.state.runs.get(&id).ok_or_else(|| not_found("run", id))?;
         if run.outcome.is_some() {
             return Err(wrong_state(format!("run {id}"), "finished", "cancelling it"));
         }
-        self.cancel_jobs(id);
+        // Of what has not begun, or needs somebody's word to begin, nothing is to be cleaned up.
+        let force = force || self.state.unapproved.contains(&id) || self.state.waits_in_its_group(id);
+        self.cancel_jobs(id, force);
         self.settle(id);
         Ok(Reply::Done)
     }
 
     /// All jobs of a run; it is to be settled then.
-    pub(super) fn cancel_jobs(&mut self, id: RunId) {
+    pub(super) fn cancel_jobs(&mut self, id: RunId, force: bool) {
+        self.state.runs.update(&id, |run| run.cancel_requested = true);
         // What stands still could not end in order.
         self.state.paused_runs.remove(&id);
         let jobs: Vec<_> = self.state.jobs_of(id).map(|(id, _)| id).collect();
         for job in jobs {
-            self.cancel_job(job);
+            if force || !self.state.lasts(job) {
+                self.cancel_one(job, force);
+            }
         }
     }
 
-    /// A job, or the members of a group; its run is to be settled then.
+    /// A job, or the members of a group, whatever lasts; its run is to be settled then.
     pub(super) fn cancel_job(&mut self, id: JobId) {
+        self.cancel_one(id, true);
+    }
+
+    fn cancel_one(&mut self, id: JobId, force: bool) {
         let Some(job) = self.state.jobs.get(&id) else { return };
         match job.state {
             JobState::Finished(_) => {}
@@ -167,7 +186,9 @@ impl Applying<'_> {
                 self.state.jobs.update(&id, |job| job.cancel_requested = true);
                 let members: Vec<_> = self.state.members(id.run, id.index).map(|(id, _)| id).collect();
                 for member in members {
-                    self.cancel_job(member);
+                    if force || !self.state.lasts(member) {
+                        self.cancel_one(member, force);
+                    }
                 }
             }
         }
@@ -254,7 +275,8 @@ impl Applying<'_> {
         let kind = RunKind {
             repo: origin.repo,
             delivery: origin.delivery,
-            rerun_of: origin.rerun_of,
+            rerun_of: origin.rerun_of.as_ref().map(|(of, _)| *of),
+            rerun_by: origin.rerun_of.as_ref().map(|(_, by)| shared(by)),
             name: shared(&new.name),
             title: shared(&new.title),
             path: shared(&new.path),
@@ -271,6 +293,7 @@ impl Applying<'_> {
             created_at: now,
             finished_at: Timestamp(0),
             outcome: None,
+            cancel_requested: false,
         };
         self.state.put_run(new.id, run);
         self.state.open_jobs += u32::from(jobs);
@@ -297,14 +320,14 @@ impl Applying<'_> {
     pub(super) fn notice(&mut self, run: RunId, outcome: Option<Outcome>) {
         let repo = self.state.runs.get(&run).and_then(|run| self.state.repos.get(&run.repo?));
         if repo.is_some_and(|repo| repo.access.status.is_some()) {
-            self.state.outbox.insert(run, Notice { run, outcome, at: self.state.now });
+            self.state.outbox.insert(run, Notice { run, outcome, at: self.state.now, fence: self.fence });
             self.effects.push(Effect::WakeOutbox);
         }
     }
 
-    pub(super) fn notice_sent(&mut self, run: RunId, at: Timestamp) -> Answer {
+    pub(super) fn notice_sent(&mut self, run: RunId, told: Fence) -> Answer {
         // A newer state came meanwhile: it is still to be told.
-        if self.state.outbox.get(&run).is_some_and(|notice| notice.at == at) {
+        if self.state.outbox.get(&run).is_some_and(|notice| notice.fence == told) {
             self.state.outbox.remove(&run);
         }
         Ok(Reply::Done)
@@ -335,6 +358,7 @@ pub(super) fn record_of(new: &NewJob, extra: Option<&Labels>) -> Job {
         concurrency: new.concurrency.clone().map(Arc::new),
         priority: new.priority,
         condition: new.condition,
+        lasting: new.lasting,
         retry: new.retry,
         spread: new.spread,
         environment: new.environment.as_deref().map(shared),

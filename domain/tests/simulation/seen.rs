@@ -22,6 +22,7 @@ pub struct Seen {
     pub approved: u64,
     pub held_by_group: u64,
     pub tried_again: u64,
+    pub lasted: u64,
     pub reviewed: u64,
 }
 
@@ -45,6 +46,7 @@ impl Seen {
         self.approved += other.approved;
         self.held_by_group += other.held_by_group;
         self.tried_again += other.tried_again;
+        self.lasted += other.lasted;
         self.reviewed += other.reviewed;
         for (mine, theirs) in self.finished.iter_mut().zip(other.finished) {
             *mine += theirs;
@@ -71,6 +73,7 @@ impl Seen {
             self.approved,
             self.held_by_group,
             self.tried_again,
+            self.lasted,
             self.reviewed,
         ];
         assert!(

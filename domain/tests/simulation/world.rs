@@ -94,7 +94,11 @@ impl World {
         check.map_err(|violation| format!("{violation} after {:?}", entry.command))?;
         for effect in effects {
             match effect {
-                Effect::JobFinished { outcome, .. } => self.seen.finished[outcome as usize] += 1,
+                Effect::JobFinished { job, outcome } => {
+                    self.seen.finished[outcome as usize] += 1;
+                    let told = before.runs.get(&job.run).is_some_and(|run| run.cancel_requested);
+                    self.seen.lasted += u64::from(told && outcome == Outcome::Succeeded);
+                }
                 Effect::AttemptPaused { paused: true, .. } => self.seen.stood_still += 1,
                 _ => {}
             }
@@ -149,7 +153,7 @@ impl World {
                 Ok(())
             }
             Kind::Cancel => match self.any_run(one.a) {
-                Some(run) => self.apply(Command::CancelRun { run }).map(drop),
+                Some(run) => self.apply(Command::CancelRun { run, force: one.b.is_multiple_of(3) }).map(drop),
                 None => Ok(()),
             },
             Kind::Pause => self.pause(one),
@@ -508,6 +512,7 @@ fn new_job(one: Move, index: u16) -> NewJob {
         key: format!("job{index}"),
         needs,
         condition,
+        lasting: condition == Condition::Always && bits.is_multiple_of(3),
         labels: Labels::from_iter(if bits.is_multiple_of(5) { vec!["big"] } else { vec!["linux"] }),
         resources: Resources { cpu_millis: 300 + (bits % 3) as u32 * 300, memory_mib: 512 },
         priority: (bits % 5) as i8 - 2,

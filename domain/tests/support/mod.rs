@@ -99,12 +99,28 @@ impl Cluster {
         self.event(Event::of(EventKind::Push), runs, None);
     }
 
-    pub fn finish(&mut self, job: JobId, outcome: Outcome) {
+    pub fn place(&mut self, job: JobId) {
         let number = self.state.jobs.get(&job).map_or(0, |job| job.attempts) + 1;
         self.done(Command::Place { placements: vec![Placement { job, number, node: NODE }] });
-        let fence = self.state.jobs.get(&job).expect("it is there").fence;
-        let what = Progress::finished(outcome, "");
-        let attempt = AttemptId { job, number };
+    }
+
+    /// Places it.
+    pub fn start(&mut self, job: JobId) {
+        self.place(job);
+        self.report(job, Progress::Started { at: Timestamp(self.now) });
+    }
+
+    /// Places it, if that was not done.
+    pub fn finish(&mut self, job: JobId, outcome: Outcome) {
+        if self.state.jobs.get(&job).is_none_or(|job| job.state == JobState::Queued) {
+            self.place(job);
+        }
+        self.report(job, Progress::finished(outcome, ""));
+    }
+
+    fn report(&mut self, id: JobId, what: Progress) {
+        let job = self.state.jobs.get(&id).expect("it is there");
+        let (attempt, fence) = (AttemptId { job: id, number: job.attempts }, job.fence);
         self.done(Command::Report(AttemptReport { attempt, fence, node: NODE, what }));
     }
 

@@ -191,7 +191,8 @@ fn check(wanted: &Submit) -> Result<(), Problem> {
 /// Ends a run.
 pub(super) async fn cancel(api: &Api, request: &Request) -> Answer {
     let run: RunId = request.id("run")?;
-    match api.store.propose(Command::CancelRun { run }).await?.reply {
+    let force = request.param("force")?.unwrap_or(false);
+    match api.store.propose(Command::CancelRun { run, force }).await?.reply {
         Reply::Done => json(StatusCode::ACCEPTED, &Cancelling { cancelling: run.to_string() }),
         other => Err(unexpected(other)),
     }

@@ -41,10 +41,13 @@ pub enum Command {
         /// Its id.
         id: RunId,
     },
-    /// Cancels what of it is not finished.
+    /// Cancels what of it is not finished; jobs whose `if` says always() or cancelled() run on.
     Cancel {
         /// Its id.
         id: RunId,
+        /// Cancels those, too.
+        #[arg(long)]
+        force: bool,
     },
     /// Lets it stand still: nothing of it is placed, and its containers do not run.
     Pause {
@@ -95,8 +98,9 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
     match command {
         Command::Show { id, steps } => return show(client, id, steps, json).await,
         Command::Watch { id } => return watch::run(client, id, json).await,
-        Command::Cancel { id } => {
-            let answer = client.call(Method::POST, &format!("/v1/runs/{id}/cancel"), &json!({})).await?;
+        Command::Cancel { id, force } => {
+            let path = format!("/v1/runs/{id}/cancel{}", if force { "?force=true" } else { "" });
+            let answer = client.call(Method::POST, &path, &json!({})).await?;
             client.told(&answer, &format!("run {id} is being cancelled"), json)?;
         }
         Command::Pause { id } => {
@@ -218,14 +222,24 @@ fn describe(run: &RunView) -> Result<(), Failure> {
         ("event", joined(&[("", &run.event), (" of ", &run.git_ref), (" by ", &run.sender)])),
         ("commit", joined(&[("", &commit), (" ", &run.title)])),
         ("delivery", run.delivery.clone().unwrap_or_default()),
-        ("rerun of", run.rerun_of.clone().unwrap_or_default()),
-        ("outcome", run.outcome.clone().unwrap_or_else(|| "open".to_owned())),
+        ("rerun of", rerun(run)),
+        ("outcome", outcome(run)),
         ("paused", paused(run)),
         ("approval", approval(run)),
         ("age", table::age(run.created_at)),
         ("took", table::took(run.created_at, run.finished_at)),
         ("error", run.error.clone().unwrap_or_default()),
     ])
+}
+
+fn rerun(run: &RunView) -> String {
+    let by = run.rerun_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    run.rerun_of.as_ref().map(|of| format!("{of}{by}")).unwrap_or_default()
+}
+
+fn outcome(run: &RunView) -> String {
+    let open = if run.cancel_requested { "open, cancelling" } else { "open" };
+    run.outcome.clone().unwrap_or_else(|| open.to_owned())
 }
 
 /// Whether it waits for that, and who gave it.

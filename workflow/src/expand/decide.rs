@@ -3,10 +3,10 @@
 use domain::{Event, Undecided, Verdict};
 
 use super::Mint;
-use super::jobs::{Builder, Place, Recorder};
+use super::jobs::{Builder, Place, Recorder, runs};
 use crate::contexts::{self, Facts};
 use crate::expression::{Object, Value};
-use crate::graph::{Before, job_runs};
+use crate::graph::Before;
 use crate::model::Files;
 use crate::read;
 
@@ -61,16 +61,17 @@ fn verdict(asked: &Asked<'_>, mint: &dyn Mint) -> Result<Verdict, String> {
     for (name, value) in contexts::read(asked.contexts).iter() {
         known.insert(name, value.clone());
     }
-    if let Some(condition) = &job.condition
-        && !job_runs(condition, asked.before, &known).map_err(|found| format!("{path}:{found}"))?
-    {
+    let runs = |before: &Before<'_>| runs(job, before, &known).map_err(|found| format!("{path}:{found}"));
+    if !runs(asked.before)? {
         return Ok(Verdict::Skip);
     }
+    let lasting = runs(&Before { cancelled: true, ..asked.before.clone() })?;
     let mut builder = Builder::new(Recorder::new(&files), mint);
     let (workflow, contexts) = (&workflow, &known);
     builder.only(
         job,
         &Place { path, bytes: &bytes, workflow, contexts, prefix: &prefix, group: None, depth: 1 },
+        lasting,
     )?;
     let (jobs, specs) = builder.made();
     Ok(Verdict::Become { jobs, specs })

@@ -13,7 +13,7 @@ use crate::compile::{
 };
 use crate::complaints::Complaints;
 use crate::diagnostic::{Diagnostic, cut};
-use crate::expression::{Expression, Object, Value, Visit, to_json};
+use crate::expression::{Environment, Expression, Object, Status, Value, Visit, to_json};
 use crate::graph::{Before, job_runs};
 use crate::model::{Call, Dynamic, Files, Job, Located, Secrets, Steps, Work, Workflow};
 use crate::template::{Content, Template};
@@ -94,8 +94,8 @@ impl<'a> Builder<'a> {
     }
 
     /// One that is to be decided anew: it stands first, alone.
-    pub(super) fn only(&mut self, job: &Job, place: &Place<'_>) -> Result<(), String> {
-        self.push(NewJob::named(&format!("{}{}", place.prefix, job.id.value)))?;
+    pub(super) fn only(&mut self, job: &Job, place: &Place<'_>, lasting: bool) -> Result<(), String> {
+        self.push(NewJob { lasting, ..NewJob::named(&format!("{}{}", place.prefix, job.id.value)) })?;
         self.decided(0, job, place)
     }
 
@@ -124,6 +124,7 @@ impl<'a> Builder<'a> {
                 false => Condition::Never,
             },
         };
+        self.jobs[index].lasting = self.lasts(job, place)?;
         if self.jobs[index].condition == Condition::Never {
             self.jobs[index].name = shown_name(job);
             self.jobs[index].spec = self.spec(Spec::Job(&domain::JobSpec::default()))?;
@@ -133,9 +134,13 @@ impl<'a> Builder<'a> {
     }
 
     fn runs_now(&self, job: &Job, place: &Place<'_>) -> Result<bool, String> {
-        let Some(condition) = &job.condition else { return Ok(true) };
-        job_runs(condition, &Before::default(), place.contexts)
-            .map_err(|found| format!("{}:{found}", place.path))
+        runs(job, &Before::default(), place.contexts).map_err(|found| format!("{}:{found}", place.path))
+    }
+
+    /// Whether it runs although its run is cancelled.
+    fn lasts(&self, job: &Job, place: &Place<'_>) -> Result<bool, String> {
+        let cancelled = Before { jobs: Vec::new(), cancelled: true };
+        runs(job, &cancelled, place.contexts).map_err(|found| format!("{}:{found}", place.path))
     }
 
     fn undecided(&mut self, index: usize, job: &Job, place: &Place<'_>) -> Result<(), String> {
@@ -292,6 +297,14 @@ impl<'a> Builder<'a> {
             self.specs.push(bytes);
             self.specs.len() - 1
         }) as u16)
+    }
+}
+
+/// Whether a job runs, given what was before it: without a condition, after a success.
+pub(super) fn runs(job: &Job, before: &Before<'_>, contexts: &Object) -> Result<bool, Diagnostic> {
+    match &job.condition {
+        Some(condition) => job_runs(condition, before, contexts),
+        None => before.status(Status::Success, &[]).map_err(|why| job.id.at.invalid(why)),
     }
 }
 

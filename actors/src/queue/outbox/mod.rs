@@ -10,7 +10,7 @@ mod post;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::{ClusterState, Command, Effect, RepoId, RunId, Timestamp};
+use domain::{ClusterState, Command, Effect, Fence, RepoId, RunId};
 use forge::Forge;
 use forge::status::{self, Next, State, Status};
 use metrics::{counter, gauge};
@@ -114,7 +114,7 @@ async fn drain(shared: &Shared, stop: &CancellationToken) -> Result<(), ActorPro
                 lanes.done(one.repo);
                 continue;
             };
-            let at = state.outbox.get(&one.run).map(|notice| notice.at);
+            let at = state.outbox.get(&one.run).map(|notice| notice.fence);
             requests.spawn(send(shared.clone(), post.clone(), one, message, at));
         }
     }
@@ -144,9 +144,9 @@ fn waiting<'a>(
 /// Takes out what nobody is to be told of: the repository is gone, or has no statuses any more.
 async fn drop_unwanted(shared: &Shared, state: &ClusterState, stop: &CancellationToken) {
     let unwanted = state.outbox.iter().filter(|(run, _)| message::of(state, **run).is_none());
-    let unwanted: Vec<_> = unwanted.take(DROPPED).map(|(run, notice)| (*run, notice.at)).collect();
-    for (run, at) in unwanted {
-        let drop = Command::NoticeSent { run, at };
+    let unwanted: Vec<_> = unwanted.take(DROPPED).map(|(run, notice)| (*run, notice.fence)).collect();
+    for (run, fence) in unwanted {
+        let drop = Command::NoticeSent { run, fence };
         match stop.run_until_cancelled(shared.replica.propose(drop)).await {
             Some(Ok(_)) => {}
             Some(Err(error)) => return tracing::debug!(%error, "the outbox cannot be tidied now"),
@@ -178,7 +178,7 @@ fn measure(state: &ClusterState) {
 }
 
 /// Sends one message, and takes the notice out when there is nothing more to say.
-async fn send(shared: Shared, post: Post, one: Waiting, message: Message, at: Option<Timestamp>) -> Sent {
+async fn send(shared: Shared, post: Post, one: Waiting, message: Message, at: Option<Fence>) -> Sent {
     let Waiting { run, repo, .. } = one;
     let options = &shared.options.outbox;
     let sent = |how| Sent { run, repo, how };
@@ -219,8 +219,8 @@ async fn send(shared: Shared, post: Post, one: Waiting, message: Message, at: Op
         }
     };
     count(message.forge, outcome);
-    if let Some(at) = at
-        && let Err(error) = shared.replica.propose(Command::NoticeSent { run, at }).await
+    if let Some(fence) = at
+        && let Err(error) = shared.replica.propose(Command::NoticeSent { run, fence }).await
     {
         // It is told again, by this leader or by the next.
         return sent(How::Again { after: Duration::ZERO, why: error.to_string() });

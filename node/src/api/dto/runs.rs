@@ -165,6 +165,12 @@ pub struct RunView {
     /// The run that this one repeats.
     #[schemars(extend("pattern" = ULID))]
     pub rerun_of: Option<String>,
+    /// Who asked for that, `token:NAME`.
+    #[serde(default)]
+    pub rerun_by: Option<String>,
+    /// Somebody, or a run of its concurrency group, asked for its end; jobs with `if: always()` run on.
+    #[serde(default)]
+    pub cancel_requested: bool,
     /// How it ended; none while it runs.
     #[schemars(schema_with = "names::outcome")]
     pub outcome: Option<String>,
@@ -212,6 +218,8 @@ impl RunView {
             sender: run.event.sender.clone(),
             delivery: run.delivery.map(|id| id.to_string()),
             rerun_of: run.rerun_of.map(|id| id.to_string()),
+            rerun_by: run.rerun_by.as_ref().map(ToString::to_string),
+            cancel_requested: run.cancel_requested,
             outcome: run.outcome.map(outcome),
             error: run.error.as_ref().map(ToString::to_string),
             created_at: time(run.created_at),

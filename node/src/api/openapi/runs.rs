@@ -84,7 +84,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .fails(&[Code::NotFound, Code::Unavailable]),
     Operation::post("/v1/runs/{run}/cancel", Access::Token(Right::Submit, Guarded::CancelRun))
         .named(TAG, "cancelRun", "Ends a run")
-        .details("Jobs that have not started finish at once; running ones are told to end.")
+        .details(
+            "Jobs that have not started finish at once; running ones are told to end. Those whose `if` holds for a \
+             cancelled run, too (`always()`, `cancelled()`), run as ever, so that they can clean up; without `force` \
+             the run ends with the last of them.",
+        )
+        .query(&[Parameter {
+            name: "force",
+            about: "True: ends all jobs, those whose `if` says `always()`, too.",
+            values: Values::Flag,
+        }])
         .answers(&[Success {
             status: 202,
             about: "Committed by a quorum.",

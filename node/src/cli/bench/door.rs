@@ -139,7 +139,7 @@ impl Door {
             }
             Self::Links(client) => {
                 let committed = client
-                    .propose(Command::CancelRun { run })
+                    .propose(Command::CancelRun { run, force: false })
                     .await
                     .map_err(|e| Failure::Problem(e.into()))?;
                 committed.accepted().map(drop).map_err(|refusal| Failure::Problem(refusal.into()))
