@@ -216,12 +216,15 @@ fn a_job_that_this_machine_cannot_take_is_said_and_ends_the_run_when_the_others_
     }
     let ci = "on: push\njobs:\n  a:\n    runs-on: [ubuntu-latest]\n    steps: [{run: echo from a}]\n  b:\n    runs-on: plan9\n    \
               steps: [{run: 'true'}]\n  c:\n    needs: b\n    runs-on: ubuntu-latest\n    steps: [{run: 'true'}]\n  d:\n    \
-              runs-on: ubuntu-latest\n    x-troupe: {resources: {memory: 4000Gi}}\n    steps: [{run: 'true'}]\n";
+              runs-on: ubuntu-latest\n    x-troupe: {resources: {memory: 4000Gi}}\n    steps: [{run: 'true'}]\n  e:\n    \
+              runs-on: ubuntu-latest\n    needs: b\n    if: always()\n    steps: [{run: 'true'}]\n  f:\n    \
+              runs-on: plan9\n    if: always()\n    steps: [{run: 'true'}]\n";
     let there = Checkout::of(&[(FILE, ci)]);
     let done = done(run(&there, &["--json"]));
     let view = view(&done);
     assert_eq!(done.code, Some(1), "{}", done.stderr);
-    let all = [("a", "succeeded"), ("b", "cancelled"), ("c", "cancelled"), ("d", "cancelled")];
+    let ended = ["succeeded", "cancelled", "cancelled", "cancelled", "succeeded", "cancelled"];
+    let all: Vec<_> = ["a", "b", "c", "d", "e", "f"].into_iter().zip(ended).collect();
     assert_eq!(outcomes(&view), all, "{}", done.stderr);
     assert!(view["cannot_run_here"]["b"].as_str().unwrap().contains("--label plan9=IMAGE"), "{view}");
     assert!(view["cannot_run_here"]["d"].as_str().unwrap().contains("4096000 MiB"), "{view}");
@@ -234,7 +237,9 @@ fn an_interrupt_cancels_the_run_and_leaves_nothing() {
     }
     let ci = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    services:\n      \
               beside: {image: 'troupe/busybox:local', options: --entrypoint yes, volumes: ['data:/data']}\n    \
-              steps:\n      - run: echo begun; sleep 600\n      - if: cancelled()\n        run: echo tidied\n";
+              steps:\n      - run: echo begun; sleep 600\n      - if: cancelled()\n        run: echo tidied\n  \
+              b:\n    needs: a\n    runs-on: ubuntu-latest\n    steps: [{run: 'true'}]\n  c:\n    needs: a\n    \
+              if: cancelled()\n    runs-on: ubuntu-latest\n    steps: [{run: 'echo told of ${{ needs.a.result }}'}]\n";
     let there = Checkout::of(&[(FILE, ci)]);
     let mut child = run(&there, &["--json"]).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
@@ -252,8 +257,11 @@ fn an_interrupt_cancels_the_run_and_leaves_nothing() {
     said.read_to_string(&mut words).unwrap();
     let done = Done { stderr: words, ..child.wait_with_output().unwrap().into() };
     let view = view(&done);
-    assert_eq!((done.code, outcomes(&view)), (Some(1), vec![("a", "cancelled")]), "{}", done.stderr);
-    assert!(done.stderr.lines().any(|line| line == "a | tidied"), "{}", done.stderr);
+    let all = vec![("a", "cancelled"), ("b", "cancelled"), ("c", "succeeded")];
+    assert_eq!((done.code, outcomes(&view)), (Some(1), all), "{}", done.stderr);
+    for said in ["a | tidied", "c | told of cancelled"] {
+        assert!(done.stderr.lines().any(|line| line == said), "{}", done.stderr);
+    }
     assert_nothing_left(&view);
     there.assert_nothing_kept();
 }

@@ -44,7 +44,7 @@ pub async fn follow(machine: &Access, id: RunId, interrupts: &Interrupts, to: To
     let Some(first) = events.next().await.transpose()? else { return Err(never_ended()) };
     let (sender, runs) = watch::channel(first);
     let (mut jobs, mut known, mut stuck) = (FuturesUnordered::new(), 0, BTreeMap::new());
-    let mut cancelled = false;
+    let (mut cancelled, mut forced) = (false, false);
     loop {
         let run = runs.borrow().clone();
         let width = run.jobs.iter().map(|job| job.key.chars().count()).max().unwrap_or_default();
@@ -59,10 +59,11 @@ pub async fn follow(machine: &Access, id: RunId, interrupts: &Interrupts, to: To
                 table::say(&format!("{key} cannot run here: {why}"));
             }
         }
-        if in_vain.for_ever() && !cancelled {
-            cancelled = true;
+        if in_vain.for_ever() && !forced {
+            // What runs although it is cancelled may not be able to run here either.
+            (cancelled, forced) = (true, cancelled);
             table::say("nothing else is left to run, so the run is cancelled");
-            cancel(client, id).await?;
+            cancel(client, id, forced).await?;
         }
         if run.outcome.is_some() {
             break;
@@ -76,7 +77,7 @@ pub async fn follow(machine: &Access, id: RunId, interrupts: &Interrupts, to: To
             () = interrupts.reach(1), if !cancelled => {
                 cancelled = true;
                 table::say("interrupted: the run is cancelled, and what it made is removed; once more ends at once");
-                cancel(client, id).await?;
+                cancel(client, id, false).await?;
             }
         }
     }
@@ -92,8 +93,9 @@ fn never_ended() -> Failure {
     Failure::NotMade { why: "its events ended before it did".to_owned() }
 }
 
-async fn cancel(client: &Client, run: RunId) -> Result<(), Failure> {
-    let _answer: Value = client.call(Method::POST, &format!("/v1/runs/{run}/cancel"), &json!({})).await?;
+async fn cancel(client: &Client, run: RunId, force: bool) -> Result<(), Failure> {
+    let path = format!("/v1/runs/{run}/cancel?force={force}");
+    let _answer: Value = client.call(Method::POST, &path, &json!({})).await?;
     Ok(())
 }
 
