@@ -199,21 +199,26 @@ async fn each_forge_is_told_in_its_own_words_and_in_order() {
             move |told: &[Told], word: &str| told.iter().any(|one| one.repository == of && one.state == word)
         };
         let job = world.push(number, number * 10, true);
-        let (first, last) = (words[0], words[2]);
+        let (first, last) = (words[0], *words.last().unwrap());
         let begun = ended.clone();
         let now = seen(told(&forge, move |told, _| begun(told, first)).await);
         assert_eq!(now[0].description, "waits for approval");
         world.empty().await;
         world.copy.apply(Command::ApproveRun { run: job.run, sender: "ann".to_owned() });
+        world.empty().await;
         if kind == "gitlab" {
             let runs = ended.clone();
             told(&forge, move |told, _| runs(told, "running")).await;
         }
         world.end(job, Outcome::Succeeded).await;
         let all = seen(told(&forge, move |told, _| ended(told, last)).await);
-        // Only GitLab tells apart what waits and what runs.
-        let wanted: Vec<&str> = if kind == "gitlab" { words.to_vec() } else { vec![first, last] };
-        assert_eq!(states(&all), wanted, "{kind}");
+        // Only GitLab tells apart what waits and what runs: what the approval says may be that it runs already.
+        let mut said = states(&all);
+        if kind == "gitlab" {
+            said.dedup();
+        }
+        assert_eq!(said, words, "{kind}");
+        assert_ne!(all[1].description, all[0].description, "{kind}: it waits for approval no more");
         for one in &all {
             assert_eq!((one.forge, one.context.as_str()), (seen_as, "troupe / ci"));
             assert_eq!(
