@@ -267,6 +267,27 @@ async fn a_step_can_be_a_container_with_the_jobs_workspace() {
     assert!(pair.containers(0).await.is_empty());
 }
 
+/// Row 37: the engine follows links of the machine in what it mounts.
+#[tokio::test]
+async fn what_a_job_puts_in_the_place_of_its_files_leads_no_container_of_a_step_to_the_machine() {
+    let Some(pair) = Pair::new(Kind::Containers, 71) else { return };
+    let machine = tempfile::tempdir().expect("a directory");
+    std::fs::write(machine.path().join("secret"), "of the machine").expect("it is written");
+    let plant = format!(
+        "set +e; for f in temp event.json permit; do mv /troupe/$f /troupe/old-$f; ln -s {0} /troupe/$f; done; ls -l /troupe; true",
+        machine.path().display()
+    );
+    let look = "-c 'cat /troupe/temp/secret; ls /troupe/event.json/; touch /troupe/temp/there; echo looked'";
+    let steps = vec![run(&plant), docker(&[("entrypoint", "sh"), ("args", look)]), run("ls /troupe/temp")];
+    let (finished, log) = pair.alone(push(MAIN), 0, with_expressions(steps)).await;
+    assert_eq!(finished.outcome, Outcome::Succeeded, "{} {log}", finished.reason);
+    assert!(log.contains("looked\n") && !log.contains("of the machine"), "{log}");
+    let left = std::fs::read_dir(machine.path()).expect("it is there").count();
+    assert_eq!(left, 1, "{log}");
+    // What a step leaves there for a while is the job's, as ever.
+    assert!(log.ends_with("there\n"), "{log}");
+}
+
 #[tokio::test]
 async fn a_container_of_a_step_ends_when_its_job_is_cancelled() {
     let Some(pair) = Pair::new(Kind::Containers, 67) else { return };

@@ -145,7 +145,7 @@ fn spec() -> ContainerSpec {
         image: IMAGE.to_owned(),
         control_dir: PathBuf::from("/nowhere/control"),
         workspace: PathBuf::from("/nowhere/workspace"),
-        read_only: Vec::new(),
+        mounts: Vec::new(),
         env: BTreeMap::new(),
         resources: Resources { cpu_millis: 500, memory_mib: 64 },
         pids: 64,

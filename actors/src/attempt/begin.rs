@@ -9,7 +9,7 @@ use super::accept::accept;
 use super::life::{Life, RETRY, lease_of};
 use super::native::OBJECTS;
 use super::plan;
-use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState};
+use crate::executor::{ContainerId, ContainerSpec, Error, Found, FoundState, Mount};
 use crate::faults::{self, Point};
 
 /// Tries of a start, when the executor does not answer; then the attempt is lost and may be placed elsewhere.
@@ -126,7 +126,10 @@ impl Life {
     }
 
     fn container(&self) -> ContainerSpec {
-        let mirror = |repo| (self.parts.mirrors.dir(repo).join("objects"), OBJECTS.to_owned());
+        let mirror = |repo| Mount::readable(self.parts.mirrors.dir(repo).join("objects"), OBJECTS);
+        let mut mounts = vec![self.directories.given_permit()];
+        mounts.extend(self.directories.given());
+        mounts.extend(self.given.checked_out().map(mirror));
         ContainerSpec {
             attempt: self.task.attempt,
             fence: self.task.fence,
@@ -134,7 +137,7 @@ impl Life {
             image: self.given.image.clone(),
             control_dir: self.directories.control.clone(),
             workspace: self.directories.workspace.clone(),
-            read_only: self.given.checked_out().map(mirror).into_iter().collect(),
+            mounts,
             env: self.given.env.clone(),
             resources: self.given.company.resources,
             pids: self.parts.options.pids,

@@ -1,6 +1,8 @@
 //! The directory of an attempt on disk, and the FIFO by which its init is told something.
 //!
-//! The job may write into `control/` and `workspace/` as it likes, so nothing below them is opened through a link.
+//! The job may write into `control/`, `temp/` and `workspace/` as it likes, so nothing below them is opened through a link, and nothing
+//! below them is mounted anywhere: the engine follows links. What a container is given of `control/` beside that lies outside of it
+//! ([`Directories::given`]), and in `control/` there are only places for it.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -16,13 +18,16 @@ use tokio::net::unix::pipe;
 
 use super::pausing::Note;
 use crate::artifacts::REMEMBERED;
+use crate::executor::Mount;
 use crate::logs::LogStore;
 use crate::tree;
 
+/// Where a container has what its node gives it.
+const INSIDE: &str = "/troupe";
 /// The event's payload, as its steps find it.
-pub(super) const EVENT: &str = "event.json";
+const EVENT: &str = "event.json";
 /// A directory for what steps need only for a while.
-pub(super) const TEMP: &str = "temp";
+const TEMP: &str = "temp";
 const BELL: &str = "bell";
 const FENCE: &str = "fence";
 const PAUSED: &str = "paused";
@@ -32,6 +37,10 @@ const PAUSED: &str = "paused";
 pub(super) struct Directories {
     pub(super) root: PathBuf,
     pub(super) control: PathBuf,
+    /// A file of its own; init finds it in its control directory.
+    pub(super) permit: PathBuf,
+    pub(super) event: PathBuf,
+    pub(super) temp: PathBuf,
     pub(super) workspace: PathBuf,
     pub(super) staging: PathBuf,
     pub(super) spool: PathBuf,
@@ -44,9 +53,23 @@ impl Directories {
             workspace: root.join("workspace"),
             staging: root.join("staging"),
             spool: control.join("spool"),
+            permit: root.join(permit::FILE),
+            event: root.join(EVENT),
+            temp: root.join(TEMP),
             control,
             root,
         }
+    }
+
+    /// What a container of the attempt is given that is no directory of its own: the event and a place for a while.
+    pub(super) fn given(&self) -> [Mount; 2] {
+        [(&self.event, EVENT), (&self.temp, TEMP)]
+            .map(|(from, name)| Mount::writable(from.clone(), format!("{INSIDE}/{name}")))
+    }
+
+    /// The permit, as its container's init finds it.
+    pub(super) fn given_permit(&self) -> Mount {
+        Mount::readable(self.permit.clone(), format!("{INSIDE}/{}", permit::FILE))
     }
 
     /// Makes the attempt's directory, into which nobody else on this machine has a way. Blocking.
@@ -62,25 +85,27 @@ impl Directories {
         fence: Fence,
         (plan, permit, payload): (&[u8], Permit, &str),
     ) -> io::Result<()> {
-        for directory in [&self.control, &self.workspace, &self.staging] {
+        for directory in [&self.control, &self.workspace, &self.staging, &self.temp] {
             tree::remove_tree(directory)?;
         }
-        for file in [REMEMBERED, PAUSED] {
+        for file in [REMEMBERED, PAUSED, permit::FILE, EVENT] {
             remove_file(&self.root.join(file))?;
         }
         // The container has a way in, whatever user its image runs as; others on this machine have none: see `make`.
         self.make()?;
         fs::write(self.root.join(FENCE), format!("{attempt} {fence}"))?;
-        for directory in [&self.control, &self.workspace] {
+        for directory in [&self.control, &self.workspace, &self.temp] {
             fs::create_dir(directory)?;
             fs::set_permissions(directory, Permissions::from_mode(0o777))?;
         }
         fs::write(self.control.join("plan"), plan)?;
-        fs::write(self.control.join(permit::FILE), permit.encode())?;
-        fs::write(self.control.join(EVENT), payload)?;
-        let temp = self.control.join(TEMP);
-        fs::create_dir(&temp)?;
-        fs::set_permissions(&temp, Permissions::from_mode(0o777))?;
+        fs::write(&self.permit, permit.encode())?;
+        fs::write(&self.event, payload)?;
+        // What is mounted there covers them.
+        for name in [permit::FILE, EVENT] {
+            File::create(self.control.join(name))?;
+        }
+        fs::create_dir(self.control.join(TEMP))?;
         for name in ["control", BELL] {
             let fifo = self.control.join(name);
             rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::from(0o666), 0)?;
@@ -113,10 +138,7 @@ impl Directories {
     /// Writes until when the job may run over what stands there. Blocking.
     pub(super) fn permit(&self, permit: Permit) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(self.control.join(permit::FILE), flags, Mode::empty())?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("the job has put something else in the place of its permit"));
-        }
+        let file = File::from(rustix::fs::open(&self.permit, flags, Mode::empty())?);
         file.write_all_at(&permit.encode(), 0)
     }
 
@@ -182,11 +204,11 @@ pub(super) fn clear(root: &Path, fence: Fence) -> io::Result<()> {
         return Ok(());
     }
     let all = Directories::of(root.to_owned());
-    for directory in [&all.control, &all.workspace, &all.staging] {
+    for directory in [&all.control, &all.workspace, &all.staging, &all.temp] {
         tree::remove_tree(directory)?;
     }
     // The fence last: until it is gone, this is tried again.
-    for file in [REMEMBERED, PAUSED, LogStore::JOURNAL] {
+    for file in [REMEMBERED, PAUSED, permit::FILE, EVENT, LogStore::JOURNAL] {
         remove_file(&root.join(file))?;
     }
     remove_file(&root.join(FENCE))

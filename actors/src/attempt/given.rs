@@ -1,7 +1,6 @@
 //! What the replicated state says of an attempt that is to run, at the time when it begins.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use domain::{
@@ -13,7 +12,7 @@ use workflow::expression::Value;
 use workflow::steps;
 
 use super::Parts;
-use super::control::{EVENT, TEMP};
+use super::control::Directories;
 use super::services::Company;
 use crate::executor::Part;
 use crate::logs::Listening;
@@ -22,8 +21,6 @@ use crate::runner::environment;
 
 /// Largest specification that is read, in bytes.
 const MAX_SPEC: usize = domain::limits::MAX_SPEC_BYTES;
-/// Where a job finds its control directory.
-const CONTROL: &str = "/troupe";
 
 /// Everything about the job.
 pub(super) struct Given {
@@ -50,11 +47,11 @@ impl Given {
         parts: &Parts,
         attempt: AttemptId,
         slot: u16,
-        (workspace, control): (&str, &Path),
+        (workspace, directories): (&str, &Directories),
         variables: &Variables,
     ) -> Result<Self, String> {
         let mut known = Vec::new();
-        Self::made(parts, (attempt, slot), (workspace, control), (variables, &mut known))
+        Self::made(parts, (attempt, slot), (workspace, directories), (variables, &mut known))
             .map_err(|why| without(why, known))
     }
 
@@ -62,7 +59,7 @@ impl Given {
     fn made(
         parts: &Parts,
         (attempt, slot): (AttemptId, u16),
-        (workspace, control): (&str, &Path),
+        (workspace, directories): (&str, &Directories),
         (variables, opened): (&Variables, &mut Vec<String>),
     ) -> Result<Self, String> {
         let state = parts.replica.state();
@@ -76,8 +73,7 @@ impl Given {
         let repo = run.repo.and_then(|id| Some((id, state.repos.get(&id)?.clone())));
         let node = parts.options.name.as_str();
         let id = if spec.id.is_empty() { &job.key } else { spec.id.as_str() };
-        let seen = |name: &str| parts.seen(&control.join(name), &format!("{CONTROL}/{name}"));
-        let (event_path, temp) = (seen(EVENT), seen(TEMP));
+        let [event_path, temp] = directories.given().map(|mount| parts.seen(&mount.from, &mount.to));
         let of_repo = repo.as_ref().filter(|_| spec.expressions).map(|(id, _)| *id);
         let mut secrets = secrets(parts, &state, of_repo, &run.event)?;
         opened.extend(secrets.values().cloned());

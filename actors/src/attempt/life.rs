@@ -79,7 +79,7 @@ impl Life {
             variables::kept(&own.root, now)
         });
         let kept = kept.await.unwrap_or_else(|join| Err(std::io::Error::other(join))).map_err(trouble)?;
-        let given = Given::read(&parts, attempt, task.slot, (&workspace, &directories.control), &kept)
+        let given = Given::read(&parts, attempt, task.slot, (&workspace, &directories), &kept)
             .map_err(|why| Finished::bare(Outcome::Failed, why))?;
         let lead = Lead::new(given.course(&workspace), directories.workspace.clone());
         let (events, progress) = (plan::events(&given.spec), task.progress.clone());

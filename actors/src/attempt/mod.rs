@@ -1,7 +1,8 @@
 //! The work of an attempt: a container on an executor, its workspace, its log, its artifacts.
 //!
 //! The directory of an attempt has: `fence` (which attempt it is), `control/` (what the container's init reads and
-//! writes), `workspace/`, `log`, and while a checkout is under way `staging/`. Only `log` outlives the attempt.
+//! writes), `workspace/`, `permit`, `event.json`, `temp/`, `log`, and while a checkout is under way `staging/`. Only `log` outlives
+//! the attempt.
 //! Must not know placements, leases or how results are reported.
 
 mod accept;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Action, AttemptId, Container, Fence, Outcome, RepoId, Resources, Service, StepSpec};
-use init::permit;
 use workflow::expression::Value;
 
 use super::Parts;
@@ -164,7 +163,7 @@ impl Life {
             fence: self.task.fence,
             part: Part::Service(one.name.clone()),
             image: image.clone(),
-            permit: self.directories.control.join(permit::FILE),
+            permit: self.directories.permit.clone(),
             mounts: Vec::new(),
             workdir: None,
             env: env.clone(),

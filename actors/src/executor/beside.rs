@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use super::options::{self, ContainerOptions};
-use super::{ContainerId, Error, Exit, Lease};
+use super::{ContainerId, Error, Exit, Lease, Mount};
 
 /// What a container is to its attempt.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,8 +173,8 @@ pub struct BesideSpec {
     pub image: String,
     /// The attempt's permit, which it is guarded by.
     pub permit: PathBuf,
-    /// Directories and files of the attempt and where they appear, to be written.
-    pub mounts: Vec<(PathBuf, String)>,
+    /// Directories and files of the attempt.
+    pub mounts: Vec<Mount>,
     /// Where it begins; none for what its options or its image say.
     pub workdir: Option<String>,
     /// Its variables.

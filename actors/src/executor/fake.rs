@@ -4,6 +4,7 @@
 //! A process ends with the node that started it, so nothing is ever adopted.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,10 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::{ContainerId, ContainerSpec, Error, Executor, Exit, Found, FoundState, Part};
+use crate::tree;
+
+/// Where a container has its control directory.
+const CONTROL: &str = "/troupe/";
 
 /// Runs attempts as processes.
 #[derive(Debug)]
@@ -54,6 +59,7 @@ impl FakeExecutor {
         if !spec.lease.holds() {
             return Err(Error::NoLease);
         }
+        link(spec).map_err(|error| Error::Machine { action: "link a file", why: error.to_string() })?;
         let mut child = Command::new(&self.init)
             .arg("run")
             .arg(&spec.control_dir)
@@ -110,6 +116,18 @@ impl FakeExecutor {
             tracing::debug!(%error, id = id.0, "a process cannot be signalled");
         }
     }
+}
+
+/// A process has no mounts of its own: what a container has in its control directory is a link there.
+fn link(spec: &ContainerSpec) -> io::Result<()> {
+    for mount in &spec.mounts {
+        let Some(place) = mount.to.strip_prefix(CONTROL).map(|name| spec.control_dir.join(name)) else {
+            continue;
+        };
+        tree::remove_tree(&place)?;
+        std::os::unix::fs::symlink(&mount.from, place)?;
+    }
+    Ok(())
 }
 
 /// The processes that a process has started and that are not reaped, as the kernel says.

@@ -39,8 +39,8 @@ pub struct ContainerSpec {
     pub control_dir: PathBuf,
     /// Becomes `/workspace`.
     pub workspace: PathBuf,
-    /// Further read-only directories and where they appear; made by the node, never by a workflow.
-    pub read_only: Vec<(PathBuf, String)>,
+    /// What else appears in it.
+    pub mounts: Vec<Mount>,
     /// Environment.
     pub env: BTreeMap<String, String>,
     /// Cpus and memory; 0 is no limit.
@@ -53,6 +53,29 @@ pub struct ContainerSpec {
     pub extras: Extras,
     /// Without it, it is not started.
     pub lease: Lease,
+}
+
+/// Something of this machine that a container is given; named by the node, never by a workflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// A directory or a file. The engine follows links on the way to it, so nothing that a job can write is on that way.
+    pub from: PathBuf,
+    /// Where it appears. It cannot be moved or replaced from inside.
+    pub to: String,
+    /// It can only be read.
+    pub read_only: bool,
+}
+
+impl Mount {
+    /// To be written, too.
+    pub fn writable(from: PathBuf, to: impl Into<String>) -> Self {
+        Self { from, to: to.into(), read_only: false }
+    }
+
+    /// To be read.
+    pub fn readable(from: PathBuf, to: impl Into<String>) -> Self {
+        Self { from, to: to.into(), read_only: true }
+    }
 }
 
 /// That an attempt may still begin here: asked at the last moment, for its node may have stood still since it decided so.

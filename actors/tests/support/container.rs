@@ -95,7 +95,7 @@ impl Bench {
             image: image.to_owned(),
             control_dir: self.dir.path().join("control"),
             workspace: self.dir.path().join("workspace"),
-            read_only: Vec::new(),
+            mounts: Vec::new(),
             env: BTreeMap::from([("GREETING".to_owned(), "hello $(x)".to_owned())]),
             resources: Resources { cpu_millis: 500, memory_mib: 64 },
             pids: 64,

@@ -315,7 +315,7 @@ impl Rig {
 
     /// How long the attempt may go on, as its init reads it.
     pub fn permit(&self) -> Option<Duration> {
-        let bytes = std::fs::read(self.file("control").join(init::permit::FILE)).ok()?;
+        let bytes = std::fs::read(self.file(init::permit::FILE)).ok()?;
         let permit = init::permit::Permit::decode(bytes.as_slice().try_into().ok()?)?;
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
         let now: f64 = uptime.split(' ').next().unwrap().parse().unwrap();

@@ -7,18 +7,16 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use init::permit;
 use init::wire::{FILES, MAX_FILE};
 use rustix::fs::OFlags;
 
 use super::{DockerDone, Inputs, NativeContext};
 use crate::attempt::Parts;
-use crate::attempt::control::{EVENT, TEMP};
-use crate::executor::{BesideSpec, ContainerId, Extras, Part, options};
+use crate::executor::{BesideSpec, ContainerId, Extras, Mount, Part, options};
 use crate::logs::Stream;
 use crate::runner::environment::WORKSPACE;
 use crate::tree;
@@ -27,10 +25,6 @@ use crate::tree;
 const GITHUB_WORKSPACE: &str = "/github/workspace";
 /// Where GitHub has the files by which a step tells something.
 const COMMANDS: &str = "/github/file_commands";
-/// Where the job's container has what the node gives it.
-const CONTROL: &str = "/troupe/";
-/// What of that such a step has, too.
-const GIVEN: [&str; 2] = [EVENT, TEMP];
 
 /// Runs it. An error is in words.
 pub(super) async fn run(ctx: &NativeContext, image: &str, with: &Inputs) -> Result<DockerDone, String> {
@@ -41,8 +35,7 @@ pub(super) async fn run(ctx: &NativeContext, image: &str, with: &Inputs) -> Resu
         .ok_or("the jobs of this node are plain processes, so it has no containers for steps")?;
     let image = image.strip_prefix("docker://").unwrap_or(image);
     let (entrypoint, command) = command(with)?;
-    let (control, files) =
-        (ctx.directories.control.clone(), ctx.directories.staging.join(format!("files-{}", ctx.order)));
+    let files = ctx.directories.staging.join(format!("files-{}", ctx.order));
     let number = u16::try_from(ctx.order).map_err(|_| "the job has too many steps".to_owned())?;
     let part = Part::Step(number);
     if find(parts, ctx, &part).await?.is_some() {
@@ -52,20 +45,17 @@ pub(super) async fn run(ctx: &NativeContext, image: &str, with: &Inputs) -> Resu
         let made = tokio::task::spawn_blocking(move || make_files(&made)).await;
         made.map_err(|join| join.to_string())?.map_err(|e| format!("cannot make files for the step: {e}"))?;
     }
-    let mut mounts = vec![(files.clone(), COMMANDS.to_owned())];
-    for place in [WORKSPACE, GITHUB_WORKSPACE] {
-        mounts.push((ctx.directories.workspace.clone(), place.to_owned()));
-    }
-    mounts.extend(
-        ["GITHUB_EVENT_PATH", "RUNNER_TEMP"].into_iter().filter_map(|name| given(&ctx.env, name, &control)),
-    );
+    let mut mounts = vec![Mount::writable(files.clone(), COMMANDS)];
+    let workspace = |place| Mount::writable(ctx.directories.workspace.clone(), place);
+    mounts.extend([WORKSPACE, GITHUB_WORKSPACE].map(workspace));
+    mounts.extend(ctx.directories.given());
     beside.ensure_image_as(image, None).await.map_err(|e| e.to_string())?;
     let spec = BesideSpec {
         attempt: ctx.attempt,
         fence: ctx.fence,
         part,
         image: image.to_owned(),
-        permit: control.join(permit::FILE),
+        permit: ctx.directories.permit.clone(),
         mounts,
         workdir: Some(WORKSPACE.to_owned()),
         env: environment(&ctx.env, with),
@@ -132,13 +122,6 @@ fn environment(of_step: &[(String, String)], with: &Inputs) -> Vec<(String, Stri
     env.extend(with.iter().map(|(input, value)| (name(input), value.clone())));
     env.extend(FILES.map(|(file, variable)| (variable.to_owned(), format!("{COMMANDS}/{file}"))));
     env
-}
-
-/// What a variable of the step names in the control directory, to be found in its container at the same place.
-fn given(env: &[(String, String)], variable: &str, control: &Path) -> Option<(PathBuf, String)> {
-    let named = env.iter().rev().find(|(name, _)| name == variable).map(|(_, path)| path)?;
-    let inside = named.strip_prefix(CONTROL).filter(|inside| GIVEN.contains(inside))?;
-    Some((control.join(inside), named.clone()))
 }
 
 /// Empty, and open to whatever user the image runs as. Blocking.
@@ -245,17 +228,5 @@ mod tests {
         make_files(&files)?;
         assert_eq!(read_files(&files)?, <[Vec<u8>; 5]>::default());
         Ok(())
-    }
-
-    #[test]
-    fn of_the_control_directory_only_what_is_meant_for_steps_is_shown() {
-        let env = |path: &str| [("X".to_owned(), path.to_owned())];
-        let control = Path::new("/c");
-        let found = given(&env("/troupe/event.json"), "X", control);
-        assert_eq!(found, Some((PathBuf::from("/c/event.json"), "/troupe/event.json".to_owned())));
-        assert!(given(&env("/troupe/temp"), "X", control).is_some());
-        for other in ["/etc/shadow", "/troupe/../x", "/troupe/a/b", "/troupe/permit", "/troupe/plan", ""] {
-            assert_eq!(given(&env(other), "X", control), None, "{other}");
-        }
     }
 }

@@ -13,7 +13,7 @@ use domain::{AttemptId, Fence, NodeId, RepoId, Resources};
 
 use super::super::beside::Volume;
 use super::super::options::{ContainerOptions, Health};
-use super::super::{BesideSpec, ContainerSpec, Error, Extras, Part};
+use super::super::{BesideSpec, ContainerSpec, Error, Extras, Mount, Part};
 use super::{ATTEMPT, FENCE, NODE, PART, SLOT};
 
 const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"];
@@ -40,9 +40,7 @@ pub(super) fn of_job(
         bind(init, INIT, "ro")?,
         bind(&spec.workspace, "/workspace", "rw")?,
     ];
-    for (from, to) in &spec.read_only {
-        binds.push(bind(from, to, "ro")?);
-    }
+    binds.extend(mounts(&spec.mounts)?);
     let mut body = ContainerCreateBody {
         image: Some(spec.image),
         entrypoint: Some(vec![INIT.into()]),
@@ -67,9 +65,7 @@ pub(super) fn beside(
     argv: Vec<String>,
 ) -> Result<ContainerCreateBody, Error> {
     let mut binds = vec![bind(&spec.permit, "/troupe/permit", "ro")?, bind(init, INIT, "ro")?];
-    for (from, to) in &spec.mounts {
-        binds.push(bind(from, to, "rw")?);
-    }
+    binds.extend(mounts(&spec.mounts)?);
     let guarded = ["guard", "/troupe"].map(String::from).into_iter().chain(argv).collect();
     let mut body = ContainerCreateBody {
         image: Some(spec.image),
@@ -231,6 +227,11 @@ fn health(health: &Health) -> Option<HealthConfig> {
 
 fn whole(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn mounts(all: &[Mount]) -> Result<Vec<String>, Error> {
+    let mode = |mount: &Mount| if mount.read_only { "ro" } else { "rw" };
+    all.iter().map(|mount| bind(&mount.from, &mount.to, mode(mount))).collect()
 }
 
 /// A bind in the engine's notation, in which a colon separates: a path that holds one cannot be said.
