@@ -258,3 +258,24 @@ async fn the_limit_of_an_action_ends_the_step_under_way_and_those_after_it() {
     assert_eq!(finished.reason, "step 1 passed its limit of time");
     assert_eq!(rig.output().await, "first\nsecond\nafter failure\n");
 }
+
+/// What a job can make large takes no more than its bounds, and nobody waits for it.
+#[tokio::test]
+async fn a_job_that_is_cancelled_while_its_files_are_hashed_ends() {
+    let steps = vec![
+        run("echo '<${{ hashFiles('none') }}>'; truncate -s 15T x.lock"),
+        run("echo ${{ hashFiles('x.lock') }}"),
+        when("always()", "echo 'after <${{ hashFiles('none') }}>'"),
+    ];
+    let Some(rig) = Rig::new(Kind::Processes, 117, &job(steps)) else { return };
+    let rig = rig.graceful();
+    let mut running = rig.begin(false);
+    let first =
+        |told: &actors::runner::work::Told| told.steps.first().is_some_and(|step| step.outcome.is_some());
+    tokio::time::timeout(support::PATIENCE, running.told.wait_for(first)).await.unwrap().unwrap();
+    running.cancel.cancel();
+    let finished = running.end().await;
+    assert_eq!(finished.outcome, Outcome::Cancelled, "{}", finished.reason);
+    let text = rig.output().await;
+    assert_eq!(text, "<>\nafter <>\n");
+}

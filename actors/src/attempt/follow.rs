@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use workflow::steps::{Order, What};
 
 use super::end::{Cause, conclude};
+use super::hashes::Hashing;
 use super::host::{Done, Hosts};
 use super::lead::{Did, Noted};
 use super::life::{Life, RETRY, lease_of};
@@ -44,6 +45,7 @@ struct Watch {
     patience: Instant,
     pause: Duration,
     hosts: Hosts,
+    hashing: Hashing,
     /// The executor's end of it, in a task of its own: it may hang.
     stops: JoinSet<Result<(), Error>>,
     pausing: Pausing,
@@ -63,6 +65,7 @@ impl Life {
             patience: self.patience(),
             pause: Duration::ZERO,
             hosts: Hosts::default(),
+            hashing: Hashing::default(),
             stops: JoinSet::new(),
             pausing: Pausing::of(still, self.note),
         };
@@ -79,14 +82,14 @@ impl Life {
                 biased;
                 () = self.task.kill.cancelled(), if !killed => {
                     watch.cause = Some(Cause::Killed);
-                    watch.hosts.abort();
+                    watch.gives_up();
                     // Here and not only below: an engine that hangs with an earlier stop must not keep it alive.
                     self.tell("kill");
                     watch.patience = Instant::now();
                 }
                 () = self.task.cancel.cancelled(), if watch.cause.is_none() => {
                     watch.cause = Some(Cause::Cancelled);
-                    watch.hosts.abort();
+                    watch.gives_up();
                     watch.patience = self.ask_to_end();
                 }
                 exit = &mut ended => break exit,
@@ -95,6 +98,11 @@ impl Life {
                         self.output(&mut watch, stream, bytes).await;
                     }
                     self.answer(&mut watch, order, done).await;
+                }
+                Some((patterns, hash)) = watch.hashing.next() => {
+                    if let Err(error) = self.tap.note(Noted::Hash(patterns, hash)).await {
+                        watch.breaks(Cause::of(error));
+                    }
                 }
                 Some(done) = watch.stops.join_next() => {
                     if !matches!(done, Ok(Ok(()))) {
@@ -156,6 +164,12 @@ impl Life {
         {
             watch.breaks(cause);
         }
+        if watch.hashing.is_idle()
+            && let Some(patterns) = self.tap.asked()
+            && self.may_go_on(watch.cause.as_ref())
+        {
+            watch.hashing.begin(self.directories.workspace.clone(), patterns);
+        }
         let (wanted, answered) = match self.tap.wanted() {
             Some((order, answered)) => (Some(order.clone()), answered),
             None => (None, None),
@@ -177,6 +191,15 @@ impl Life {
                 self.host(order, watch);
             }
             _ => {}
+        }
+    }
+
+    /// Something may be done for its steps: what is to run after a cancel is asked for knowing of it.
+    fn may_go_on(&self, cause: Option<&Cause>) -> bool {
+        match cause {
+            None => true,
+            Some(Cause::Cancelled) => self.tap.is_stopping(),
+            Some(_) => false,
         }
     }
 
@@ -277,6 +300,12 @@ impl Life {
 }
 
 impl Watch {
+    /// What goes on for a step ends, soon.
+    fn gives_up(&mut self) {
+        self.hosts.abort();
+        self.hashing = Hashing::default();
+    }
+
     /// It cannot go on.
     fn breaks(&mut self, cause: Cause) {
         if matches!(self.cause, None | Some(Cause::Cancelled)) {

@@ -1,11 +1,9 @@
 //! The node leads the steps of its attempt: from what init told, the output said and the node itself noted, to what comes next.
 //!
-//! Told the same in the same order it comes to the same, so that a node that starts again goes on where it was. Blocking where the
-//! workspace is read. Must not know how orders reach init.
+//! Told the same in the same order it comes to the same, so that a node that starts again goes on where it was. Pure. Must not know how
+//! orders reach init, nor the workspace: what it must know of that it asks ([`Lead::asked`]) and is told.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::path::PathBuf;
 
 use domain::{Annotation, Artifact, Outcome, StepResult, Timestamp};
 use init::wire::{self, FrameKind};
@@ -14,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use workflow::expression::{Environment, NoEnvironment, Status, Value};
 use workflow::steps::{Answer, Course, End, Given, Next, Note, Order, Over, Post, What, Written};
 
-use super::hashes;
 use super::native::{DockerDone, NativeDone};
 use crate::logs::Event;
 use crate::runner::work::Told;
@@ -36,8 +33,8 @@ const MAX_SUMMARIES: usize = 4 * 1024 * 1024;
 /// What the node writes down for a later life of its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Noted {
-    /// What `hashFiles` said, in the order in which it was asked.
-    Hash(Result<String, String>),
+    /// What `hashFiles` says of these patterns, until the course has come to what it asked for.
+    Hash(Vec<String>, Result<String, String>),
     /// How something went that the node did itself.
     Answer(u32, Result<Did, String>),
     /// For how many milliseconds the job has stood still, in all, when it is about to go on.
@@ -77,7 +74,6 @@ pub(super) struct Lead {
     pub(super) uploaded: Vec<Artifact>,
     course: Course,
     asks_for_files: bool,
-    workspace: PathBuf,
     limit_ms: u64,
     /// What is to be done, or is being done.
     order: Option<Order>,
@@ -89,9 +85,12 @@ pub(super) struct Lead {
     given: u32,
     /// Init ends by itself.
     ends: bool,
+    stopping: bool,
     written: [Vec<u8>; 5],
-    /// What an earlier life found.
-    hashes: VecDeque<Result<String, String>>,
+    /// What `hashFiles` says, as far as the course must know it to go on.
+    hashes: Hashes,
+    /// What it asks of `hashFiles` before it can go on.
+    asked: Option<Vec<String>>,
     /// Time of the last frame.
     at: Timestamp,
     /// For how long the job had stood still until then.
@@ -101,8 +100,8 @@ pub(super) struct Lead {
 }
 
 impl Lead {
-    /// Of a job that has not begun, with its workspace on this machine.
-    pub(super) fn new(given: Given, workspace: PathBuf) -> Self {
+    /// Of a job that has not begun.
+    pub(super) fn new(given: Given) -> Self {
         let steps = vec![UNTOUCHED; given.spec.steps.len()];
         let limit_ms = u64::from(given.spec.timeout_seconds) * 1000;
         let course = Course::new(given);
@@ -113,28 +112,30 @@ impl Lead {
             uploaded: Vec::new(),
             asks_for_files: course.asks_for_files(),
             course,
-            workspace,
             limit_ms,
             order: None,
             started: false,
             answer: None,
             given: 0,
             ends: false,
+            stopping: false,
             written: Default::default(),
-            hashes: VecDeque::new(),
+            hashes: Hashes::new(),
+            asked: None,
             at: Timestamp(0),
             paused_ms: 0,
             astray: None,
         }
     }
 
-    /// What is known from an earlier life of this node: what was found then is not looked for again.
-    pub(super) fn recall(&mut self, events: &[Event]) {
-        let noted = events
-            .iter()
-            .filter_map(|e| if let Event::Noted(bytes) = e { Noted::decode(bytes) } else { None });
-        self.hashes
-            .extend(noted.filter_map(|noted| if let Noted::Hash(hash) = noted { Some(hash) } else { None }));
+    /// What `hashFiles` is asked before anything goes on, if it is.
+    pub(super) fn asked(&self) -> Option<&[String]> {
+        self.asked.as_deref()
+    }
+
+    /// The job is cancelled, or out of time, and what comes next knows it.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     /// What steps said of places in the sources.
@@ -149,7 +150,8 @@ impl Lead {
             Event::Noted(bytes) => match Noted::decode(&bytes) {
                 Some(Noted::Answer(number, did)) => self.answer = Some((number, did)),
                 Some(Noted::Paused(ms)) => self.paused_ms = ms,
-                Some(Noted::Hash(_)) | None => {}
+                Some(Noted::Hash(patterns, hash)) => self.hashes.push((patterns, hash)),
+                None => {}
             },
             Event::Told(frame) => self.frame(frame),
         }
@@ -182,6 +184,7 @@ impl Lead {
                     _ => (Outcome::Cancelled, "cancelled".to_owned()),
                 };
                 self.course.stop(outcome, &why);
+                self.stopping = true;
             }
             FrameKind::OrderOver { order, exit_code, signal, outcome, bad_files } => {
                 let Some(open) = self.order.take_if(|open| open.number == order) else { return };
@@ -239,24 +242,13 @@ impl Lead {
         Over { exit_code, signal, outcome, written: Written { output, env, path, summary, bad }, answer }
     }
 
-    /// Looks what comes next. What is to be written down before anything else happens, and what is to be said of steps.
-    pub(super) fn advance(&mut self) -> (Vec<Noted>, Vec<(Timestamp, Note)>) {
-        let mut found = Vec::new();
+    /// Looks what comes next; what is to be said of steps.
+    pub(super) fn advance(&mut self) -> Vec<(Timestamp, Note)> {
         if self.order.is_none() && self.end.is_none() {
-            let next = if self.asks_for_files {
-                let files = Files {
-                    workspace: &self.workspace,
-                    known: RefCell::new(&mut self.hashes),
-                    found: RefCell::new(&mut found),
-                };
-                self.course.next(&files)
-            } else {
-                self.course.next(&NoEnvironment)
-            };
-            match next {
-                Next::Wait => {}
-                Next::Order(order) => (self.order, self.started) = (Some(order), false),
-                Next::Done(mut end) => {
+            match self.next() {
+                None | Some(Next::Wait) => {}
+                Some(Next::Order(order)) => (self.order, self.started) = (Some(order), false),
+                Some(Next::Done(mut end)) => {
                     end.reason = end.reason.chars().take(MAX_REASON).collect();
                     self.end = Some(end);
                 }
@@ -264,7 +256,25 @@ impl Lead {
         }
         let notes = self.course.notes();
         notes.iter().for_each(|note| self.note(note));
-        (found, notes.into_iter().map(|note| (self.at, note)).collect())
+        notes.into_iter().map(|note| (self.at, note)).collect()
+    }
+
+    /// What comes next, once all is known that it depends on.
+    fn next(&mut self) -> Option<Next> {
+        if !self.asks_for_files {
+            return Some(self.course.next(&NoEnvironment));
+        }
+        let files = Files { known: &self.hashes, asked: RefCell::default() };
+        // Where something is not known yet, the course has gone nowhere.
+        let mut course = self.course.clone();
+        let next = course.next(&files);
+        self.asked = files.asked.into_inner();
+        if self.asked.is_some() {
+            return None;
+        }
+        self.course = course;
+        self.hashes.clear();
+        Some(next)
     }
 
     fn note(&mut self, note: &Note) {
@@ -365,11 +375,13 @@ impl Lead {
     }
 }
 
-/// The workspace as `hashFiles` sees it.
+/// Patterns, and what `hashFiles` says of them.
+type Hashes = Vec<(Vec<String>, Result<String, String>)>;
+
+/// Answers what is known of the workspace, and keeps the first question to which there is no answer yet.
 struct Files<'a> {
-    workspace: &'a std::path::Path,
-    known: RefCell<&'a mut VecDeque<Result<String, String>>>,
-    found: RefCell<&'a mut Vec<Noted>>,
+    known: &'a Hashes,
+    asked: RefCell<Option<Vec<String>>>,
 }
 
 impl Environment for Files<'_> {
@@ -378,12 +390,11 @@ impl Environment for Files<'_> {
     }
 
     fn hash_files(&self, patterns: &[String]) -> Result<String, String> {
-        if let Some(known) = self.known.borrow_mut().pop_front() {
-            return known;
-        }
-        let hash = hashes::of(self.workspace, patterns);
-        self.found.borrow_mut().push(Noted::Hash(hash.clone()));
-        hash
+        let known = self.known.iter().find(|(of, _)| of == patterns);
+        known.map(|(_, hash)| hash.clone()).unwrap_or_else(|| {
+            self.asked.borrow_mut().get_or_insert_with(|| patterns.to_vec());
+            Err("not known yet".to_owned())
+        })
     }
 }
 

@@ -9,7 +9,8 @@ use super::begin::NoStart;
 use super::control::Directories;
 use super::end::{Cause, conclude};
 use super::given::Given;
-use super::lead::Lead;
+use super::hashes::Hashing;
+use super::lead::{Lead, Noted};
 use super::pausing::Note;
 use super::permit::Permits;
 use super::tap::{Left, Tap};
@@ -81,7 +82,7 @@ impl Life {
         let kept = kept.await.unwrap_or_else(|join| Err(std::io::Error::other(join))).map_err(trouble)?;
         let given = Given::read(&parts, attempt, task.slot, (&workspace, &directories), &kept)
             .map_err(|why| Finished::bare(Outcome::Failed, why))?;
-        let lead = Lead::new(given.course(&workspace), directories.workspace.clone());
+        let lead = Lead::new(given.course(&workspace));
         let (events, progress) = (plan::events(&given.spec), task.progress.clone());
         let leading = (lead, events, given.listening());
         let tap = Tap::open(&parts.logs, attempt, &directories.spool, leading, progress)
@@ -146,14 +147,21 @@ impl Life {
         requested || self.task.cancel.is_cancelled()
     }
 
-    /// Copies what is left in the spool.
+    /// Copies what is left in the spool, and answers what is still asked of the workspace.
     pub(super) async fn drain(&mut self) -> Result<(), Cause> {
+        let mut hashing = Hashing::default();
         loop {
-            match self.tap.pump().await {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(error) => return Err(Cause::of(error)),
+            if self.tap.pump().await.map_err(Cause::of)? {
+                continue;
             }
+            let Some(patterns) = self.tap.asked() else { return Ok(()) };
+            hashing.begin(self.directories.workspace.clone(), patterns);
+            let hash = tokio::select! {
+                () = self.task.kill.cancelled() => None,
+                hash = hashing.next() => hash,
+            };
+            let Some((patterns, hash)) = hash else { return Ok(()) };
+            self.tap.note(Noted::Hash(patterns, hash)).await.map_err(Cause::of)?;
         }
     }
 

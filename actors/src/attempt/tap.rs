@@ -50,9 +50,12 @@ impl Inner {
     /// Takes events in turn, and looks after each what comes next.
     fn take(&mut self, events: Vec<Event>) -> Result<(), Error> {
         for event in events {
-            // A piece of a file or a command changes nothing yet.
-            let looks =
-                matches!(&event, Event::Told(frame) if !matches!(frame.kind, wire::FrameKind::File { .. }));
+            // A piece of a file or a command changes nothing yet, and of what the node notes, what it is asked for does.
+            let looks = match &event {
+                Event::Told(frame) => !matches!(frame.kind, wire::FrameKind::File { .. }),
+                Event::Noted(_) => self.lead.asked().is_some(),
+                Event::Heard(_) => false,
+            };
             self.lead.take(event);
             if looks {
                 self.advance()?;
@@ -62,10 +65,7 @@ impl Inner {
     }
 
     fn advance(&mut self) -> Result<(), Error> {
-        let (found, notes) = self.lead.advance();
-        for noted in found {
-            self.copier.keep(noted.encode())?;
-        }
+        let notes = self.lead.advance();
         for (_, note) in &notes {
             if let Note::Named { step, name } = note
                 && self.copier.masked(name) != *name
@@ -116,7 +116,7 @@ impl Tap {
         logs: &LogStore,
         attempt: AttemptId,
         spool: &Path,
-        (mut lead, events, listening): (Lead, usize, Option<Listening>),
+        (lead, events, listening): (Lead, usize, Option<Listening>),
         progress: watch::Sender<Told>,
     ) -> Result<Self, Error> {
         let (store, spool, expressions) = (logs.clone(), spool.to_owned(), listening.is_some());
@@ -124,7 +124,6 @@ impl Tap {
             let mut seen = Vec::new();
             let copier =
                 store.copier(attempt, &spool, events, listening.as_ref(), &mut |event| seen.push(event))?;
-            lead.recall(&seen);
             let mut inner = Box::new(Inner { copier, lead, said: 0 });
             inner.advance()?;
             inner.take(seen)?;
@@ -182,6 +181,16 @@ impl Tap {
     pub(super) fn wanted(&self) -> Option<(&Order, Option<(u32, i32)>)> {
         let lead = &self.inner.as_ref()?.lead;
         Some((lead.wanted()?, lead.answered()))
+    }
+
+    /// What `hashFiles` is asked before anything goes on, if it is.
+    pub(super) fn asked(&self) -> Option<Vec<String>> {
+        self.inner.as_ref()?.lead.asked().map(<[String]>::to_vec)
+    }
+
+    /// The job is cancelled, or out of time, and what comes next knows it.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.lead.is_stopping())
     }
 
     /// Nothing of the job has failed so far.

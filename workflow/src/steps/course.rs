@@ -25,7 +25,7 @@ const MAX_NAME: usize = 100;
 const MIN_SECRET: usize = 4;
 
 /// What was ordered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Open {
     order: Order,
     may_fail: bool,
@@ -37,7 +37,7 @@ struct Open {
 }
 
 /// What an action left for the end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Later {
     step: u16,
     what: Native,
@@ -47,7 +47,7 @@ struct Later {
 }
 
 /// The course of a job. Pure: it is asked [`Course::next`] and told [`Course::over`] in turn.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Course {
     pub(super) given: Given,
     /// Environment of all steps, with what steps added.

@@ -61,7 +61,7 @@ pub struct End {
 }
 
 /// What the steps said of places in the sources, within limits.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Annotations {
     pub(super) kept: Vec<Annotation>,
     counts: Vec<(u16, Level, usize)>,

@@ -7,7 +7,7 @@ use domain::{Outcome, StepSpec, Variables};
 use crate::expression::{Object, Value};
 
 /// One list of steps, and how far it has come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Level {
     pub(super) steps: Arc<[StepSpec]>,
     /// The next one, or the one that is under way.
@@ -21,7 +21,7 @@ pub(super) struct Level {
 }
 
 /// What an action is given, and gives.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Action {
     /// Where its files are, as its steps see them.
     pub(super) path: String,
