@@ -58,6 +58,60 @@ async fn an_artifact_goes_from_a_job_on_one_node_to_a_job_on_another() {
     assert_eq!(said, ["./a", "./sub/b", "a", "b", "644", "a", "other", "b"], "{log}");
 }
 
+#[tokio::test]
+async fn an_artifact_that_is_replaced_is_replaced_whole() {
+    let pair = pair(48);
+    let again = [("name", "n"), ("path", "new"), ("overwrite", "true")];
+    let make = spec(vec![
+        run("mkdir old new; echo 1 > old/a; echo 1 > old/only; echo 2 > new/a"),
+        upload(&[("name", "n"), ("path", "old")]),
+        upload(&again),
+        download(&[("name", "n"), ("path", "got")]),
+        run("cd got && ls && cat a"),
+    ]);
+    let replace = spec(vec![
+        run("mkdir new; echo 3 > new/b"),
+        upload(&again),
+        upload(&[("name", "m"), ("path", "new")]),
+    ]);
+    let take = spec(vec![
+        download(&[("name", "n"), ("path", "got")]),
+        run("cd got && ls && cat b"),
+        download(&[("path", "all")]),
+        run("find all -type f | sort"),
+    ]);
+    // The first of them is the last to end.
+    let id = pair.submit(push(MAIN), &[take, replace, make]);
+    let (made, log) = pair.job(id, 2, 0).await;
+    assert_eq!(made.outcome, Outcome::Succeeded, "{} {log}", made.reason);
+    let kept: Vec<_> = made.artifacts.iter().map(|one| (one.name.as_str(), one.path.as_str())).collect();
+    assert_eq!(kept, [("n", "a")]);
+    assert!(log.ends_with("a\n2\n"), "{log}");
+    let (replaced, log) = pair.job(id, 1, 0).await;
+    assert_eq!(replaced.outcome, Outcome::Succeeded, "{} {log}", replaced.reason);
+    let (taken, log) = pair.job(id, 0, 1).await;
+    assert_eq!(taken.outcome, Outcome::Succeeded, "{} {log}", taken.reason);
+    let said: Vec<_> = log.lines().filter(|line| !line.contains("artifacts, ")).collect();
+    let whose = format!("Artifact n is that of job {id}.1, which ended after {id}.2");
+    assert_eq!(said, [whose.as_str(), "b", "3", whose.as_str(), "all/m/b", "all/n/b"], "{log}");
+}
+
+#[tokio::test]
+async fn summaries_of_steps_are_no_artifact_of_a_users() {
+    let pair = pair(49);
+    let script = "echo '# Of a step' >> $GITHUB_STEP_SUMMARY; echo 1 > f";
+    let make = domain::JobSpec { expressions: true, ..spec(vec![run(script), upload(&[("path", "f")])]) };
+    let take = spec(vec![download(&[("path", "got")]), run("ls -A got"), download(&[("name", ".summary")])]);
+    let id = pair.submit(push(MAIN), &[make, take]);
+    let (made, _) = pair.job(id, 0, 0).await;
+    let kept: Vec<_> = made.artifacts.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(kept, ["artifact", ".summary"]);
+    let (taken, log) = pair.job(id, 1, 0).await;
+    assert_eq!(taken.outcome, Outcome::Failed);
+    let said = taken.reason + &log;
+    assert!(log.contains("\nartifact\n") && said.contains("summaries of steps"), "{said}");
+}
+
 /// Row 20, and what else makes no sense.
 #[tokio::test]
 async fn an_upload_or_download_that_cannot_be_says_why() {
@@ -73,6 +127,7 @@ async fn an_upload_or_download_that_cannot_be_says_why() {
         (upload(&[("path", "f"), ("if-no-files-found", "perhaps")]), "expected warn, error or ignore"),
         (upload(&[("path", "f"), ("typo", "1")]), "typo: actions/upload-artifact has no such input"),
         (upload(&[("path", "many")]), "number of files is over the limit of 10"),
+        (upload(&[("name", ".summary"), ("path", "f")]), "summaries of steps"),
         (download(&[("name", "absent")]), "this run has no artifact \"absent\"; it has: none"),
         (download(&[("name", "a/b")]), "a name has none of"),
         (download(&[("path", "../x")]), "`..` leads out"),

@@ -84,6 +84,56 @@ pub struct Limits {
     pub bytes: u64,
 }
 
+impl Limits {
+    /// What is left of them when this was kept already.
+    #[must_use]
+    pub fn beside<'a>(self, kept: impl IntoIterator<Item = &'a Artifact>) -> Room {
+        let mut room = Room { limits: self, files: self.files, bytes: self.bytes, list: MAX_LIST_BYTES };
+        for Artifact { name, path, size, .. } in kept {
+            room.files = room.files.saturating_sub(1);
+            room.bytes = room.bytes.saturating_sub(*size);
+            room.list = room.list.saturating_sub(entry_bytes(name, path));
+        }
+        room
+    }
+}
+
+/// What an attempt may still keep; errors are about all that it may.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    limits: Limits,
+    files: u64,
+    bytes: u64,
+    /// Of [`MAX_LIST_BYTES`].
+    list: usize,
+}
+
+impl Room {
+    /// Takes the place of one file in the list.
+    fn enter(&mut self, name: &str, path: &str) -> Result<(), Error> {
+        let limit = self.limits.files;
+        self.files = self.files.checked_sub(1).ok_or(Error::TooMuch { what: "number of files", limit })?;
+        let list = self.list.checked_sub(entry_bytes(name, path));
+        self.list = list.ok_or(Error::TooMuch { what: "bytes of names", limit: MAX_LIST_BYTES as u64 })?;
+        Ok(())
+    }
+
+    /// Stores a file of the workspace.
+    fn store(&mut self, root: BorrowedFd<'_>, path: &str, blobs: &Blobs) -> Result<(u64, [u8; 32]), Error> {
+        let file = open(root, path).map_err(|source| io_error(path, "open", source))?;
+        // One byte more than is left tells "too much" from "exactly full".
+        let stored = blobs.put(file.take(self.bytes.saturating_add(1)));
+        let (size, digest) = stored.map_err(|source| io_error(path, "store", source))?;
+        let left = self.bytes.checked_sub(size);
+        self.bytes = left.ok_or(Error::TooMuch { what: "bytes", limit: self.limits.bytes })?;
+        Ok((size, digest))
+    }
+}
+
+fn entry_bytes(name: &str, path: &str) -> usize {
+    name.len() + path.len() + ENTRY_BYTES
+}
+
 impl From<tree::Error> for Error {
     fn from(error: tree::Error) -> Self {
         match error {
@@ -103,27 +153,18 @@ impl From<tree::Error> for Error {
 pub fn collect(
     workspace: &Path,
     patterns: &[String],
-    limits: Limits,
+    mut room: Room,
     blobs: &Blobs,
 ) -> Result<Vec<Artifact>, Error> {
     if patterns.is_empty() {
         return Ok(Vec::new());
     }
     let root = tree::open_root(workspace).map_err(|source| io_error("the workspace", "open", source))?;
-    let mut files = list(root.as_fd(), &Wanted::new(patterns)?, limits)?;
+    let mut files = list(root.as_fd(), &Wanted::new(patterns)?, &mut room)?;
     files.sort();
     let mut kept = Vec::with_capacity(files.len());
-    let mut total = 0;
     for path in files {
-        let left = limits.bytes - total;
-        let file = open(root.as_fd(), &path).map_err(|source| io_error(&path, "open", source))?;
-        // One byte more than is left tells "too much" from "exactly full".
-        let stored = blobs.put(file.take(left + 1));
-        let (size, digest) = stored.map_err(|source| io_error(&path, "store", source))?;
-        if size > left {
-            return Err(Error::TooMuch { what: "bytes", limit: limits.bytes });
-        }
-        total += size;
+        let (size, digest) = room.store(root.as_fd(), &path, blobs)?;
         kept.push(Artifact { name: String::new(), path, size, digest });
     }
     Ok(kept)
@@ -145,8 +186,8 @@ fn open(root: BorrowedFd<'_>, path: &str) -> io::Result<File> {
 }
 
 /// The paths of the files that are wanted.
-fn list(root: BorrowedFd<'_>, wanted: &Wanted, limits: Limits) -> Result<Vec<String>, Error> {
-    let (mut files, mut list_bytes) = (Vec::new(), 0);
+fn list(root: BorrowedFd<'_>, wanted: &Wanted, room: &mut Room) -> Result<Vec<String>, Error> {
+    let mut files = Vec::new();
     tree::walk(root, |entry| {
         match entry.kind {
             FileType::Directory => return Ok(wanted.may_be_below(entry.path)),
@@ -158,13 +199,7 @@ fn list(root: BorrowedFd<'_>, wanted: &Wanted, limits: Limits) -> Result<Vec<Str
         if let Some(why) = refused(path) {
             return Err(Error::BadName { name: path.chars().take(100).collect(), why });
         }
-        if files.len() as u64 >= limits.files {
-            return Err(Error::TooMuch { what: "number of files", limit: limits.files });
-        }
-        list_bytes += path.len() + ENTRY_BYTES;
-        if list_bytes > MAX_LIST_BYTES {
-            return Err(Error::TooMuch { what: "bytes of names", limit: MAX_LIST_BYTES as u64 });
-        }
+        room.enter("", path)?;
         files.push(path.to_owned());
         Ok(false)
     })?;
@@ -248,7 +283,8 @@ mod tests {
     }
 
     fn paths(dir: &Path, pattern: &str) -> Result<Vec<String>, Error> {
-        let kept = collect(&dir.join("w"), &[pattern.to_owned()], LIMITS, &Blobs::new(dir.join("b")))?;
+        let kept =
+            collect(&dir.join("w"), &[pattern.to_owned()], LIMITS.beside([]), &Blobs::new(dir.join("b")))?;
         Ok(kept.into_iter().map(|a| a.path).collect())
     }
 
@@ -394,7 +430,7 @@ mod tests {
             fs::write(dir.path().join(format!("w/names/{n:0250}")), "")?;
         }
         let blobs = Blobs::new(dir.path().join("b"));
-        let found = collect(&dir.path().join("w"), &["names".to_owned()], limits, &blobs);
+        let found = collect(&dir.path().join("w"), &["names".to_owned()], limits.beside([]), &blobs);
         assert!(matches!(found, Err(Error::TooMuch { what: "bytes of names", .. })));
         Ok(())
     }

@@ -3,7 +3,6 @@
 //! GitHub's rules for names and paths hold, so that what can be kept here can be unpacked on any system. Blocking.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 
@@ -11,13 +10,16 @@ use domain::Artifact;
 use rustix::fs::FileType;
 
 use super::globs::{Globs, lines};
-use super::{Blobs, ENTRY_BYTES, Error, Limits, MAX_LIST_BYTES, io_error, open, refused};
+use super::{Blobs, Error, Room, io_error, refused};
 use crate::tree;
 
 /// Most bytes of a name.
 const MAX_NAME_BYTES: usize = 255;
 /// What some file systems do not allow in a name.
 const NOT_ALLOWED: [char; 7] = ['"', ':', '<', '>', '|', '*', '?'];
+
+/// The artifact that summaries of steps are kept in; nobody can upload or download one of this name.
+pub(crate) const SUMMARY: &str = ".summary";
 
 /// Checks the name of an artifact.
 ///
@@ -34,6 +36,9 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     }
     if name.contains(NOT_ALLOWED) || name.contains(['/', '\\']) {
         return bad("a name has none of \" : < > | * ? / \\");
+    }
+    if name.eq_ignore_ascii_case(SUMMARY) {
+        return bad("it is the name under which summaries of steps are kept");
     }
     match refused(name) {
         Some(why) => bad(why),
@@ -61,7 +66,7 @@ pub struct Wanted<'a> {
 pub fn collect(
     workspace: &Path,
     wanted: &Wanted<'_>,
-    limits: Limits,
+    mut room: Room,
     blobs: &Blobs,
 ) -> Result<Vec<Artifact>, Error> {
     let globs = globs(wanted)?;
@@ -75,15 +80,15 @@ pub fn collect(
         }
         if wanted.hidden || !globs.is_hidden(entry.path) {
             files.push(entry.path.to_owned());
-            if files.len() as u64 > limits.files {
-                return Err(Error::TooMuch { what: "number of files", limit: limits.files });
+            if files.len() as u64 > room.files {
+                return Err(Error::TooMuch { what: "number of files", limit: room.limits.files });
             }
         }
         Ok(false)
     })?;
     files.sort();
     let top = top(&globs.heads(), &files);
-    let (mut kept, mut total, mut list_bytes) = (Vec::with_capacity(files.len()), 0, 0);
+    let mut kept = Vec::with_capacity(files.len());
     for file in files {
         let bad = |why| Error::BadName { name: file.to_string_lossy().chars().take(100).collect(), why };
         let text = file.to_str().ok_or_else(|| bad("its path is not UTF-8"))?;
@@ -94,18 +99,8 @@ pub fn collect(
         if let Some(why) = refused(&path) {
             return Err(bad(why));
         }
-        list_bytes += path.len() + wanted.name.len() + ENTRY_BYTES;
-        if list_bytes > MAX_LIST_BYTES {
-            return Err(Error::TooMuch { what: "bytes of names", limit: MAX_LIST_BYTES as u64 });
-        }
-        let left = limits.bytes - total;
-        let opened = open(root.as_fd(), text).map_err(|source| io_error(text, "open", source))?;
-        let stored = blobs.put(opened.take(left + 1));
-        let (size, digest) = stored.map_err(|source| io_error(text, "store", source))?;
-        if size > left {
-            return Err(Error::TooMuch { what: "bytes", limit: limits.bytes });
-        }
-        total += size;
+        room.enter(wanted.name, &path)?;
+        let (size, digest) = room.store(root.as_fd(), text, blobs)?;
         kept.push(Artifact { name: wanted.name.to_owned(), path, size, digest });
     }
     Ok(kept)
@@ -194,10 +189,40 @@ pub fn names<'a>(all: impl Iterator<Item = &'a str>, pattern: &str) -> Result<BT
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Limits, MAX_LIST_BYTES};
     use super::*;
     use std::fs;
 
     const LIMITS: Limits = Limits { files: 20, bytes: 100 };
+
+    #[test]
+    fn what_was_kept_before_counts_and_errors_are_about_all_of_it() -> Result {
+        let dir = workspace()?;
+        let blobs = Blobs::new(dir.path().join("b"));
+        let wanted = Wanted { name: "n", paths: "dist", seen_at: "/workspace", hidden: false };
+        let before = |path: &str, size| Artifact {
+            name: "old".to_owned(),
+            path: path.to_owned(),
+            size,
+            digest: [0; 32],
+        };
+        let collect = |before: &[Artifact]| {
+            let kept = collect(&dir.path().join("w"), &wanted, LIMITS.beside(before), &blobs);
+            kept.map(|kept| kept.len()).map_err(|error| error.to_string())
+        };
+        // Three files of one byte.
+        assert_eq!(collect(&[before("x", 97)]), Ok(3));
+        let too_much = |what: &str| Err(format!("artifacts: {what}"));
+        assert_eq!(collect(&[before("x", 98)]), too_much("bytes is over the limit of 100"));
+        let files: Vec<_> = (0..18).map(|_| before("x", 1)).collect();
+        assert_eq!(collect(&files), too_much("number of files is over the limit of 20"));
+        let list = [before(&"x".repeat(MAX_LIST_BYTES - 200), 1)];
+        assert_eq!(
+            collect(&list),
+            too_much(&format!("bytes of names is over the limit of {MAX_LIST_BYTES}"))
+        );
+        Ok(())
+    }
 
     type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -216,7 +241,7 @@ mod tests {
 
     fn kept(dir: &Path, paths: &str, hidden: bool) -> std::result::Result<Vec<String>, Error> {
         let wanted = Wanted { name: "n", paths, seen_at: "/workspace", hidden };
-        let kept = collect(&dir.join("w"), &wanted, LIMITS, &Blobs::new(dir.join("b")))?;
+        let kept = collect(&dir.join("w"), &wanted, LIMITS.beside([]), &Blobs::new(dir.join("b")))?;
         assert!(kept.iter().all(|artifact| artifact.name == "n"));
         Ok(kept.into_iter().map(|artifact| artifact.path).collect())
     }
@@ -286,6 +311,7 @@ mod tests {
             ("", "empty"),
             ("../x", "none of"),
             ("..", ". or .."),
+            (".Summary", "summaries of steps"),
             ("%2e%2E", ". or .."),
             ("%2e%2e%2fx", ". or .."),
             ("..%5cx", ". or .."),

@@ -228,6 +228,9 @@ impl Lead {
                 Some(Ok(Did::Native(done))) => {
                     answer.outputs = done.outputs.into_iter().collect();
                     answer.post = done.post.map(|p| Post { on_success: p.on_success, state: p.state });
+                    // What has the name of an earlier one takes its place, whole.
+                    let replaced = |old: &Artifact| done.artifacts.iter().any(|new| new.name == old.name);
+                    self.uploaded.retain(|old| !replaced(old));
                     self.uploaded.extend(done.artifacts);
                 }
                 Some(Ok(Did::Docker(done))) => written = done.files,

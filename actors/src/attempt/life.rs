@@ -16,6 +16,7 @@ use super::permit::Permits;
 use super::tap::{Left, Tap};
 use super::{Parts, plan, variables};
 use crate::artifacts;
+use crate::artifacts::named::SUMMARY;
 use crate::executor::{Error, Lease};
 use crate::faults::{self, Point};
 use crate::needs;
@@ -24,9 +25,6 @@ use crate::runner::work::{Finished, Task};
 
 /// Between two tries when the executor does not answer.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
-
-/// The artifact that summaries of steps are kept in; no action can upload one of this name.
-const SUMMARY: &str = ".summary";
 
 /// One attempt on its way.
 pub(super) struct Life {
@@ -170,9 +168,10 @@ impl Life {
         let (workspace, patterns) = (self.directories.workspace.clone(), self.given.spec.artifacts.clone());
         let mut kept = Vec::new();
         if outcome != Outcome::Lost && !patterns.is_empty() && self.directories.begun() {
-            let (limits, blobs) = (self.parts.options.artifacts, self.parts.blobs.clone());
+            let blobs = self.parts.blobs.clone();
+            let room = self.parts.options.artifacts.beside(&self.tap.uploaded());
             let collected = tokio::task::spawn_blocking(move || {
-                artifacts::collect(&workspace, &patterns, limits, &blobs).map_err(|error| {
+                artifacts::collect(&workspace, &patterns, room, &blobs).map_err(|error| {
                     // A disk that is full, say: another node may do better.
                     let lost = matches!(error, artifacts::Error::Io { .. });
                     (if lost { Outcome::Lost } else { Outcome::Failed }, error.to_string())

@@ -10,13 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use domain::{Artifact, ClusterState, JobId, NodeId};
+use domain::{Artifact, Attempt, ClusterState, JobId, NodeId};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, openat};
 
 use super::inputs::{flag, known};
 use super::{Inputs, NativeContext, NativeDone};
-use crate::artifacts::named::{self, Wanted};
-use crate::artifacts::{Limits, remember};
+use crate::artifacts::named::{self, SUMMARY, Wanted};
+use crate::artifacts::remember;
 use crate::caches::unpack::parent;
 use crate::runner::environment::WORKSPACE;
 use crate::tree;
@@ -47,11 +47,14 @@ pub(super) async fn upload(ctx: &NativeContext, with: &Inputs) -> Result<NativeD
     }
     let (seen_at, paths) =
         (ctx.parts.seen(&ctx.directories.workspace, WORKSPACE), inputs.get("path").to_owned());
-    let (workspace, blobs, limits) = (ctx.directories.workspace.clone(), ctx.parts.blobs.clone(), left(ctx));
+    let (workspace, blobs) = (ctx.directories.workspace.clone(), ctx.parts.blobs.clone());
+    // One of the same name goes when this one is there.
+    let others = ctx.uploaded.iter().filter(|artifact| artifact.name != name);
+    let room = ctx.parts.options.artifacts.beside(others);
     let (of_work, root) = (name.clone(), ctx.directories.root.clone());
     let kept = tokio::task::spawn_blocking(move || {
         let wanted = Wanted { name: &of_work, paths: &paths, seen_at: &seen_at, hidden };
-        let kept = named::collect(&workspace, &wanted, limits, &blobs)?;
+        let kept = named::collect(&workspace, &wanted, room, &blobs)?;
         // Nothing else names these blobs until the attempt has ended.
         remember(&root, &kept)?;
         Ok::<_, crate::artifacts::Error>(kept)
@@ -73,31 +76,40 @@ pub(super) async fn upload(ctx: &NativeContext, with: &Inputs) -> Result<NativeD
     Ok(NativeDone { outputs, artifacts: kept, ..NativeDone::default() })
 }
 
-/// What the attempt may still keep.
-fn left(ctx: &NativeContext) -> Limits {
-    let Limits { files, bytes } = ctx.parts.options.artifacts;
-    let had: u64 = ctx.uploaded.iter().map(|artifact| artifact.size).sum();
-    Limits { files: files.saturating_sub(ctx.uploaded.len() as u64), bytes: bytes.saturating_sub(had) }
-}
-
 fn is_taken(ctx: &NativeContext, name: &str) -> bool {
     let state = ctx.parts.replica.state();
-    let others = of_run(&state, ctx.attempt.job).any(|(_, artifact)| artifact.name == name);
-    others || ctx.uploaded.iter().any(|artifact| artifact.name == name)
+    of_run(&state, ctx.attempt.job).contains_key(name) || uploaded(ctx, name)
 }
 
-/// What the last attempts of the run's other jobs have kept under a name, and where.
-fn of_run(state: &ClusterState, own: JobId) -> impl Iterator<Item = (NodeId, &Artifact)> {
+/// Who has an artifact of other jobs.
+struct Holder<'a> {
+    job: JobId,
+    attempt: &'a Attempt,
+    /// Other jobs that uploaded one of this name, and ended before.
+    before: Vec<JobId>,
+}
+
+/// The artifacts of the run's other jobs, by name: each is that of the job that ended last of those that uploaded one. It replaced what
+/// was there, or had begun when nothing was; files of two jobs are never mixed.
+fn of_run(state: &ClusterState, own: JobId) -> BTreeMap<&str, Holder<'_>> {
     let jobs = state.runs.get(&own.run).map_or(0, |run| run.jobs);
-    let ids = (0..jobs).map(move |index| JobId { run: own.run, index }).filter(move |id| *id != own);
+    let ids = (0..jobs).map(|index| JobId { run: own.run, index }).filter(|id| *id != own);
     let last = ids.filter_map(|job| {
         let number = state.jobs.get(&job)?.attempts;
-        state.attempts.get(&domain::AttemptId { job, number })
+        Some((job, state.attempts.get(&domain::AttemptId { job, number })?))
     });
-    let named = |artifact: &&Artifact| !artifact.name.is_empty();
-    last.flat_map(move |attempt| {
-        attempt.artifacts.iter().filter(named).map(|artifact| (attempt.node, artifact))
-    })
+    let mut last: Vec<_> = last.collect();
+    last.sort_by_key(|(job, attempt)| (attempt.finished_at, *job));
+    let mut all = BTreeMap::<&str, Holder<'_>>::new();
+    for (job, attempt) in last {
+        let names: BTreeSet<_> = attempt.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
+        for name in names.into_iter().filter(|name| !matches!(*name, "" | SUMMARY)) {
+            let earlier = all.remove(name);
+            let before = earlier.map(|Holder { job, before, .. }| [before, vec![job]].concat());
+            all.insert(name, Holder { job, attempt, before: before.unwrap_or_default() });
+        }
+    }
+    all
 }
 
 /// One file that is to be written.
@@ -143,6 +155,13 @@ pub(super) async fn download(ctx: &NativeContext, with: &Inputs) -> Result<Nativ
             "name: this run has no artifact {name:?}; it has: {there} (those of a job are there when it has ended: see `needs`)"
         ));
     }
+    for (name, Holder { job, before, .. }) in of_run(&ctx.parts.replica.state(), ctx.attempt.job) {
+        if chosen.contains(name) && !before.is_empty() && !uploaded(ctx, name) {
+            let others: Vec<_> = before.iter().map(ToString::to_string).collect();
+            let of = others.join(", ");
+            ctx.lines.say(&format!("Artifact {name} is that of job {job}, which ended after {of}")).await;
+        }
+    }
     let mut files = Vec::new();
     for (node, artifact) in all.iter().filter(|(_, artifact)| chosen.contains(artifact.name.as_str())) {
         let apart = name.is_empty() && !merge;
@@ -169,14 +188,22 @@ pub(super) async fn download(ctx: &NativeContext, with: &Inputs) -> Result<Nativ
     Ok(NativeDone { outputs: BTreeMap::from([("download-path".to_owned(), path)]), ..NativeDone::default() })
 }
 
+/// This attempt itself has one of this name.
+fn uploaded(ctx: &NativeContext, name: &str) -> bool {
+    ctx.uploaded.iter().any(|artifact| artifact.name == name)
+}
+
 /// Of each name what was kept last: of this attempt, or else of the run's other jobs.
 fn all_of(ctx: &NativeContext) -> Vec<(NodeId, Artifact)> {
     let state = ctx.parts.replica.state();
-    let own = |artifact: &Artifact| (ctx.parts.options.node, artifact.clone());
-    let mut all: Vec<_> = ctx.uploaded.iter().filter(|artifact| !artifact.name.is_empty()).map(own).collect();
-    let mine: BTreeSet<_> = all.iter().map(|(_, artifact)| artifact.name.clone()).collect();
-    let others = of_run(&state, ctx.attempt.job).filter(|(_, artifact)| !mine.contains(&artifact.name));
-    all.extend(others.map(|(node, artifact)| (node, artifact.clone())));
+    let mut all: Vec<_> =
+        ctx.uploaded.iter().map(|artifact| (ctx.parts.options.node, artifact.clone())).collect();
+    for (name, Holder { attempt, .. }) in of_run(&state, ctx.attempt.job) {
+        if !uploaded(ctx, name) {
+            let its = attempt.artifacts.iter().filter(|artifact| artifact.name == name);
+            all.extend(its.map(|artifact| (attempt.node, artifact.clone())));
+        }
+    }
     all
 }
 
