@@ -113,6 +113,19 @@ async fn a_service_that_dies_or_is_not_well_fails_the_job_with_its_log() {
 }
 
 #[tokio::test]
+async fn a_service_that_never_becomes_well_is_over_with_the_jobs_limit() {
+    let Some(pair) = Pair::new(Kind::Containers, 72) else { return };
+    let never = "--health-cmd \"false\" --health-interval 1s --health-retries 600";
+    let services = vec![service("db", "echo last words; sleep 600", never)];
+    let job = JobSpec { services, timeout_seconds: 5, ..spec(vec![run("echo ran")]) };
+    let (finished, log) = pair.alone(push(MAIN), 0, job).await;
+    assert_eq!(finished.outcome, Outcome::TimedOut, "{}", finished.reason);
+    assert_eq!(finished.reason, "service db was not well within the job's limit of 5s");
+    assert!(log.contains("db | last words") && !log.contains("ran"), "{log}");
+    assert!(pair.containers(0).await.is_empty());
+}
+
+#[tokio::test]
 async fn nothing_is_left_of_services_after_a_cancel_or_when_the_node_may_hold_them_no_longer() {
     let Some(pair) = Pair::new(Kind::Containers, 63) else { return };
     let never = "--health-cmd \"false\" --health-interval 1s --health-retries 600";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Outcome;
+use tokio::time::Instant;
 
 use super::accept::accept;
 use super::life::{Life, RETRY, lease_of};
@@ -50,25 +51,23 @@ impl Life {
                 _ => parts.executor.ensure_image(&image).await,
             }
         };
-        let limit = Duration::from_secs(u64::from(self.given.spec.timeout_seconds));
-        let had = tokio::time::timeout(limit, self.patiently(had));
-        self.unless_ended(had).await?.unwrap_or_else(|_| {
-            let why = format!("the image {image} was not had within the job's limit of {limit:?}");
-            Err(NoStart::Ended(Outcome::TimedOut, why))
-        })?;
+        let mut deadline = Instant::now() + self.limit();
+        self.until(deadline, &format!("the image {image} was not had"), self.patiently(had)).await?;
         faults::at(Point::Pulled).await;
+        let paused = Instant::now();
         let (kill, cancel) = (self.task.kill.clone(), self.task.cancel.clone());
         tokio::select! {
             () = self.stand_by() => {}
             () = kill.cancelled() => return Err(killed()),
             () = cancel.cancelled() => return Err(cancelled()),
         }
+        deadline += paused.elapsed();
         let accepted = self.unless_ended(accept(&self.parts, self.task.attempt, self.task.fence)).await?;
         accepted.map_err(|why| NoStart::Ended(Outcome::Lost, why))?;
         faults::at(Point::Accepted).await;
         let spec = self.container();
         self.exposed = true;
-        self.begin_services().await?;
+        self.begin_services(deadline).await?;
         Ok((self.patiently(|| parts.executor.start(spec.clone())).await?, false))
     }
 
@@ -145,6 +144,25 @@ impl Life {
             extras: self.given.company.extras.clone(),
             lease: lease_of(&self.task),
         }
+    }
+
+    /// For the job; what comes before its first step has as long, all together.
+    pub(super) fn limit(&self) -> Duration {
+        Duration::from_secs(u64::from(self.given.spec.timeout_seconds))
+    }
+
+    /// What takes longer than the job may before it begins ends with it.
+    pub(super) async fn until<T>(
+        &self,
+        deadline: Instant,
+        otherwise: &str,
+        work: impl Future<Output = Result<T, NoStart>>,
+    ) -> Result<T, NoStart> {
+        let done = self.unless_ended(tokio::time::timeout_at(deadline, work)).await?;
+        done.unwrap_or_else(|_| {
+            let why = format!("{otherwise} within the job's limit of {:?}", self.limit());
+            Err(NoStart::Ended(Outcome::TimedOut, why))
+        })
     }
 
     /// Asks for an image or a start until the executor answers, someone wants the end, or it was too often. A question

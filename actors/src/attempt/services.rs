@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Action, AttemptId, Container, Fence, Outcome, RepoId, Resources, Service, StepSpec};
+use tokio::time::Instant;
 use workflow::expression::Value;
 
 use super::Parts;
@@ -118,9 +119,9 @@ impl Life {
         self.given.company.is_any() || holds(&self.given.spec.steps)
     }
 
-    /// Begins the services and waits until they are well. What an earlier life left of them is removed: nothing has run beside
+    /// Begins the services and waits until they are well, until then at most. What an earlier life left of them is removed: nothing has run beside
     /// them.
-    pub(super) async fn begin_services(&mut self) -> Result<(), NoStart> {
+    pub(super) async fn begin_services(&mut self, deadline: Instant) -> Result<(), NoStart> {
         if !self.given.company.is_any() {
             return Ok(());
         }
@@ -132,16 +133,25 @@ impl Life {
         let mut begun = Vec::new();
         for one in self.given.company.services.clone() {
             let (image, credentials) = (&one.container.image, credentials(&one.container));
-            self.patiently(|| beside.ensure_image_as(image, credentials.as_ref())).await?;
+            let otherwise = format!("the image {image} of service {} was not had", one.name);
+            let had = self.patiently(|| beside.ensure_image_as(image, credentials.as_ref()));
+            self.until(deadline, &otherwise, had).await?;
             let spec = self.service(&one).map_err(failed)?;
             let (id, _) = self.patiently(|| beside.start_beside(spec.clone(), false)).await?;
             self.tap.say(0, &format!("service {}: {image} was started", one.name)).await;
             begun.push((one.name, id));
         }
         for (name, id) in &begun {
-            if let Err(Unwell { outcome, why, words }) =
-                self.unless_ended(until_well(beside, name, id)).await?
-            {
+            let well = async {
+                let well = tokio::time::timeout_at(deadline, until_well(beside, name, id)).await;
+                let why =
+                    || format!("service {name} was not well within the job's limit of {:?}", self.limit());
+                match well {
+                    Ok(well) => well,
+                    Err(_) => Err(unwell(beside, id, Outcome::TimedOut, why()).await),
+                }
+            };
+            if let Err(Unwell { outcome, why, words }) = self.unless_ended(well).await? {
                 let from = words.len().saturating_sub(LAST_BYTES);
                 for line in String::from_utf8_lossy(&words[from..]).lines() {
                     self.tap.say(0, &format!("{name} | {line}")).await;
@@ -207,8 +217,13 @@ async fn until_well(beside: &dyn Beside, name: &str, id: &ContainerId) -> Result
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_MAX);
     };
+    Err(unwell(beside, id, Outcome::Failed, why).await)
+}
+
+/// With the end of what it wrote.
+async fn unwell(beside: &dyn Beside, id: &ContainerId, outcome: Outcome, why: String) -> Unwell {
     let words = beside.last_output(id, LAST_LINES).await.unwrap_or_default();
-    Err(Unwell { outcome: Outcome::Failed, why, words })
+    Unwell { outcome, why, words }
 }
 
 impl Parts {
