@@ -91,6 +91,29 @@ async fn a_service_is_found_by_its_name_and_known_as_the_attempts() -> Result {
     Ok(())
 }
 
+/// Its node was away meanwhile.
+#[tokio::test]
+async fn what_a_step_wrote_is_had_by_the_next_life_of_its_node_whether_or_not_it_has_ended() -> Result {
+    let Some(bench) = Bench::new(28, DockerOptions::default())? else { return Ok(()) };
+    let script = "echo one; until test -e /tmp/go; do sleep 0.05; done; echo two >&2; exit 3";
+    let spec = bench.beside(Part::Step(4), &["sh", "-c", script], "")?;
+    let (id, mut output) = bench.executor.start_beside(spec.clone(), true).await?;
+    assert_eq!(output.next().await.transpose()?.as_deref(), Some(&b"one\n"[..]));
+    drop(output);
+    let (same, running) = bench.executor.start_beside(spec.clone(), true).await?;
+    assert_eq!(same, id);
+    assert!(Command::new("docker").args(["exec", &id.0, "touch", "/tmp/go"]).status()?.success());
+    let whole = |output: actors::executor::beside::Bytestream| {
+        tokio::time::timeout(PATIENCE, output.map_ok(|bytes| bytes.to_vec()).try_concat())
+    };
+    assert_eq!(whole(running).await??, b"one\ntwo\n");
+    assert_eq!(bench.executor.wait(&id).await?.code, 3);
+    let (_, ended) = bench.executor.start_beside(spec, true).await?;
+    assert_eq!(whole(ended).await??, b"one\ntwo\n");
+    assert_eq!(bench.executor.wait(&id).await?.code, 3);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_service_ends_with_the_permit_of_its_job() -> Result {
     let Some(bench) = Bench::new(22, DockerOptions::default())? else { return Ok(()) };

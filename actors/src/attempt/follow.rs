@@ -21,7 +21,7 @@ use super::native::{self, Line, Lines, NativeContext};
 use super::pausing::Pausing;
 use super::{Parts, plan};
 use crate::clock;
-use crate::executor::{ContainerId, Error, Exit};
+use crate::executor::{ContainerId, Error, Exit, Part};
 use crate::faults::{self, Point};
 use crate::logs::Stream;
 
@@ -277,12 +277,22 @@ impl Life {
     /// Writes down how it went, and tells init.
     async fn answer(&mut self, watch: &mut Watch, order: u32, done: Done) {
         let done = done.map_err(|why| self.tap.masked(&why));
+        let container = matches!(done, Ok(Did::Docker(_)));
         if let Err(error) = self.tap.note(Noted::Answer(order, done)).await {
             watch.breaks(Cause::of(error));
             return;
         }
         if let Some((number, code)) = self.tap.wanted().and_then(|(_, answered)| answered) {
             self.tell(&format!("host {number} {code}"));
+        }
+        if let (true, Ok(step)) = (container, u16::try_from(order)) {
+            let (parts, attempt, fence) = (Arc::clone(&self.parts), self.task.attempt, self.task.fence);
+            watch.hosts.afterwards(async move {
+                let removed = parts.try_to_end(attempt, fence, |part| *part == Part::Step(step)).await;
+                if let Err(error) = removed {
+                    tracing::warn!(%attempt, %error, "the container of a step goes with its attempt");
+                }
+            });
         }
     }
 

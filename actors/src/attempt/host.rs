@@ -21,7 +21,7 @@ pub(super) struct Hosts {
     /// The last one that was begun.
     last: Option<u32>,
     tasks: JoinSet<(u32, Done)>,
-    /// What they do to the workspace without a chance to stop.
+    /// What they do to the workspace without a chance to stop, and what is left to be done after them.
     writes: TaskTracker,
 }
 
@@ -47,6 +47,11 @@ impl Hosts {
             let panicked = |_| Err("the node's part of this step panicked (see the node's log)".to_owned());
             (step, work.await.unwrap_or_else(panicked))
         });
+    }
+
+    /// What is left to be done of a step that is over, before the next one begins.
+    pub(super) fn afterwards(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.writes.spawn(work);
     }
 
     /// An earlier life of this node has done it.

@@ -220,7 +220,8 @@ pub trait Beside: Send + Sync {
         image: &'a str,
         credentials: Option<&'a (String, String)>,
     ) -> BoxFuture<'a, Result<(), Error>>;
-    /// Creates and starts one. What it writes comes by the stream when that is asked for, from the first byte.
+    /// Creates and starts one. What it writes comes by the stream when that is asked for, from the first byte; of one that was started
+    /// before, as far as the engine has kept it.
     fn start_beside(
         &self,
         spec: BesideSpec,

@@ -39,7 +39,7 @@ pub(super) async fn run(ctx: &NativeContext, image: &str, with: &Inputs) -> Resu
     let number = u16::try_from(ctx.order).map_err(|_| "the job has too many steps".to_owned())?;
     let part = Part::Step(number);
     if find(parts, ctx, &part).await?.is_some() {
-        ctx.lines.say("The node was started again: what the step wrote in the meantime is not here.").await;
+        ctx.lines.say("The node was started again. From its beginning, as far as the engine kept it, the step wrote:").await;
     } else {
         let made = files.clone();
         let made = tokio::task::spawn_blocking(move || make_files(&made)).await;
@@ -88,7 +88,7 @@ pub(super) async fn run(ctx: &NativeContext, image: &str, with: &Inputs) -> Resu
             ))
             .await;
     }
-    parts.executor.remove(&id).await.map_err(|e| e.to_string())?;
+    // Whoever notes how it went removes it: until then a later life of the node must find it, or the step would run again.
     stop.part = None;
     let read = tokio::task::spawn_blocking(move || read_files(&files)).await;
     let files = read.map_err(|join| join.to_string())??;

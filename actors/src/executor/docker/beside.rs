@@ -81,7 +81,11 @@ impl Engine {
         let (whose, lease) = ((spec.attempt, spec.fence, spec.part.clone()), spec.lease.clone());
         let body = body::beside(spec, self.node, &self.init, network, argv)?;
         let (id, ran) = self.make(&name, whose, body).await?;
-        let output = if heard { self.listen(&id).await? } else { futures::stream::empty().boxed() };
+        let output = match (heard, ran) {
+            (false, _) => futures::stream::empty().boxed(),
+            (true, false) => self.listen(&id).await?,
+            (true, true) => self.repeat(&id),
+        };
         if !ran {
             self.start_made(&id, &lease).await?;
         }
@@ -96,6 +100,14 @@ impl Engine {
         let output = attached.map_err(|e| of_question("attach to the container", &e))?.output;
         let bytes = output.map_ok(LogOutput::into_bytes);
         Ok(bytes.map_err(|e| of_question("read the output of the container", &e)).boxed())
+    }
+
+    /// What it has written since it began, as far as that is kept, and what it writes until its end. That may have been long ago:
+    /// who attaches to one that has ended would wait for ever.
+    fn repeat(&self, id: &ContainerId) -> Bytestream {
+        let options = query::LogsOptions { follow: true, stdout: true, stderr: true, ..Default::default() };
+        let output = self.docker.logs(&id.0, Some(options)).map_ok(LogOutput::into_bytes);
+        output.map_err(|e| of_question("read the container's log", &e)).boxed()
     }
 
     async fn look_at(&self, id: &str) -> Result<Standing, Error> {
