@@ -233,6 +233,48 @@ async fn a_checkout_is_a_usable_clone_of_the_wanted_depth() -> Result {
 }
 
 #[tokio::test]
+async fn of_a_history_with_merges_the_commits_are_seen_that_a_shallow_clone_has() -> Result {
+    let server = GitServer::start("on: push\n")?;
+    let repo = server.repo();
+    for file in ["pp", "p"] {
+        server.commit(file, file)?;
+    }
+    // A branch that is longer than the way to where it began, one that is shorter, and one into the other.
+    let by = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
+    let merge =
+        |branch: &str| git(&repo, &[&by[..], &["merge", "-q", "--no-ff", "-m", "m", branch]].concat());
+    git(&repo, &["checkout", "-q", "-b", "feature"])?;
+    for file in ["a", "b"] {
+        server.commit(file, file)?;
+    }
+    git(&repo, &["checkout", "-q", "main"])?;
+    merge("feature")?;
+    git(&repo, &["checkout", "-q", "-b", "other", "HEAD~1"])?;
+    server.commit("c", "c")?;
+    merge("feature")?;
+    git(&repo, &["checkout", "-q", "main"])?;
+    merge("other")?;
+    let last = git(&repo, &["rev-parse", "HEAD"])?.trim().to_owned();
+    let dir = tempfile::tempdir()?;
+    let mirrors = mirrors(dir.path());
+    mirrors.ensure(&source(&server, "refs/heads/main", &last)?).await?;
+    fs::create_dir(dir.path().join("workspace"))?;
+    let seen = |at: &Path| -> Result<Vec<String>> {
+        let mut seen: Vec<_> = git(at, &["rev-list", "HEAD"])?.lines().map(str::to_owned).collect();
+        seen.sort();
+        Ok(seen)
+    };
+    for depth in 1..10 {
+        let clone = dir.path().join(format!("clone-{depth}"));
+        let (from, to) = (format!("file://{}", repo.display()), clone.display().to_string());
+        git(dir.path(), &["clone", "-q", "--depth", &depth.to_string(), "--branch", "main", &from, &to])?;
+        checkout(wanted(&mirrors, dir.path(), &last, "", depth)).await?;
+        assert_eq!(seen(&dir.path().join("workspace"))?, seen(&clone)?, "depth {depth}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_private_repository_is_fetched_with_its_token_and_with_no_other() -> Result {
     let server = PrivateGit::start("on: push\n", "x-access-token", "r1ght-t0ken")?;
     let dir = tempfile::tempdir()?;

@@ -2,12 +2,16 @@
 //!
 //! Must not know workspaces, nor where the mirror came from.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
 use super::git::Git;
 use super::{Error, check_ref};
+
+/// Commits that git is asked about in one run of it, and those of which it tells then: a long history takes few.
+const ASKED_AT_ONCE: usize = 1000;
+const TOLD_AT_ONCE: usize = 10_000;
 
 /// Which commit, and what of it.
 #[derive(Debug, Clone, Copy)]
@@ -135,22 +139,33 @@ fn are_in_the_way(one: &str, other: &str) -> bool {
     within(one, other) || within(other, one)
 }
 
-/// The commits at distance `depth - 1`, whose parents are hidden; breadth first, as git's own shallow clones.
+/// The commits whose shortest way from `commit` is `depth - 1` long: their parents are hidden, as in git's own shallow clones.
 async fn shallow_boundary(git: &Git<'_>, commit: &str, depth: u32) -> Result<String, Error> {
-    let mut level = vec![commit.to_owned()];
+    let mut parents = HashMap::<String, Vec<String>>::new();
+    let (mut level, mut seen) = (vec![commit.to_owned()], HashSet::from([commit.to_owned()]));
     for _ in 1..depth {
-        let mut args = vec!["rev-list".to_owned(), "--parents".to_owned(), "--no-walk=unsorted".to_owned()];
-        args.extend(level.iter().cloned());
-        let listed = git.run(&args).await?;
-        let text = String::from_utf8_lossy(&listed);
-        let mut next: Vec<String> =
-            text.lines().flat_map(|line| line.split(' ').skip(1)).map(str::to_owned).collect();
-        next.sort();
-        next.dedup();
-        if next.is_empty() {
+        loop {
+            let unknown = level.iter().filter(|commit| !parents.contains_key(*commit));
+            let unknown: Vec<_> = unknown.take(ASKED_AT_ONCE).cloned().collect();
+            if unknown.is_empty() {
+                break;
+            }
+            // What comes before them most often is asked for later.
+            let mut args =
+                vec!["rev-list".to_owned(), "--parents".to_owned(), format!("--max-count={TOLD_AT_ONCE}")];
+            args.extend(unknown);
+            let listed = git.run(&args).await?;
+            for line in String::from_utf8_lossy(&listed).lines() {
+                let mut ids = line.split(' ').map(str::to_owned);
+                parents.extend(ids.next().map(|id| (id, ids.collect())));
+            }
+        }
+        let of_level = level.iter().filter_map(|commit| parents.get(commit)).flatten();
+        level = of_level.filter(|parent| seen.insert((*parent).clone())).cloned().collect();
+        if level.is_empty() {
             return Ok(String::new());
         }
-        level = next;
     }
+    level.sort();
     Ok(level.join("\n") + "\n")
 }
