@@ -279,3 +279,16 @@ async fn a_job_that_is_cancelled_while_its_files_are_hashed_ends() {
     let text = rig.output().await;
     assert_eq!(text, "<>\nafter <>\n");
 }
+
+#[tokio::test]
+async fn a_checkout_that_is_to_leave_what_is_there_is_refused_where_it_could_not() {
+    let with = pairs(&[("clean", "false")]);
+    let again = rig::step(Action::Native { what: domain::Native::Checkout, with });
+    let job = job(vec![run("mkdir .git; echo mine > mine"), again, when("always()", "cat mine")]);
+    let mut rig = Rig::new(Kind::Processes, 118, &job).unwrap();
+    rig.pushed_to("https://forge.example/team/demo".to_owned(), &job);
+    let finished = rig.finish().await;
+    assert_eq!(finished.outcome, Outcome::Failed);
+    let text = rig.output().await;
+    assert!(text.contains("clean: an earlier step has checked") && text.ends_with("mine\n"), "{text}");
+}

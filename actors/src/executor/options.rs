@@ -67,6 +67,10 @@ const ALLOWED: &str = "--health-cmd, --health-interval, --health-timeout, --heal
                        --no-healthcheck, --hostname, --user, --workdir, --entrypoint, --shm-size, --tmpfs, --ulimit, \
                        --memory, --cpus, --network-alias, --env, --label, --read-only";
 
+/// What `--ulimit` may set: nothing by which a job is served before others of its machine (`nice`, `rtprio`, `rttime`), or keeps the
+/// kernel's memory (`msgqueue`, `sigpending`).
+const ULIMITS: [&str; 9] = ["as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "stack"];
+
 /// Reads them.
 ///
 /// # Errors
@@ -165,7 +169,11 @@ fn set(options: &mut ContainerOptions, name: &str, value: String) -> Result<(), 
             options.tmpfs.push((path.to_owned(), how.to_owned()));
         }
         "--ulimit" => {
-            options.ulimits.push(ulimit(&value).ok_or_else(|| bad("is not NAME=SOFT or NAME=SOFT:HARD"))?);
+            let limit = ulimit(&value).ok_or_else(|| bad("is not NAME=SOFT or NAME=SOFT:HARD"))?;
+            if !ULIMITS.contains(&limit.0.as_str()) {
+                return Err(bad(&format!("is not one of {}", ULIMITS.join(", "))));
+            }
+            options.ulimits.push(limit);
         }
         "--env" => {
             // Without a value Docker would take the caller's own, which here is the node's.
@@ -279,8 +287,6 @@ fn cpus(text: &str) -> Option<u32> {
 fn ulimit(text: &str) -> Option<(String, i64, i64)> {
     let (name, limits) = text.split_once('=')?;
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
-    let known = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase());
-    known.then_some(())?;
     let number = |text: &str| text.parse::<i64>().ok().filter(|limit| *limit >= -1);
     Some((name.to_owned(), number(soft)?, number(hard)?))
 }
@@ -402,7 +408,9 @@ mod tests {
             ("--workdir data", "is not an absolute path"),
             ("--tmpfs data", "is not an absolute path"),
             ("--ulimit nofile", "NAME=SOFT"),
-            ("--ulimit NOFILE=1", "NAME=SOFT"),
+            ("--ulimit NOFILE=1", "is not one of as, core"),
+            ("--ulimit rtprio=99", "is not one of as, core"),
+            ("--ulimit nice=40", "is not one of as, core"),
             ("--env HOME", "NAME=VALUE"),
             ("--label troupe.attempt=1", "not for a job to set"),
             ("--user", "has no value"),

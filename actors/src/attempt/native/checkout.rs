@@ -1,9 +1,14 @@
 //! `actions/checkout`: a commit of the run's repository, put into the workspace.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::{Inputs, NativeContext, NativeDone};
+use crate::tree;
 use crate::workspace::{Checkout, LargeFiles, Point, Source, Sparse, Submodules, checkout};
 
 /// Where the container sees the objects of the repository's mirror, which its checkouts share.
@@ -33,6 +38,7 @@ struct Wanted {
     git_ref: String,
     depth: u32,
     tags: bool,
+    clean: bool,
     sparse: Vec<String>,
     cone: bool,
     submodules: Nesting,
@@ -52,7 +58,7 @@ enum Nesting {
 
 impl Wanted {
     fn of(with: &Inputs, own: &str) -> Result<Self, String> {
-        let mut wanted = Self { depth: 1, cone: true, ..Self::default() };
+        let mut wanted = Self { depth: 1, clean: true, cone: true, ..Self::default() };
         for (name, value) in with {
             let value = value.trim();
             let refused = |why: &str| Err(format!("{name}: {why}, found {value:?}"));
@@ -66,8 +72,7 @@ impl Wanted {
                 },
                 "repository" if value.eq_ignore_ascii_case(own) => {}
                 "repository" => return refused("only the run's own repository can be checked out"),
-                // The tree is always made anew.
-                "clean" => flag(name, value).map(drop)?,
+                "clean" => wanted.clean = flag(name, value)?,
                 "fetch-tags" => wanted.tags = flag(name, value)?,
                 "submodules" => {
                     wanted.submodules = match value.to_ascii_lowercase().as_str() {
@@ -111,6 +116,18 @@ fn patterns(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// Something was checked out there. GitHub looks for what was not committed only then.
+async fn holds_checkout(ctx: &NativeContext, path: &str) -> Result<bool, String> {
+    let (workspace, git) = (ctx.directories.workspace.clone(), Path::new(path).join(".git"));
+    let looked = tokio::task::spawn_blocking(move || {
+        let root = tree::open_root(&workspace)?;
+        // A place that cannot be, the checkout itself refuses.
+        Ok(tree::open_beneath(root.as_fd(), &git, OFlags::PATH).is_ok())
+    });
+    let looked = looked.await.unwrap_or_else(|join| Err(io::Error::other(join)));
+    looked.map_err(|error: io::Error| format!("cannot open the workspace: {error}"))
+}
+
 /// Does it.
 pub(super) async fn run(ctx: &NativeContext, with: &Inputs) -> Result<NativeDone, String> {
     let (id, repo) =
@@ -128,6 +145,12 @@ pub(super) async fn run(ctx: &NativeContext, with: &Inputs) -> Result<NativeDone
         (false, true) => (String::new(), git_ref.to_ascii_lowercase()),
         (false, false) => (git_ref, String::new()),
     };
+    if !wanted.clean && holds_checkout(ctx, &path).await? {
+        return Err(format!(
+            "clean: an earlier step has checked something out into {path:?}, and a checkout leaves nothing there that is not its \
+             commit's; leave `clean` out, or name another `path`"
+        ));
+    }
     let parts = &ctx.parts;
     let sparse = (!wanted.sparse.is_empty()).then_some(Sparse { patterns: wanted.sparse, cone: wanted.cone });
     let submodules = (wanted.submodules != Nesting::None).then(|| Submodules {
@@ -191,7 +214,7 @@ mod tests {
             ("ref", "v1"),
             ("Fetch-Depth", "0"),
             ("repository", "Team/App"),
-            ("clean", "true"),
+            ("clean", "false"),
             ("submodules", "Recursive"),
             ("lfs", "true"),
             ("fetch-tags", "true"),
@@ -202,6 +225,7 @@ mod tests {
         let found = wanted(&all)?;
         assert_eq!((found.path.as_str(), found.git_ref.as_str(), found.depth), ("sub", "v1", 0));
         assert_eq!(found.ignored, ["token"]);
+        assert!(!found.clean && wanted(&[])?.clean);
         assert_eq!((found.submodules, found.lfs, found.tags, found.cone), (Nesting::All, true, true, false));
         assert_eq!(found.sparse, ["src", "!docs"]);
         for (bad, name) in [
