@@ -30,6 +30,7 @@ mod expand;
 pub mod expression;
 mod filter;
 pub mod graph;
+mod library;
 pub mod matrix;
 pub mod model;
 mod read;

@@ -192,7 +192,7 @@ fn workflows_that_call_each_other_in_a_circle_are_refused() {
 
 #[test]
 fn an_action_of_the_repository_is_its_steps() {
-    let action = "name: Greet\ninputs: {who: {default: '${{ github.actor }}'}, how: {required: true}}\noutputs: {said: {value: '${{ steps.s.outputs.it }}'}}\nruns:\n  using: composite\n  steps:\n    - id: s\n      shell: bash\n      run: echo ${{ inputs.how }}\n    - uses: ./inner\n";
+    let action = "name: Greet\ninputs: {who: {default: '${{ github.actor }}'}, how: {required: true}, loud: {required: true}}\noutputs: {said: {value: '${{ steps.s.outputs.it }}'}}\nruns:\n  using: composite\n  steps:\n    - id: s\n      shell: bash\n      run: echo ${{ inputs.how }}\n    - uses: ./inner\n";
     let inner = "runs: {using: composite, steps: [{run: x, shell: sh}]}\n";
     let tree = Tree::of(&[("actions/greet/action.yml", action), ("inner/action.yaml", inner)]);
     let text = "on: push\njobs: {a: {runs-on: x, steps: [{uses: ./actions/greet, with: {how: loud}}]}}\n";
@@ -203,12 +203,12 @@ fn an_action_of_the_repository_is_its_steps() {
     };
     assert_eq!((path.as_str(), steps.len(), outputs.len()), ("actions/greet", 2, 1));
     let inputs: Vec<_> = inputs.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    assert_eq!(inputs, [("who", "${{ github.actor }}"), ("how", ""), ("how", "loud")]);
+    assert_eq!(inputs, [("who", "${{ github.actor }}"), ("how", ""), ("loud", ""), ("how", "loud")]);
     assert!(matches!(&steps[1].action, Action::Composite { path, .. } if path == "inner"));
     let loops = "runs: {using: composite, steps: [{uses: ./inner}]}\n";
     let node = "runs: {using: node20, main: index.js}\n";
     for (action, wanted) in [
-        (loops, "levels deep"),
+        (loops, "the action uses itself: ./inner, ./inner"),
         (node, "actions that run \"node20\" are not supported"),
         ("runs: {using: composite, steps: [{run: x}]}\n", "shell"),
         ("runs: {using: composite, stepps: []}\n", "action.yml:1:"),
@@ -292,4 +292,61 @@ fn environments_and_variables_are_known_where_jobs_are_made() {
     assert!(job_spec(run, live).environment_url.contains("steps.s.outputs.host"));
     assert_eq!(job(run, "b").environment, None);
     assert_eq!(job(run, "c").form, Form::Undecided, "its environment is known when a has ended");
+}
+
+/// Many `uses` of one directory.
+fn uses(directory: &str, times: usize) -> String {
+    vec![format!("{{uses: ./{directory}}}"); times].join(", ")
+}
+
+#[test]
+fn actions_that_use_each_other_very_often_are_read_once_and_refused_for_what_they_make() {
+    let action = |of: &str, times| format!("runs: {{using: composite, steps: [{}]}}\n", uses(of, times));
+    let chain: Vec<_> =
+        (0..9).map(|n| (format!("a{n}/action.yml"), action(&format!("a{}", n + 1), 1000))).collect();
+    let mut files: Vec<_> = chain.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    files.push(("a9/action.yml", "runs: {using: composite, steps: [{run: x, shell: sh}]}\n"));
+    let tree = Tree::of(&files);
+    let text = format!("on: push\njobs: {{a: {{runs-on: x, steps: [{}]}}}}\n", uses("a0", 200));
+    let run = run_of(&text, &event(EventKind::Push, "refs/heads/main"), &tree);
+    let error = run.error.expect("a refusal");
+    assert!(error.contains("more than 10000 steps"), "{error}");
+    assert_eq!(tree.1.get(), 10, "each action is asked for once");
+
+    // Ten of itself on ten levels would be ten thousand million.
+    let own = action("a", 10);
+    let tree = Tree::of(&[("a/action.yml", &own)]);
+    let text = "on: push\njobs: {a: {runs-on: x, steps: [{uses: ./a}]}}\n";
+    let run = run_of(text, &event(EventKind::Push, "refs/heads/main"), &tree);
+    assert!(run.error.is_some_and(|error| error.contains("the action uses itself: ./a, ./a")));
+    assert_eq!(tree.1.get(), 1);
+}
+
+#[test]
+fn no_more_files_are_asked_for_than_are_allowed() {
+    let steps: Vec<_> = (0..200).map(|n| uses(&format!("a{n}"), 1)).collect();
+    let job = |n: usize| {
+        format!("j{n}: {{runs-on: x, steps: [{}]}}", steps.join(", ").replace("./", &format!("./{n}/")))
+    };
+    let jobs: Vec<_> = (0..8).map(job).collect();
+    let tree = Tree::default();
+    let text = format!("on: push\njobs: {{{}}}\n", jobs.join(", "));
+    assert!(run_of(&text, &event(EventKind::Push, "refs/heads/main"), &tree).error.is_some());
+    assert_eq!(tree.1.get(), 512);
+}
+
+#[test]
+fn variants_and_calls_are_made_into_text_once() {
+    let steps = vec!["{run: 'echo ${{ matrix.n }}'}"; 200].join(", ");
+    let called = format!("on: workflow_call\njobs: {{x: {{runs-on: x, steps: [{steps}, {{uses: ./a}}]}}}}\n");
+    let list: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    let text = format!(
+        "on: push\njobs: {{c: {{strategy: {{matrix: {{n: [{}]}}}}, uses: ./w/called.yml}}}}\n",
+        list.join(", ")
+    );
+    let action = "runs: {using: composite, steps: [{run: x, shell: sh}]}\n";
+    let tree = Tree::of(&[("w/called.yml", &called), ("a/action.yml", action)]);
+    let run = pushed(&text, &tree);
+    assert_eq!(tree.1.get(), 2);
+    assert_eq!((run.jobs.len(), run.specs.len()), (201, 3), "the group's, the call's and the one job's");
 }

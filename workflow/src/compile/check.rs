@@ -3,10 +3,12 @@
 use domain::limits;
 
 use super::job;
+use super::uses::Unfolding;
 use crate::complaints::Complaints;
 use crate::diagnostic::{At, cut, nearest};
 use crate::filter::Filter;
-use crate::model::{Call, Files, Located, Patterns, Permissions, Trigger, Work, Workflow, check_calls};
+use crate::library::Used;
+use crate::model::{Call, Located, Patterns, Permissions, Trigger, Work, Workflow, calls};
 
 /// Most patterns of a filter, and most bytes of one: each becomes a regular expression.
 const MAX_PATTERNS: usize = 100;
@@ -24,7 +26,7 @@ const EVENTS: [&str; 7] = [
 ];
 
 /// Complains of everything that is not supported.
-pub(crate) fn check(workflow: &Workflow, files: &dyn Files, c: &mut Complaints) {
+pub(crate) fn check(workflow: &Workflow, files: &Used<'_>, c: &mut Complaints) {
     for event in &workflow.on {
         trigger(event, c);
     }
@@ -33,14 +35,15 @@ pub(crate) fn check(workflow: &Workflow, files: &dyn Files, c: &mut Complaints) 
         c.unsupported(workflow.jobs_at, format!("{count} jobs, the limit is {}", limits::MAX_JOBS_PER_RUN));
         return;
     }
+    let mut unfolding = Unfolding::new(files);
     for one in &workflow.jobs {
         match &one.work {
-            Work::Steps(work) => job::check(workflow, one, work, files, c),
+            Work::Steps(work) => job::check(workflow, one, work, &mut unfolding, c),
             Work::Call(call) => called(call, c),
         }
     }
     // What its token may do is nobody's to give here.
-    let is_there = |call: &Call| files.file(&call.workflow.value).is_some();
+    let is_there = |call: &Call| files.workflow(&call.workflow.value).is_some();
     for one in &workflow.jobs {
         if let Work::Call(call) = &one.work
             && call.workflow.value.starts_with("./")
@@ -54,7 +57,7 @@ pub(crate) fn check(workflow: &Workflow, files: &dyn Files, c: &mut Complaints) 
         matches!(&one.work, Work::Call(call) if is_there(call)) || matches!(one.work, Work::Steps(_))
     });
     if found {
-        check_calls(workflow, files, &Permissions::WriteAll).into_iter().for_each(|one| c.add(one));
+        calls(workflow, files, &Permissions::WriteAll).into_iter().for_each(|one| c.add(one));
     }
 }
 

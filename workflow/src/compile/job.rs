@@ -6,9 +6,10 @@ use super::container::{container, services};
 use super::extension::extension;
 use super::step::{Defaults, steps};
 use super::text::{env, maybe, variables};
+use super::uses::Unfolding;
 use crate::complaints::Complaints;
 use crate::diagnostic::cut;
-use crate::model::{self, Dynamic, Files, Steps, Workflow};
+use crate::model::{self, Dynamic, Steps, Workflow};
 
 /// Longest limit of a job or step: a week.
 pub(crate) const MAX_TIMEOUT_MINUTES: f64 = 7.0 * 24.0 * 60.0;
@@ -20,7 +21,7 @@ pub(super) fn check(
     workflow: &Workflow,
     job: &model::Job,
     work: &Steps,
-    files: &dyn Files,
+    unfolding: &mut Unfolding<'_>,
     c: &mut Complaints,
 ) {
     if let Some(group) = work.runs_on.as_ref().and_then(|runs_on| runs_on.group.as_ref()) {
@@ -64,7 +65,7 @@ pub(super) fn check(
         c.unsupported(over.at, format!("{} steps, the limit is {}", work.steps.len(), limits::MAX_STEPS));
         return;
     }
-    spec(workflow, job, work, files, c);
+    spec(workflow, job, work, unfolding, c);
 }
 
 /// What runs. Its limit is the file's own, where that is not computed.
@@ -72,7 +73,7 @@ pub(crate) fn spec(
     workflow: &Workflow,
     job: &model::Job,
     work: &Steps,
-    files: &dyn Files,
+    unfolding: &mut Unfolding<'_>,
     c: &mut Complaints,
 ) -> JobSpec {
     let mut all = env(workflow.env.as_ref(), "env", c);
@@ -87,7 +88,7 @@ pub(crate) fn spec(
         services: services(&work.services, c),
         env: all,
         timeout_seconds: seconds(minutes.unwrap_or(DEFAULT_TIMEOUT_MINUTES)),
-        steps: steps(&work.steps, &defaults, files, 0, c),
+        steps: steps(&work.steps, &defaults, unfolding, c),
         outputs: variables(work.outputs.as_ref()),
         environment_url: maybe(work.environment.as_ref().and_then(|environment| environment.url.as_ref())),
         artifacts: extension.artifacts,

@@ -15,12 +15,14 @@ mod uses;
 
 pub(crate) use check::check;
 pub use extension::check_artifacts;
-pub(crate) use extension::extension;
+pub(crate) use extension::{Extension, extension};
 pub(crate) use job::{DEFAULT_TIMEOUT_MINUTES, MAX_TIMEOUT_MINUTES, seconds, spec};
 pub(crate) use text::{text_of, variables};
+pub(crate) use uses::Unfolding;
 pub use uses::{NoFiles, directory_of};
 
 use crate::diagnostic::Diagnostic;
+use crate::library::{Library, Used};
 use crate::model::{Files, Workflow};
 
 /// Reads a workflow file that is to be run here; `files` has what it calls and uses of its own repository.
@@ -28,6 +30,11 @@ use crate::model::{Files, Workflow};
 /// # Errors
 /// Everything that is wrong with it (the first 100 complaints found), in the order of the file. Never empty.
 pub fn lint(bytes: &[u8], files: &dyn Files) -> Result<Workflow, Vec<Diagnostic>> {
+    lint_of(bytes, &Used::new(&Library::new(files)))
+}
+
+/// As [`lint`], of which the files that it uses are noted.
+pub(crate) fn lint_of(bytes: &[u8], files: &Used<'_>) -> Result<Workflow, Vec<Diagnostic>> {
     let (workflow, mut complaints) = crate::read::read_all(bytes);
     if let Some(workflow) = &workflow {
         check(workflow, files, &mut complaints);

@@ -3,9 +3,9 @@
 use domain::{Action, StepSpec};
 
 use super::text::{checked, env, maybe, path, variables};
-use super::uses::uses;
+use super::uses::{Unfolding, uses};
 use crate::complaints::Complaints;
-use crate::model::{self, Files, Step};
+use crate::model::{self, Step};
 
 /// What steps take when they do not say.
 #[derive(Default, Clone)]
@@ -27,22 +27,27 @@ impl Defaults {
     }
 }
 
-/// Steps of a job, or of an action at this depth.
+/// Steps of a job, or of an action.
 pub(super) fn steps(
     steps: &[Step],
     defaults: &Defaults,
-    files: &dyn Files,
-    depth: usize,
+    unfolding: &mut Unfolding<'_>,
     c: &mut Complaints,
 ) -> Vec<StepSpec> {
-    steps.iter().filter_map(|one| step(one, defaults, files, depth, c)).collect()
+    let mut made = Vec::new();
+    for one in steps {
+        if !unfolding.take(one.at, c) {
+            break;
+        }
+        made.extend(step(one, defaults, unfolding, c));
+    }
+    made
 }
 
 fn step(
     step: &Step,
     defaults: &Defaults,
-    files: &dyn Files,
-    depth: usize,
+    unfolding: &mut Unfolding<'_>,
     c: &mut Complaints,
 ) -> Option<StepSpec> {
     if step.background {
@@ -60,7 +65,7 @@ fn step(
                 None => defaults.working_directory.clone(),
             },
         },
-        model::Action::Uses { action, with } => uses(action, with.as_ref(), files, depth, c)?,
+        model::Action::Uses { action, with } => uses(action, with.as_ref(), unfolding, c)?,
         _ => {
             c.unsupported(step.at, "steps that wait, cancel or are parallel are not supported");
             return None;

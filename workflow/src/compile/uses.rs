@@ -4,12 +4,40 @@ use domain::{Action, Native, Variables};
 
 use super::step::{Defaults, inputs, steps};
 use crate::complaints::Complaints;
-use crate::diagnostic::cut;
-use crate::model::{Composite, Files, Located, composite};
+use crate::diagnostic::{At, cut};
+use crate::library::{Missing, Used};
+use crate::model::{Files, Located};
 use crate::template::Template;
 
 /// Deepest nesting of actions; GitHub's.
 const MAX_DEPTH: usize = 10;
+/// Most steps that are made of one file, those of its actions counted wherever they are used.
+const MAX_STEPS: usize = 10_000;
+
+/// How far steps were taken apart: an action that is used has steps of its own, which may use actions. What all of it may cost has
+/// one limit, however it is nested.
+pub(crate) struct Unfolding<'a> {
+    pub(super) files: &'a Used<'a>,
+    left: usize,
+    /// The directories of the actions around the steps that it is at.
+    within: Vec<String>,
+}
+
+impl<'a> Unfolding<'a> {
+    pub(crate) fn new(files: &'a Used<'a>) -> Self {
+        Self { files, left: MAX_STEPS, within: Vec::new() }
+    }
+
+    /// Takes one more step; complains when it is one too many.
+    pub(super) fn take(&mut self, at: At, c: &mut Complaints) -> bool {
+        if self.left == 0 {
+            c.unsupported(at, format!("more than {MAX_STEPS} steps with those of the actions that are used"));
+            return false;
+        }
+        self.left -= 1;
+        true
+    }
+}
 
 /// No files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,8 +61,7 @@ pub fn directory_of(uses: &str) -> Option<String> {
 pub(super) fn uses(
     action: &Located<String>,
     with: Option<&Template>,
-    files: &dyn Files,
-    depth: usize,
+    unfolding: &mut Unfolding<'_>,
     c: &mut Complaints,
 ) -> Option<Action> {
     let name = action.value.as_str();
@@ -46,7 +73,7 @@ pub(super) fn uses(
         return Some(Action::Docker { image: image.to_owned(), with: inputs(with) });
     }
     if let Some(path) = directory_of(name) {
-        return local(path, action, inputs(with), files, depth, c);
+        return local(path, action, inputs(with), unfolding, c);
     }
     let known = name.split_once('@').map(|(name, _)| name).unwrap_or(name);
     if let Some(what) = Native::ALL.into_iter().find(|native| native.as_str().eq_ignore_ascii_case(known)) {
@@ -66,39 +93,47 @@ fn local(
     path: String,
     action: &Located<String>,
     given: Variables,
-    files: &dyn Files,
-    depth: usize,
+    unfolding: &mut Unfolding<'_>,
     c: &mut Complaints,
 ) -> Option<Action> {
-    if depth >= MAX_DEPTH {
+    if let Some(first) = unfolding.within.iter().position(|around| *around == path) {
+        let around = unfolding.within[first..].iter().chain([&path]);
+        let circle: Vec<_> = around.map(|path| format!("./{}", cut(path))).collect();
+        c.invalid(action.at, format!("the action uses itself: {}", circle.join(", ")));
+        return None;
+    }
+    if unfolding.within.len() >= MAX_DEPTH {
         c.invalid(action.at, format!("actions use each other more than {MAX_DEPTH} levels deep"));
         return None;
     }
-    let found = ["action.yml", "action.yaml"].into_iter().find_map(|name| {
-        let file = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-        files.file(&format!("./{file}")).map(|bytes| (file, bytes))
-    });
-    let Some((file, bytes)) = found else {
-        c.invalid(action.at, format!("there is no action.yml in {:?} at this commit", cut(&path)));
-        return None;
-    };
-    let (read, mut within) = composite(&bytes);
-    let made = read.map(|read: Composite| {
-        for input in read.inputs.iter().filter(|input| input.required && input.default.is_none()) {
-            if given.iter().all(|(name, _)| !name.is_empty() && !name.eq_ignore_ascii_case(&input.name)) {
-                c.invalid(action.at, format!("the input {:?} of {file} is required", cut(&input.name)));
-            }
+    let (file, read) = match unfolding.files.action(&path) {
+        Ok(found) => found,
+        Err(Missing::NotThere) => {
+            c.invalid(action.at, format!("there is no action.yml in {:?} at this commit", cut(&path)));
+            return None;
         }
-        // What is given stands behind the defaults, so that it wins.
-        let defaults =
-            read.inputs.iter().map(|input| (input.name.clone(), input.default.clone().unwrap_or_default()));
-        let all: Variables = defaults.chain(given).collect();
-        let inner = steps(&read.steps, &Defaults::default(), files, depth + 1, &mut within);
-        Action::Composite { path: path.clone(), inputs: all, steps: inner, outputs: read.outputs }
-    });
-    if let Some(first) = within.sorted().first() {
+        Err(Missing::TooMany) => {
+            c.unsupported(action.at, Missing::too_many());
+            return None;
+        }
+    };
+    let (read, wrong) = &*read;
+    if let Some(first) = wrong.first() {
         c.add(action.at.says_of(first.kind, format!("in {file}:{first}")));
         return None;
     }
-    made
+    let read = read.as_ref()?;
+    // What is given stands behind the defaults, so that it wins.
+    let defaults =
+        read.inputs.iter().map(|input| (input.name.clone(), input.default.clone().unwrap_or_default()));
+    let inputs: Variables = defaults.chain(given).collect();
+    let mut wrong = Complaints::default();
+    unfolding.within.push(path.clone());
+    let steps = steps(&read.steps, &Defaults::default(), unfolding, &mut wrong);
+    unfolding.within.pop();
+    if let Some(first) = wrong.sorted().first() {
+        c.add(action.at.says_of(first.kind, format!("in {file}:{first}")));
+        return None;
+    }
+    Some(Action::Composite { path, inputs, steps, outputs: read.outputs.clone() })
 }

@@ -3,10 +3,11 @@
 use domain::{Event, Undecided, Verdict};
 
 use super::Mint;
-use super::jobs::{Builder, Place, Recorder, runs};
+use super::jobs::{Builder, Place, runs};
 use crate::contexts::{self, Facts};
 use crate::expression::{Object, Value};
 use crate::graph::Before;
+use crate::library::{Library, Used};
 use crate::model::Files;
 use crate::read;
 
@@ -66,7 +67,8 @@ fn verdict(asked: &Asked<'_>, mint: &dyn Mint) -> Result<Verdict, String> {
         return Ok(Verdict::Skip);
     }
     let lasting = runs(&Before { cancelled: true, ..asked.before.clone() })?;
-    let mut builder = Builder::new(Recorder::new(&files), mint);
+    let library = Library::new(&files);
+    let mut builder = Builder::new(path, Used::new(&library), mint);
     let (workflow, contexts) = (&workflow, &known);
     builder.only(
         job,

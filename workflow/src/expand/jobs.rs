@@ -2,20 +2,23 @@
 //! depends on how other jobs end is left undecided.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use domain::{Condition, Form, GroupSpec, NewJob, SpecBytes, Undecided, limits};
+use domain::{Condition, Form, GroupSpec, JobSpec, NewJob, SpecBytes, Undecided, limits};
 
 use super::{Mint, Spec, concurrency, inputs};
 use crate::compile::{
-    DEFAULT_TIMEOUT_MINUTES, MAX_TIMEOUT_MINUTES, directory_of, extension, lint, seconds, spec, variables,
+    DEFAULT_TIMEOUT_MINUTES, Extension, MAX_TIMEOUT_MINUTES, Unfolding, directory_of, extension, lint_of,
+    seconds, spec, variables,
 };
 use crate::complaints::Complaints;
 use crate::diagnostic::{Diagnostic, cut};
 use crate::expression::{Environment, Expression, Object, Status, Value, Visit, to_json};
 use crate::graph::{Before, job_runs};
-use crate::model::{Call, Dynamic, Files, Job, Located, Secrets, Steps, Work, Workflow};
+use crate::library::Used;
+use crate::model::{Call, Dynamic, Job, Located, Secrets, Steps, Work, Workflow};
 use crate::template::{Content, Template};
 use crate::variants::{Variant, variants};
 
@@ -41,36 +44,43 @@ pub(super) struct Place<'a> {
 
 /// Jobs as they are made.
 pub(super) struct Builder<'a> {
-    files: Recorder<'a>,
+    /// The file of the run.
+    path: &'a str,
+    files: Used<'a>,
     mint: &'a dyn Mint,
     jobs: Vec<NewJob>,
     keys: HashSet<String>,
     specs: Vec<SpecBytes>,
+    /// Bytes of them together.
+    bytes: usize,
+    /// Jobs with steps as text, by the path of their file and their id: variants, and calls of one workflow, differ in nothing of it.
+    texts: HashMap<(String, String), Rc<Text>>,
+    /// Workflows that are called, by the words of `uses`; in words why one is refused.
+    called: HashMap<String, Rc<Result<Workflow, String>>>,
 }
 
-/// Remembers the files that were asked for: a job that is decided later needs them again.
-pub(super) struct Recorder<'a> {
-    files: &'a dyn Files,
-    seen: RefCell<BTreeMap<String, Vec<u8>>>,
-}
-
-impl<'a> Recorder<'a> {
-    pub(super) fn new(files: &'a dyn Files) -> Self {
-        Self { files, seen: RefCell::default() }
-    }
-}
-
-impl Files for Recorder<'_> {
-    fn file(&self, uses: &str) -> Option<Vec<u8>> {
-        let found = self.files.file(uses)?;
-        self.seen.borrow_mut().insert(uses.to_owned(), found.clone());
-        Some(found)
-    }
+/// A job with steps as text.
+struct Text {
+    /// Its limit is the file's own; that of a variant may be another.
+    spec: JobSpec,
+    asks: Extension,
+    /// Where it is among the specifications of the run, by its limit.
+    places: RefCell<HashMap<u32, u16>>,
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(files: Recorder<'a>, mint: &'a dyn Mint) -> Self {
-        Self { files, mint, jobs: Vec::new(), keys: HashSet::new(), specs: Vec::new() }
+    pub(super) fn new(path: &'a str, files: Used<'a>, mint: &'a dyn Mint) -> Self {
+        Self {
+            path,
+            files,
+            mint,
+            jobs: Vec::new(),
+            keys: HashSet::new(),
+            specs: Vec::new(),
+            bytes: 0,
+            texts: HashMap::new(),
+            called: HashMap::new(),
+        }
     }
 
     pub(super) fn made(self) -> (Vec<NewJob>, Vec<SpecBytes>) {
@@ -127,7 +137,7 @@ impl<'a> Builder<'a> {
         self.jobs[index].lasting = self.lasts(job, place)?;
         if self.jobs[index].condition == Condition::Never {
             self.jobs[index].name = shown_name(job);
-            self.jobs[index].spec = self.spec(Spec::Job(&domain::JobSpec::default()))?;
+            self.jobs[index].spec = self.spec(Spec::Job(&JobSpec::default()))?;
             return Ok(());
         }
         self.decided(index, job, place)
@@ -144,10 +154,10 @@ impl<'a> Builder<'a> {
     }
 
     fn undecided(&mut self, index: usize, job: &Job, place: &Place<'_>) -> Result<(), String> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut files = vec![(format!("./{}", place.path), text(place.bytes))];
-        files.extend(self.files.seen.borrow().iter().map(|(path, bytes)| (path.clone(), text(bytes))));
-        files.dedup();
+        let own = (format!("./{}", place.path), String::from_utf8_lossy(place.bytes).into_owned());
+        let mut files = self.files.all();
+        files.retain(|(path, _)| *path != own.0);
+        files.insert(0, own);
         let undecided = Undecided { path: place.path.to_owned(), files };
         let spec = self.spec(Spec::Undecided(&undecided))?;
         let contexts = contexts_of(place.contexts)?;
@@ -225,20 +235,53 @@ impl<'a> Builder<'a> {
             }
             None => None,
         };
-        let mut ignored = Complaints::default();
-        let mut made = spec(place.workflow, job, work, &self.files, &mut ignored);
-        made.timeout_seconds = seconds(match &work.timeout_minutes {
+        let limit = seconds(match &work.timeout_minutes {
             Some(found) => minutes(found, &variant.contexts).map_err(at)?,
             None => DEFAULT_TIMEOUT_MINUTES,
         });
-        let spec = self.spec(Spec::Job(&made))?;
-        let asks = work.extension.as_ref().map(|found| extension(&found.0, &mut ignored)).unwrap_or_default();
+        let text = self.text(job, work, place);
+        let known = text.places.borrow().get(&limit).copied();
+        let spec = match known {
+            Some(known) => known,
+            None => self.spec(Spec::Job(&JobSpec { timeout_seconds: limit, ..text.spec.clone() }))?,
+        };
+        text.places.borrow_mut().insert(limit, spec);
         let new = &mut self.jobs[index];
         new.labels = variant.labels.iter().cloned().collect();
-        (new.resources, new.priority) = (asks.resources, asks.priority);
-        (new.retry, new.spread, new.environment) = (asks.retry, asks.spread, environment);
+        (new.resources, new.priority) = (text.asks.resources, text.asks.priority);
+        (new.retry, new.spread, new.environment) = (text.asks.retry, text.asks.spread, environment);
         (new.may_fail, new.spec) = (may_fail, spec);
         Ok(())
+    }
+
+    /// What a job says, whatever its variant. What is wrong with it was said when its file was looked at.
+    fn text(&mut self, job: &Job, work: &Steps, place: &Place<'_>) -> Rc<Text> {
+        let Self { texts, files, .. } = self;
+        let made = || {
+            let mut ignored = Complaints::default();
+            let spec = spec(place.workflow, job, work, &mut Unfolding::new(files), &mut ignored);
+            let asks = work.extension.as_ref().map(|found| extension(&found.0, &mut ignored));
+            Rc::new(Text { spec, asks: asks.unwrap_or_default(), places: RefCell::default() })
+        };
+        let key = (place.path.to_owned(), job.id.value.clone());
+        Rc::clone(texts.entry(key).or_insert_with(made))
+    }
+
+    /// The workflow that a call names.
+    fn called(&mut self, uses: &str, path: &str) -> Rc<Result<Workflow, String>> {
+        if let Some(known) = self.called.get(uses) {
+            return Rc::clone(known);
+        }
+        let found = match self.files.file(uses) {
+            None => Err(format!("there is no {:?} at this commit", cut(uses))),
+            Some(bytes) => lint_of(&bytes, &self.files).map_err(|found| {
+                let lines: Vec<_> = found.iter().take(20).map(|one| format!("{path}:{one}")).collect();
+                format!("the called workflow is refused: {}", lines.join("; "))
+            }),
+        };
+        let found = Rc::new(found);
+        self.called.insert(uses.to_owned(), Rc::clone(&found));
+        found
     }
 
     fn call(
@@ -253,13 +296,10 @@ impl<'a> Builder<'a> {
         if place.depth >= MAX_LEVELS {
             return Err(at(format!("workflows call each other more than {MAX_LEVELS} levels deep")));
         }
-        let bytes =
-            self.files.file(uses).ok_or_else(|| at(format!("there is no {:?} at this commit", cut(uses))))?;
         let path = directory_of(uses).unwrap_or_else(|| uses.clone());
-        let called = lint(&bytes, &self.files).map_err(|found| {
-            let lines: Vec<_> = found.iter().take(20).map(|one| format!("{path}:{one}")).collect();
-            at(format!("the called workflow is refused: {}", lines.join("; ")))
-        })?;
+        let called = self.called(uses, &path);
+        let called = called.as_ref().as_ref().map_err(|why| at(why.clone()))?;
+        let bytes = self.files.file(uses).unwrap_or_default();
         let trigger = called.on.iter().find(|trigger| trigger.event.value == "workflow_call");
         let trigger = trigger.ok_or_else(|| at(format!("{path} has no workflow_call")))?;
         let given = inputs::of_call(trigger, call.with.as_ref(), &variant.contexts);
@@ -281,7 +321,7 @@ impl<'a> Builder<'a> {
         self.workflow(&Place {
             path: &path,
             bytes: &bytes,
-            workflow: &called,
+            workflow: called,
             contexts: &contexts,
             prefix: &prefix,
             group: Some(index as u16),
@@ -292,11 +332,16 @@ impl<'a> Builder<'a> {
     /// Where a specification is among those of the run; equal ones are there once.
     fn spec(&mut self, spec: Spec<'_>) -> Result<u16, String> {
         let bytes = SpecBytes(self.mint.encode(spec)?.into());
-        let known = self.specs.iter().position(|other| *other == bytes);
-        Ok(known.unwrap_or_else(|| {
-            self.specs.push(bytes);
-            self.specs.len() - 1
-        }) as u16)
+        if let Some(known) = self.specs.iter().position(|other| *other == bytes) {
+            return Ok(known as u16);
+        }
+        self.bytes += bytes.0.len();
+        // No more of them is made than the cluster takes.
+        if self.bytes > limits::MAX_SPEC_BYTES {
+            return Err(too_large(self.path, self.bytes));
+        }
+        self.specs.push(bytes);
+        Ok((self.specs.len() - 1) as u16)
     }
 }
 
@@ -306,6 +351,11 @@ pub(super) fn runs(job: &Job, before: &Before<'_>, contexts: &Object) -> Result<
         Some(condition) => job_runs(condition, before, contexts),
         None => before.status(Status::Success, &[]).map_err(|why| job.id.at.invalid(why)),
     }
+}
+
+/// What is said of a run that the cluster would refuse for its size.
+pub(super) fn too_large(path: &str, bytes: usize) -> String {
+    format!("{path}: the run takes {bytes} bytes, the limit is {}", limits::MAX_SPEC_BYTES)
 }
 
 /// The job's own name, where it is not computed.

@@ -12,12 +12,13 @@ use domain::{
 pub use decide::{Asked, decide};
 pub use triggers::triggers;
 
-use crate::compile::lint;
+use crate::compile::lint_of;
 use crate::contexts::{self, Facts};
 use crate::events::{Happened, starts};
 use crate::expression::{NoEnvironment, Object, Value};
+use crate::library::{Library, Used};
 use crate::model::{Dynamic, Files, Queue, Workflow};
-use jobs::{Builder, Recorder};
+use jobs::Builder;
 
 /// Bytes of the name of a workflow that a run which failed shows; a longer one may be why it failed.
 const MAX_SHOWN_NAME: usize = 200;
@@ -65,8 +66,10 @@ pub struct Occasion<'a> {
 /// With `only_path` there is always a run: one that failed when there is no such workflow or it does not want to be asked.
 pub fn expand(files: &[(String, Vec<u8>)], occasion: &Occasion<'_>, mint: &mut dyn Mint) -> Vec<NewRun> {
     let only = occasion.only_path;
+    let library = Library::new(occasion.files);
     if only.is_empty() {
-        return files.iter().filter_map(|(path, bytes)| run_of(path, bytes, occasion, mint)).collect();
+        let run = |(path, bytes): &(String, Vec<u8>)| run_of(path, bytes, &library, occasion, mint);
+        return files.iter().filter_map(run).collect();
     }
     let Some((path, bytes)) = files.iter().find(|(path, _)| is_at(path, only)) else {
         let paths: Vec<_> = files.iter().map(|(path, _)| path.as_str()).collect();
@@ -74,7 +77,7 @@ pub fn expand(files: &[(String, Vec<u8>)], occasion: &Occasion<'_>, mint: &mut d
         let why = format!("there is no workflow {only} at this commit; there are: {there}");
         return vec![NewRun::failed(mint.run_id(), only.to_owned(), why)];
     };
-    let run = run_of(path, bytes, occasion, mint);
+    let run = run_of(path, bytes, &library, occasion, mint);
     // Nobody asked for one that follows another, and its filters may hold it back.
     if run.is_none() && occasion.event.kind == EventKind::WorkflowRun {
         return Vec::new();
@@ -91,9 +94,15 @@ fn is_at(path: &str, wanted: &str) -> bool {
     path == wanted || path.rsplit_once('/').is_some_and(|(_, name)| name == wanted)
 }
 
-fn run_of(path: &str, bytes: &[u8], occasion: &Occasion<'_>, mint: &mut dyn Mint) -> Option<NewRun> {
-    let files = Recorder::new(occasion.files);
-    match lint(bytes, &files) {
+fn run_of(
+    path: &str,
+    bytes: &[u8],
+    library: &Library<'_>,
+    occasion: &Occasion<'_>,
+    mint: &mut dyn Mint,
+) -> Option<NewRun> {
+    let files = Used::new(library);
+    match lint_of(bytes, &files) {
         Ok(workflow) => match wants(&workflow, occasion) {
             Ok(false) => None,
             Ok(true) => {
@@ -155,7 +164,7 @@ fn new_run(
     id: RunId,
     (path, bytes, workflow): (&str, &[u8], &Workflow),
     occasion: &Occasion<'_>,
-    (files, mint): (Recorder<'_>, &dyn Mint),
+    (files, mint): (Used<'_>, &dyn Mint),
 ) -> Result<NewRun, String> {
     let name = name_of(workflow, path);
     let facts = Facts {
@@ -179,7 +188,7 @@ fn new_run(
     let title = if title.trim().is_empty() { occasion.event.title.clone() } else { title };
     let concurrency =
         workflow.concurrency.as_ref().map(|one| concurrency(one, &known)).transpose().map_err(at)?;
-    let mut builder = Builder::new(files, mint);
+    let mut builder = Builder::new(path, files, mint);
     builder.workflow(&jobs::Place {
         path,
         bytes,
@@ -227,7 +236,7 @@ fn small_enough(run: NewRun) -> Result<NewRun, String> {
     if bytes <= limits::MAX_SPEC_BYTES {
         return Ok(run);
     }
-    Err(format!("{}: the run takes {bytes} bytes, the limit is {}", run.path, limits::MAX_SPEC_BYTES))
+    Err(jobs::too_large(&run.path, bytes))
 }
 
 /// What a text is when it is computed without any environment.

@@ -3,8 +3,7 @@
 //!
 //! Must not know: where the called files come from; [`Files`] does.
 
-use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::collections::HashSet;
 
 use super::fields::{Dynamic, entries};
 use super::job::{Call, Job, Secrets, Work};
@@ -12,7 +11,7 @@ use super::permissions::{Level, Permissions};
 use super::workflow::Workflow;
 use crate::complaints::Complaints;
 use crate::diagnostic::{Diagnostic, Kind, cut};
-use crate::read;
+use crate::library::{Library, Used};
 
 /// Where the files of called workflows and of actions come from.
 pub trait Files {
@@ -35,31 +34,24 @@ const MAX_CALLS: usize = 256;
 /// `permissions` are those of the repository, for callers that do not say.
 #[must_use]
 pub fn check_calls(workflow: &Workflow, files: &dyn Files, permissions: &Permissions) -> Vec<Diagnostic> {
+    calls(workflow, &Used::new(&Library::new(files)), permissions)
+}
+
+/// As [`check_calls`], of which the files are noted.
+pub(crate) fn calls(workflow: &Workflow, files: &Used<'_>, permissions: &Permissions) -> Vec<Diagnostic> {
     let mut c = Complaints::default();
-    Calls { files, read: HashMap::new(), followed: 0 }.check(workflow, permissions, 1, &mut c);
+    Calls { files, called: HashSet::new(), followed: 0 }.check(workflow, permissions, 1, &mut c);
     c.sorted()
 }
 
 struct Calls<'a> {
-    files: &'a dyn Files,
-    /// What was read, by the words of `uses`, so that a file that is called often is read once.
-    read: HashMap<String, Rc<Read>>,
+    files: &'a Used<'a>,
+    /// The words of `uses` that were followed.
+    called: HashSet<String>,
     followed: usize,
 }
 
-/// A called file; none when it is not there.
-type Read = Option<(Option<Workflow>, Vec<Diagnostic>)>;
-
 impl Calls<'_> {
-    fn read(&mut self, uses: &str) -> Rc<Read> {
-        if let Some(read) = self.read.get(uses) {
-            return Rc::clone(read);
-        }
-        let found = Rc::new(self.files.file(uses).map(|bytes| read(&bytes)));
-        self.read.insert(uses.to_owned(), Rc::clone(&found));
-        found
-    }
-
     /// Checks the calls of a workflow at this level, the first being 1.
     fn check(&mut self, workflow: &Workflow, permissions: &Permissions, level: usize, c: &mut Complaints) {
         for job in &workflow.jobs {
@@ -74,15 +66,16 @@ impl Calls<'_> {
                 c.unsupported(at, format!("more than {MAX_CALLS} calls of other workflows"));
                 return;
             }
-            let read = self.read(&call.workflow.value);
-            if self.read.len() > MAX_FILES {
+            self.called.insert(call.workflow.value.clone());
+            if self.called.len() > MAX_FILES {
                 c.invalid(at, format!("more than {MAX_FILES} files are called"));
                 return;
             }
-            let Some((called, wrong)) = read.as_ref() else {
+            let Some(read) = self.files.workflow(&call.workflow.value) else {
                 c.invalid(at, "Unable to find reusable workflow");
                 continue;
             };
+            let (called, wrong) = &*read;
             let mut found = wrong.clone();
             if let Some(called) = called.as_ref().filter(|_| wrong.is_empty()) {
                 check(call, called, c);

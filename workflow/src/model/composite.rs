@@ -2,7 +2,7 @@
 
 use domain::Variables;
 
-use super::fields::{Dynamic, boolean, entries, get, plain};
+use super::fields::{entries, get, plain};
 use super::step::{Step, steps};
 use crate::compile::variables;
 use crate::complaints::Complaints;
@@ -26,8 +26,6 @@ pub struct Composite {
 pub struct ActionInput {
     /// Its name.
     pub name: String,
-    /// It must be given, unless it has a default.
-    pub required: bool,
     /// What it is when it is not given.
     pub default: Option<String>,
 }
@@ -72,17 +70,12 @@ pub(crate) fn composite(bytes: &[u8]) -> (Option<Composite>, Complaints) {
 
 fn inputs(template: &Template) -> Vec<ActionInput> {
     let input = |entry: super::fields::Entry<'_>| {
-        let required = get(entry.value, "required").and_then(boolean);
         let single = |node: &Template| {
             let entry = (Template { at: node.at, content: Content::Text("x".to_owned()) }, node.clone());
             let map = Template { at: node.at, content: Content::Map(vec![entry]) };
             variables(Some(&map)).pop().map(|(_, value)| value)
         };
-        ActionInput {
-            name: entry.key.to_owned(),
-            required: required.is_some_and(|required| required.value == Dynamic::Is(true)),
-            default: get(entry.value, "default").and_then(single),
-        }
+        ActionInput { name: entry.key.to_owned(), default: get(entry.value, "default").and_then(single) }
     };
     entries(template).map(input).collect()
 }

@@ -23,6 +23,7 @@ mod strategy;
 mod trigger;
 mod workflow;
 
+pub(crate) use call::calls;
 pub use call::{Files, check_calls};
 pub(crate) use composite::composite;
 pub use composite::{ActionInput, Composite};

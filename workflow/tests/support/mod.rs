@@ -1,6 +1,7 @@
 //! Expansion as tests ask for it: without other files, of everything changed, specifications as JSON.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use domain::{Event, EventKind, JobSpec, NewJob, NewRun, RunId};
@@ -8,18 +9,20 @@ use workflow::contexts::Facts;
 use workflow::model::{Files, Workflow};
 use workflow::{Diagnostic, Mint, Occasion, Spec};
 
-/// Files of a repository, by path.
+/// Files of a repository, by path, and how often one was asked for.
 #[derive(Default)]
-pub struct Tree(pub BTreeMap<String, String>);
+pub struct Tree(pub BTreeMap<String, String>, pub Cell<usize>);
 
 impl Tree {
     pub fn of(files: &[(&str, &str)]) -> Self {
-        Self(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        Self(files.collect(), Cell::default())
     }
 }
 
 impl Files for Tree {
     fn file(&self, uses: &str) -> Option<Vec<u8>> {
+        self.1.set(self.1.get() + 1);
         self.0.get(&workflow::directory_of(uses)?).map(|text| text.clone().into_bytes())
     }
 }
