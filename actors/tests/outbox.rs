@@ -138,8 +138,16 @@ impl World {
         };
         let commit = "c".repeat(40);
         let (git_ref, payload) = (String::new(), String::new());
-        let expand =
-            Command::ExpandDelivery { delivery, fence, commit, git_ref, payload, runs, triggers: None };
+        let expand = Command::ExpandDelivery {
+            delivery,
+            fence,
+            commit,
+            git_ref,
+            payload,
+            runs,
+            triggers: None,
+            numbers_from: None,
+        };
         assert_eq!(self.copy.apply(expand), Reply::Done);
     }
 

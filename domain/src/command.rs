@@ -129,6 +129,8 @@ pub enum Command {
         runs: Vec<NewRun>,
         /// What the default branch says now, when the event is about it.
         triggers: Option<Triggers>,
+        /// The number of the first of the runs, where something in them was computed from it: with another one nothing is done.
+        numbers_from: Option<u64>,
     },
     /// The node could not expand: the delivery waits and says why.
     DeferDelivery {
@@ -311,6 +313,8 @@ pub enum Command {
         path: String,
         /// The times, as the workflow writes them.
         cron: String,
+        /// The zone that they are meant in; empty for UTC.
+        zone: String,
         /// Which of them.
         due: Timestamp,
     },

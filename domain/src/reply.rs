@@ -118,4 +118,12 @@ pub enum Refusal {
         /// What.
         what: String,
     },
+    /// Runs were made with numbers that others have by now.
+    #[error("the next run's number is {present} by now, not {given}")]
+    NumbersTaken {
+        /// The first one, as it was thought.
+        given: u64,
+        /// The next one.
+        present: u64,
+    },
 }

@@ -22,8 +22,10 @@ pub struct Triggers {
 pub struct Schedule {
     /// The workflow's path.
     pub path: String,
-    /// The times, as five fields of cron, in UTC.
+    /// The times, as five fields of cron, as the file has them.
     pub cron: String,
+    /// The zone that they are meant in, a name of the IANA database; empty for UTC.
+    pub zone: String,
     /// The time that it ran for last, or when it was first known.
     pub last: Timestamp,
 }

@@ -2,7 +2,8 @@
 
 use domain::{
     Access, BootId, Capacity, ClusterState, Command, DeliveryId, Entry, Event, EventKind, Fence, Labels,
-    NodeFacts, NodeId, Reply, RepoId, Resources, Sealed, Timestamp, invariants, limits,
+    NewRun, NodeFacts, NodeId, Refusal, Reply, RepoId, Resources, RunId, Sealed, Timestamp, invariants,
+    limits,
 };
 use std::sync::Arc;
 
@@ -40,12 +41,17 @@ impl Cluster {
         cluster
     }
 
-    fn done(&mut self, command: Command) {
+    fn apply(&mut self, command: Command) -> Reply {
         self.index += 1;
         let entry = Entry { at: Timestamp(self.now), command };
         let (reply, _) = self.state.apply(self.index, &entry);
-        assert!(!matches!(reply, Reply::Refused(_)), "{reply:?}");
         assert_eq!(invariants::check_state(&self.state), Ok(()));
+        reply
+    }
+
+    fn done(&mut self, command: Command) {
+        let reply = self.apply(command);
+        assert!(!matches!(reply, Reply::Refused(_)), "{reply:?}");
     }
 
     fn accept(&mut self, number: u8) -> DeliveryId {
@@ -82,6 +88,7 @@ impl Cluster {
             payload: String::new(),
             runs: Vec::new(),
             triggers: None,
+            numbers_from: None,
         });
     }
 }
@@ -100,4 +107,37 @@ fn a_delivery_without_runs_is_forgotten_with_its_keys() {
     cluster.expand(pending);
     let left: Vec<_> = cluster.state.deliveries.iter().map(|(id, _)| *id).collect();
     assert_eq!(left, [last]);
+}
+
+#[test]
+fn runs_that_were_made_with_their_numbers_get_those_or_are_not_made() {
+    let mut cluster = Cluster::new();
+    let made = |cluster: &mut Cluster, delivery, fence, run: u128, numbers_from| {
+        let runs = vec![NewRun::failed(RunId(run), "ci.yml".to_owned(), "x".to_owned())];
+        let (commit, git_ref) = ("c".to_owned(), "refs/heads/main".to_owned());
+        let (payload, triggers) = (String::new(), None);
+        let command = Command::ExpandDelivery {
+            delivery,
+            fence,
+            commit,
+            git_ref,
+            payload,
+            runs,
+            triggers,
+            numbers_from,
+        };
+        cluster.apply(command)
+    };
+    let (first, second) = (cluster.accept(1), cluster.accept(2));
+    cluster.done(Command::AssignExpansion { delivery: first, node: NODE });
+    let of_first = Fence(cluster.index);
+    cluster.done(Command::AssignExpansion { delivery: second, node: NODE });
+    let of_second = Fence(cluster.index);
+    assert_eq!(made(&mut cluster, first, of_first, 1, Some(1)), Reply::Done);
+    // Both were made at the same time: the second is made anew with what is next by now.
+    let taken = Reply::Refused(Refusal::NumbersTaken { given: 1, present: 2 });
+    assert_eq!(made(&mut cluster, second, of_second, 2, Some(1)), taken);
+    assert_eq!(made(&mut cluster, second, of_second, 2, Some(2)), Reply::Done);
+    let numbers: Vec<_> = cluster.state.runs.iter().map(|(_, run)| run.number).collect();
+    assert_eq!(numbers, [1, 2]);
 }

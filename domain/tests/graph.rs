@@ -86,6 +86,7 @@ impl Cluster {
             payload: String::new(),
             runs: vec![run],
             triggers: None,
+            numbers_from: None,
         });
     }
 

@@ -141,7 +141,12 @@ fn a_run_from_a_fork_waits_for_approval() {
 }
 
 fn triggers() -> Triggers {
-    let schedule = Schedule { path: "n.yml".to_owned(), cron: "0 2 * * *".to_owned(), last: Timestamp(0) };
+    let schedule = Schedule {
+        path: "n.yml".to_owned(),
+        cron: "0 2 * * *".to_owned(),
+        zone: String::new(),
+        last: Timestamp(0),
+    };
     let follow = Follow {
         path: "f.yml".to_owned(),
         workflows: vec!["ci".to_owned()],
@@ -161,6 +166,7 @@ fn a_scheduled_time_comes_once_whoever_tells_of_it() {
         repo: REPO,
         path: "n.yml".to_owned(),
         cron: "0 2 * * *".to_owned(),
+        zone: String::new(),
         due: Timestamp(due),
     };
     assert!(
@@ -182,6 +188,38 @@ fn a_scheduled_time_comes_once_whoever_tells_of_it() {
     cluster.event(Event::of(EventKind::Push), Vec::new(), Some(triggers()));
     assert!(matches!(cluster.apply(tick(905, 2_000_000)), Reply::Refused(Refusal::AlreadyDone { .. })));
     cluster.done(tick(906, 2_500_000));
+}
+
+#[test]
+fn schedules_that_come_at_the_same_time_each_have_their_delivery() {
+    let mut cluster = Cluster::new();
+    let of = |cron: &str, zone: &str| Schedule {
+        path: "n.yml".to_owned(),
+        cron: cron.to_owned(),
+        zone: zone.to_owned(),
+        last: Timestamp(0),
+    };
+    let all = [of("0 2 * * *", ""), of("0 */2 * * *", ""), of("0 2 * * *", "Europe/Berlin")];
+    let triggers = Triggers { schedules: all.clone().into(), ..triggers() };
+    cluster.event(Event::of(EventKind::Push), Vec::new(), Some(triggers));
+    let mut tick = |id: u128, Schedule { path, cron, zone, .. }: Schedule, due: u64| {
+        let (id, due) = (DeliveryId(id), Timestamp(due));
+        cluster.apply(Command::Tick { id, repo: REPO, path, cron, zone, due })
+    };
+    for (id, schedule) in (901..).zip(all.clone()) {
+        let made = tick(id, schedule, 2_000_000);
+        assert_eq!(made, Reply::Delivery { id: DeliveryId(id), duplicate: false });
+    }
+    // One that still waits stands for the next time of its own schedule.
+    let again = tick(904, all[1].clone(), 2_500_000);
+    assert_eq!(again, Reply::Delivery { id: DeliveryId(902), duplicate: true });
+    let told = |id: u128| {
+        let event = &cluster.state.deliveries.get(&DeliveryId(id)).expect("accepted").event;
+        (event.title.clone(), event.payload.clone())
+    };
+    assert_eq!(told(901), ("0 2 * * *".to_owned(), r#"{"schedule":"0 2 * * *"}"#.to_owned()));
+    let zoned = r#"{"schedule":"0 2 * * *","timezone":"Europe/Berlin"}"#;
+    assert_eq!(told(903), ("0 2 * * *".to_owned(), zoned.to_owned()));
 }
 
 #[test]

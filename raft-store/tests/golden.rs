@@ -118,7 +118,12 @@ fn new_run() -> NewRun {
 }
 
 fn triggers() -> Triggers {
-    let schedule = Schedule { path: "p".to_owned(), cron: "0 0 * * *".to_owned(), last: Timestamp(1) };
+    let schedule = Schedule {
+        path: "p".to_owned(),
+        cron: "0 0 * * *".to_owned(),
+        zone: "Z".to_owned(),
+        last: Timestamp(1),
+    };
     let workflows = vec!["w".to_owned()];
     let follow = Follow { path: "p".to_owned(), workflows, requested: true, completed: false };
     Triggers { git_ref: "r".to_owned(), schedules: [schedule].into(), follows: [follow].into() }
@@ -208,6 +213,7 @@ fn commands() -> Result<Vec<Command>> {
             payload: String::new(),
             runs: vec![new_run()],
             triggers: Some(triggers()),
+            numbers_from: Some(3),
         },
         Command::DeferDelivery {
             delivery: DeliveryId(1),
@@ -272,6 +278,7 @@ fn commands() -> Result<Vec<Command>> {
             repo: RepoId(1),
             path: "p".to_owned(),
             cron: "0 0 * * *".to_owned(),
+            zone: "Z".to_owned(),
             due: Timestamp(3),
         },
         Command::PutVariable { repo: RepoId(1), name: "N".to_owned(), value: "v".to_owned() },
@@ -293,6 +300,7 @@ fn reply_name(reply: &Reply) -> &'static str {
         Reply::Refused(refusal) => match refusal {
             Refusal::NotFound { .. } => "Refused.NotFound",
             Refusal::StaleFence { .. } => "Refused.StaleFence",
+            Refusal::NumbersTaken { .. } => "Refused.NumbersTaken",
             Refusal::WrongState { .. } => "Refused.WrongState",
             Refusal::NodeUnfit { .. } => "Refused.NodeUnfit",
             Refusal::KeyConflict { .. } => "Refused.KeyConflict",
@@ -305,7 +313,7 @@ fn reply_name(reply: &Reply) -> &'static str {
 }
 
 /// How many names there are above.
-const REPLIES: usize = 14;
+const REPLIES: usize = 15;
 
 fn replies() -> Vec<Reply> {
     let text = || "x".to_owned();
@@ -317,6 +325,7 @@ fn replies() -> Vec<Reply> {
         Reply::Placed { placed: 1, refused: vec![(JOB, Refusal::QueueFull { open: 1, limit: 2 })] },
         Reply::Refused(Refusal::NotFound { what: text(), id: text() }),
         Reply::Refused(Refusal::StaleFence { given: Fence(1), present: Fence(2) }),
+        Reply::Refused(Refusal::NumbersTaken { given: 1, present: 2 }),
         Reply::Refused(Refusal::WrongState { what: text(), state: text(), wanted: text() }),
         Reply::Refused(Refusal::NodeUnfit { node: NodeId(1), why: text() }),
         Reply::Refused(Refusal::KeyConflict { key: text() }),

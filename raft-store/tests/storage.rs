@@ -317,6 +317,7 @@ async fn settings_waits_and_reviews_are_in_a_snapshot() -> Result {
             payload: String::new(),
             runs: vec![run],
             triggers: None,
+            numbers_from: None,
         },
         C::Place { placements: vec![domain::Placement { job, number: 1, node }] },
         C::Report(domain::AttemptReport {

@@ -42,7 +42,7 @@ mod yaml;
 
 pub use compile::{NoFiles, check_artifacts, directory_of, lint};
 pub use diagnostic::{At, Diagnostic, Kind};
-pub use expand::{Asked, Mint, Occasion, Spec, decide, expand, output, secret, triggers};
+pub use expand::{Asked, Mint, Occasion, Spec, decide, expand, is_at, output, secret, triggers, with_inputs};
 pub use filter::{Filter, InvalidPattern};
 pub use read::read;
 pub use variants::{Variant, variants};

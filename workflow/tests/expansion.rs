@@ -7,7 +7,7 @@ use support::{Ids, Tree, event, job_spec, run_of};
 use workflow::contexts::{Facts, read};
 use workflow::expression::Value;
 use workflow::graph::{Before, Outcome};
-use workflow::{Asked, decide};
+use workflow::{Asked, Occasion, decide};
 
 fn pushed(text: &str, tree: &Tree) -> NewRun {
     let push = Event {
@@ -292,6 +292,45 @@ fn environments_and_variables_are_known_where_jobs_are_made() {
     assert!(job_spec(run, live).environment_url.contains("steps.s.outputs.host"));
     assert_eq!(job(run, "b").environment, None);
     assert_eq!(job(run, "c").form, Form::Undecided, "its environment is known when a has ended");
+}
+
+#[test]
+fn a_dispatch_has_all_inputs_as_texts_in_its_event() {
+    let text = "on:\n  workflow_dispatch:\n    inputs:\n      env: {type: choice, options: [dev, prod], default: dev}\n      dry: {type: boolean, default: true}\n      n: {type: number, default: 2}\nrun-name: ${{ github.event.inputs.env }} ${{ github.event.inputs.dry == 'true' }} ${{ inputs.dry == true }} ${{ github.event.ref }}\njobs:\n  a: {runs-on: x, steps: [{run: x}]}\n";
+    let asked = |inputs: &str| {
+        let payload = format!("{{\"inputs\":{inputs},\"ref\":\"r\"}}");
+        let dispatch = Event { payload, ..event(EventKind::WorkflowDispatch, "refs/heads/main") };
+        workflow::with_inputs(dispatch, text.as_bytes())
+    };
+    let filled = asked("{}");
+    let payload: serde_json::Value = serde_json::from_str(&filled.payload).expect("JSON");
+    let all = serde_json::json!({ "inputs": { "env": "dev", "dry": "true", "n": "2" }, "ref": "r" });
+    assert_eq!(payload, all);
+    assert_eq!(run_of(text, &filled, &Tree::default()).title, "dev true true r");
+    let given = asked(r#"{"dry":false,"env":"prod"}"#);
+    assert_eq!(run_of(text, &given, &Tree::default()).title, "prod false false r");
+    let wrong = asked(r#"{"whom":"a"}"#);
+    assert!(wrong.payload.contains("whom"), "as it was");
+}
+
+#[test]
+fn runs_know_their_numbers_and_ids_when_they_are_made() {
+    let text = "on: push\nrun-name: r${{ github.run_number }}-${{ github.run_id }}-${{ github.run_attempt }}\nconcurrency: ci-${{ github.run_number }}\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n";
+    let other = text.replace("push", "pull_request");
+    let files: Vec<_> = [("a.yml", text), ("b.yml", &other), ("c.yml", "on: push\n"), ("d.yml", text)]
+        .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
+        .into();
+    let (facts, changed) = (Facts { run_number: 7, ..Facts::default() }, || None);
+    let (tree, push) = (Tree::default(), event(EventKind::Push, "refs/heads/main"));
+    let occasion = Occasion { event: &push, only_path: "", facts: &facts, files: &tree, changed: &changed };
+    let runs = workflow::expand(&files, &occasion, &mut Ids::default());
+    let made: Vec<_> = runs
+        .iter()
+        .map(|run| (run.title.clone(), run.concurrency.as_ref().map(|one| one.group.clone())))
+        .collect();
+    let of = |n: u64, id| (format!("r{n}-{id}-1"), Some(format!("ci-{n}")));
+    // The one that failed has a number, too; what does not want the event has none.
+    assert_eq!(made, [of(7, runs[0].id), (String::new(), None), of(9, runs[2].id)]);
 }
 
 /// Many `uses` of one directory.

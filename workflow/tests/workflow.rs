@@ -405,3 +405,25 @@ fn what_troupe_cannot_give_a_job_is_refused_where_it_stands() {
         assert!(found.iter().any(|one| one.message.contains("Unexpected value 'x-troupe'")), "{found:?}");
     }
 }
+
+#[test]
+fn a_timezone_that_is_none_is_refused_where_it_stands() {
+    let text = |zone: &str| {
+        format!(
+            "on:\n  schedule:\n    - cron: 0 9 * * *\n      timezone: {zone}\njobs: {{a: {{runs-on: x, steps: [{{run: x}}]}}}}\n"
+        )
+    };
+    let refused = lint(text("Europe/Berln").as_bytes()).expect_err("no such zone");
+    let said: Vec<_> = refused.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "4:17: the timezone \"Europe/Berln\" is not known, expected a name of the IANA database, as Europe/Berlin. Did you mean \"Europe/Berlin\"?"
+        ]
+    );
+    let files = [("n.yml".to_owned(), text("Europe/Berlin").into_bytes())];
+    let found = workflow::triggers(&files, "refs/heads/main");
+    let schedules: Vec<_> =
+        found.schedules.iter().map(|one| (one.cron.as_str(), one.zone.as_str())).collect();
+    assert_eq!(schedules, [("0 9 * * *", "Europe/Berlin")]);
+}

@@ -3,6 +3,7 @@
 //! Of workflows: A time is taken by the entry of the log that moves the schedule on, so that each
 //! comes once, whoever leads. Of several times that were missed (no quorum, no leader) the last is made up for, and no other.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -29,18 +30,34 @@ struct Due {
     repo: RepoId,
     path: String,
     cron: String,
+    zone: String,
     at: Timestamp,
+}
+
+/// What schedules say of now.
+#[derive(Debug, Default)]
+struct Look {
+    due: Vec<Due>,
+    /// When the next one comes.
+    next: Option<Timestamp>,
+    /// Those that cannot be read.
+    unread: BTreeSet<(RepoId, String, String, String)>,
 }
 
 pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), ActorProcessingErr> {
     let mut effects = shared.replica.effects();
+    let mut told = BTreeSet::new();
     loop {
         let state = shared.replica.state();
         let now = clock::now();
-        let (due, next) = look(&state, now);
-        for Due { repo, path, cron, at } in due {
+        let Look { due, next, unread } = look(&state, now);
+        for (repo, path, cron, zone) in unread.difference(&told) {
+            tracing::warn!(%repo, path, cron, zone, "a schedule cannot be read and never comes: mend it in the workflow's file");
+        }
+        told = unread;
+        for Due { repo, path, cron, zone, at } in due {
             let id = DeliveryId::from_parts(now, rand::random());
-            let command = Command::Tick { id, repo, path: path.clone(), cron, due: at };
+            let command = Command::Tick { id, repo, path: path.clone(), cron, zone, due: at };
             match stop.run_until_cancelled(shared.replica.propose(command)).await {
                 None => return Ok(()),
                 Some(Ok(Reply::Refused(refusal))) => {
@@ -86,23 +103,21 @@ async fn woken(
 }
 
 /// The schedules whose time has come, and when the next one comes.
-fn look(state: &ClusterState, now: Timestamp) -> (Vec<Due>, Option<Timestamp>) {
-    let (mut due, mut next) = (Vec::new(), None);
+fn look(state: &ClusterState, now: Timestamp) -> Look {
+    let mut found = Look::default();
     for (repo, triggers) in state.triggers.iter() {
         for schedule in triggers.schedules.iter() {
             // Of the cluster's time, so that a clock that went back brings nothing twice.
-            let Some((missed, coming)) = times(&schedule.cron, schedule.last, now) else {
-                tracing::debug!(cron = schedule.cron, "a schedule cannot be read");
+            let (path, cron, zone) = (schedule.path.clone(), schedule.cron.clone(), schedule.zone.clone());
+            let Some((missed, coming)) = times(&cron, &zone, schedule.last, now) else {
+                found.unread.insert((*repo, path, cron, zone));
                 continue;
             };
-            if let Some(at) = missed {
-                let (path, cron) = (schedule.path.clone(), schedule.cron.clone());
-                due.push(Due { repo: *repo, path, cron, at });
-            }
-            next = [next, coming].into_iter().flatten().min();
+            found.due.extend(missed.map(|at| Due { repo: *repo, path, cron, zone, at }));
+            found.next = [found.next, coming].into_iter().flatten().min();
         }
     }
-    (due, next)
+    found
 }
 
 /// The jobs that have waited long enough, and when the next one has.
@@ -112,12 +127,14 @@ fn due_backoffs(state: &ClusterState, now: Timestamp) -> (Vec<JobId>, Option<Tim
 }
 
 /// The last time after `last` that is not after `now`, and the first one after `now`; none for what is no schedule.
-fn times(cron: &str, last: Timestamp, now: Timestamp) -> Option<(Option<Timestamp>, Option<Timestamp>)> {
-    let (zone, pattern) = match cron.strip_prefix("CRON_TZ=").and_then(|rest| rest.split_once(' ')) {
-        Some((zone, pattern)) => (Tz::from_str(zone).ok()?, pattern),
-        None => (Tz::UTC, cron),
-    };
-    let cron = Cron::from_str(pattern).ok()?;
+fn times(
+    cron: &str,
+    zone: &str,
+    last: Timestamp,
+    now: Timestamp,
+) -> Option<(Option<Timestamp>, Option<Timestamp>)> {
+    let zone = if zone.is_empty() { Tz::UTC } else { Tz::from_str(zone).ok()? };
+    let cron = Cron::from_str(&workflow::model::cron(cron)?).ok()?;
     let at =
         |time: Timestamp| Some(DateTime::<Utc>::from_timestamp_millis(time.0 as i64)?.with_timezone(&zone));
     let stamp = |time: DateTime<Tz>| Timestamp(time.timestamp_millis() as u64);
@@ -142,26 +159,71 @@ mod tests {
         let at = |time: Timestamp, hours: u64| Timestamp(time.0 + hours * HOUR);
         let nightly = "0 2 * * *";
         // Begun at midnight of day 10: nothing yet, and at two o'clock for the first time.
-        assert_eq!(times(nightly, day(10), at(day(10), 1)), Some((None, Some(at(day(10), 2)))));
+        assert_eq!(times(nightly, "", day(10), at(day(10), 1)), Some((None, Some(at(day(10), 2)))));
         assert_eq!(
-            times(nightly, day(10), at(day(10), 2)),
+            times(nightly, "", day(10), at(day(10), 2)),
             Some((Some(at(day(10), 2)), Some(at(day(11), 2))))
         );
         // Taken: not again, also when the clock goes back.
         let taken = at(day(10), 2);
-        assert_eq!(times(nightly, taken, at(day(10), 3)), Some((None, Some(at(day(11), 2)))));
-        assert_eq!(times(nightly, taken, at(day(10), 1)), Some((None, Some(at(day(11), 2)))));
+        assert_eq!(times(nightly, "", taken, at(day(10), 3)), Some((None, Some(at(day(11), 2)))));
+        assert_eq!(times(nightly, "", taken, at(day(10), 1)), Some((None, Some(at(day(11), 2)))));
         // Away for five days: once, for the last.
-        assert_eq!(times(nightly, taken, at(day(15), 7)), Some((Some(at(day(15), 2)), Some(at(day(16), 2)))));
-        assert_eq!(times("no", day(1), day(2)), None);
+        assert_eq!(
+            times(nightly, "", taken, at(day(15), 7)),
+            Some((Some(at(day(15), 2)), Some(at(day(16), 2))))
+        );
+        assert_eq!(times("no", "", day(1), day(2)), None);
     }
 
     #[test]
     fn a_schedule_may_have_a_zone() {
         // 1970-01-02 is in winter: nine o'clock in Berlin is eight in UTC.
         let midnight = Timestamp(24 * HOUR);
-        let next = times("CRON_TZ=Europe/Berlin 0 9 * * *", midnight, midnight);
+        let next = times("0 9 * * *", "Europe/Berlin", midnight, midnight);
         assert_eq!(next, Some((None, Some(Timestamp(32 * HOUR)))));
-        assert_eq!(times("CRON_TZ=Nowhere/Here 0 9 * * *", midnight, midnight), None);
+        assert_eq!(times("0 9 * * *", "Nowhere/Here", midnight, midnight), None);
+    }
+
+    #[test]
+    fn whatever_the_language_takes_for_cron_has_its_times() {
+        const WEEK: u64 = 7 * 24 * HOUR;
+        let fields: [(u32, u32, &[&str]); 5] =
+            [(0, 59, &[]), (0, 23, &[]), (1, 31, &[]), (1, 12, &["jan", "DEC"]), (0, 6, &["sun", "Sat"])];
+        let mut read = 0;
+        for (at, (least, most, names)) in fields.into_iter().enumerate() {
+            let mut words = vec!["*".to_owned(), format!("{least}-{most}"), format!("{least},{most}")];
+            words.extend(names.iter().map(|name| (*name).to_owned()));
+            words.extend((least..=most).map(|n| n.to_string()));
+            let steps: Vec<_> =
+                words.iter().flat_map(|word| (1..=most).map(move |n| format!("{word}/{n}"))).collect();
+            for word in words.into_iter().chain(steps) {
+                let mut cron = ["0", "0", "*", "*", "*"];
+                cron[at] = &word;
+                let cron = cron.join(" ");
+                if workflow::model::cron(&cron).is_some() {
+                    read += 1;
+                    assert!(
+                        matches!(times(&cron, "", Timestamp(0), Timestamp(0)), Some((None, Some(_)))),
+                        "{cron}"
+                    );
+                }
+            }
+        }
+        assert!(read > 5000, "{read}");
+        let day = |cron: &str| {
+            let mut found = Vec::new();
+            let mut now = Timestamp(0);
+            while let Some((_, Some(next))) =
+                times(cron, "", now, now).filter(|(_, next)| next.is_some_and(|next| next.0 < WEEK))
+            {
+                found.push(next.0 / (60 * 1000));
+                now = next;
+            }
+            found
+        };
+        assert_eq!(day("3/20 4 2 * *"), [1440 + 243, 1440 + 263, 1440 + 283]);
+        // 1970-01-01 was a Thursday: from Monday on every second day, and Sunday is the first of the week.
+        assert_eq!(day("0 0 * * mon/2"), [1440, 4 * 1440, 6 * 1440]);
     }
 }

@@ -226,6 +226,7 @@ impl Pair {
             payload,
             runs,
             triggers: None,
+            numbers_from: None,
         });
         run
     }

@@ -220,6 +220,7 @@ impl Rig {
             payload: String::new(),
             runs,
             triggers: None,
+            numbers_from: None,
         });
         self.attempt = AttemptId { job: JobId { run, index: 0 }, number: 1 };
         self.fence = place(&self.copy, self.attempt, self.node);

@@ -106,8 +106,13 @@ impl Applying<'_> {
         fence: Fence,
         (commit, git_ref, payload): (&str, &str, &str),
         (runs, triggers): (&[NewRun], Option<&Triggers>),
+        numbers_from: Option<u64>,
     ) -> Answer {
         let delivery = self.checked_expansion(id, fence)?;
+        let present = self.next_number(Some(delivery.repo));
+        if let Some(given) = numbers_from.filter(|given| *given != present) {
+            return Err(Refusal::NumbersTaken { given, present });
+        }
         if let Some(run) = runs.iter().find(|run| self.state.runs.contains(&run.id)) {
             return Err(Refusal::AlreadyDone { what: format!("making the run {}", run.id) });
         }

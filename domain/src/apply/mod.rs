@@ -98,9 +98,22 @@ impl Applying<'_> {
                 self.accept_delivery(*id, *repo, key, *digest, event, only_path)
             }
             Command::AssignExpansion { delivery, node } => self.assign_expansion(*delivery, *node),
-            Command::ExpandDelivery { delivery, fence, commit, git_ref, payload, runs, triggers } => {
-                self.expand_delivery(*delivery, *fence, (commit, git_ref, payload), (runs, triggers.as_ref()))
-            }
+            Command::ExpandDelivery {
+                delivery,
+                fence,
+                commit,
+                git_ref,
+                payload,
+                runs,
+                triggers,
+                numbers_from,
+            } => self.expand_delivery(
+                *delivery,
+                *fence,
+                (commit, git_ref, payload),
+                (runs, triggers.as_ref()),
+                *numbers_from,
+            ),
             Command::DeferDelivery { delivery, fence, reason, not_before } => {
                 self.defer_delivery(*delivery, *fence, reason, *not_before)
             }
@@ -133,7 +146,9 @@ impl Applying<'_> {
                 self.use_cache(&(*repo, shared(scope), shared(key), *version))
             }
             Command::RemoveCaches { repo, scope, key_prefix } => self.remove_caches(*repo, scope, key_prefix),
-            Command::Tick { id, repo, path, cron, due } => self.tick(*id, *repo, (path, cron), *due),
+            Command::Tick { id, repo, path, cron, zone, due } => {
+                self.tick(*id, *repo, (path, cron, zone), *due)
+            }
             Command::PutVariable { repo, name, value } => self.put_variable(*repo, name, value),
             Command::RemoveVariable { repo, name } => self.remove_variable(*repo, name),
             Command::PutEnvironment { repo, name, approval } => self.put_environment(*repo, name, *approval),

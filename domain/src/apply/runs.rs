@@ -195,17 +195,18 @@ impl Applying<'_> {
     }
 
     /// The next number of a repository's runs, or of the ad hoc runs.
+    pub(super) fn next_number(&self, repo: Option<RepoId>) -> u64 {
+        let of_repo = repo.and_then(|repo| self.state.repos.get(&repo));
+        of_repo.map_or(self.state.ad_hoc_number + 1, |repo| repo.next_number)
+    }
+
     pub(super) fn take_number(&mut self, repo: Option<RepoId>) -> u64 {
-        let of_repo = repo.and_then(|repo| {
-            self.state.repos.update(&repo, |repo| {
-                repo.next_number += 1;
-                repo.next_number - 1
-            })
-        });
-        of_repo.unwrap_or_else(|| {
-            self.state.ad_hoc_number += 1;
-            self.state.ad_hoc_number
-        })
+        let number = self.next_number(repo);
+        match repo.filter(|repo| self.state.repos.contains(repo)) {
+            Some(repo) => drop(self.state.repos.update(&repo, |repo| repo.next_number += 1)),
+            None => self.state.ad_hoc_number += 1,
+        }
+        number
     }
 
     /// Checks a run against the limits; what it refuses would break an invariant.

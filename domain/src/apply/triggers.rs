@@ -14,7 +14,8 @@ impl Applying<'_> {
         let known = self.state.triggers.get(&repo).cloned().unwrap_or_default();
         let now = self.state.now;
         let schedules = new.schedules.iter().take(limits::MAX_SCHEDULES).map(|new| {
-            let same = |old: &&Schedule| (&old.path, &old.cron) == (&new.path, &new.cron);
+            let same =
+                |old: &&Schedule| (&old.path, &old.cron, &old.zone) == (&new.path, &new.cron, &new.zone);
             let last = known.schedules.iter().find(same).map_or(now, |old| old.last);
             Schedule { last, ..new.clone() }
         });
@@ -33,11 +34,11 @@ impl Applying<'_> {
         &mut self,
         id: DeliveryId,
         repo: RepoId,
-        (path, cron): (&str, &str),
+        (path, cron, zone): (&str, &str, &str),
         due: Timestamp,
     ) -> Answer {
         let triggers = self.state.triggers.get(&repo).ok_or_else(|| not_found("schedule of", repo))?;
-        let same = |one: &Schedule| one.path == path && one.cron == cron;
+        let same = |one: &Schedule| (&*one.path, &*one.cron, &*one.zone) == (path, cron, zone);
         let known = triggers.schedules.iter().find(|one| same(one));
         let known = known.ok_or_else(|| not_found("schedule of", path))?;
         if due <= known.last || self.state.deliveries.contains(&id) {
@@ -51,18 +52,16 @@ impl Applying<'_> {
             git_ref: triggers.git_ref.clone(),
             sender: "schedule".to_owned(),
             title: cron.to_owned(),
-            payload: format!("{{\"schedule\":\"{cron}\"}}"),
+            payload: payload(cron, zone),
             ..Event::of(EventKind::Schedule)
         };
         let moved = |one: &Schedule| Schedule { last: if same(one) { due } else { one.last }, ..one.clone() };
         let schedules = triggers.schedules.iter().map(moved).collect();
         self.state.triggers.update(&repo, |triggers| triggers.schedules = schedules);
-        // One that still waits (its git server is down, say) stands for this time, too.
+        // One of the same schedule that still waits (its git server is down, say) stands for this time, too.
         let waits = self.state.pending_deliveries.iter().find(|(id, ())| {
             let delivery = self.state.deliveries.get(id);
-            delivery.is_some_and(|one| {
-                one.repo == repo && one.event.kind == EventKind::Schedule && &*one.only_path == path
-            })
+            delivery.is_some_and(|one| one.repo == repo && *one.event == event && &*one.only_path == path)
         });
         if let Some(id) = waits.map(|(id, ())| *id) {
             return Ok(Reply::Delivery { id, duplicate: true });
@@ -113,5 +112,13 @@ impl Applying<'_> {
     fn depth(&self, run: RunId) -> usize {
         let cause = |run: &RunId| self.state.runs.get(run).and_then(|run| run.event.cause);
         std::iter::successors(cause(&run), cause).take(limits::MAX_FOLLOWING).count()
+    }
+}
+
+/// What comes with a time that has come. Neither text has quotes: what is no cron and no zone is refused when its file is read.
+fn payload(cron: &str, zone: &str) -> String {
+    match zone {
+        "" => format!("{{\"schedule\":\"{cron}\"}}"),
+        zone => format!("{{\"schedule\":\"{cron}\",\"timezone\":\"{zone}\"}}"),
     }
 }

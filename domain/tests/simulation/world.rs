@@ -305,6 +305,7 @@ impl World {
             payload: String::new(),
             runs,
             triggers: None,
+            numbers_from: None,
         })
         .map(drop)
     }

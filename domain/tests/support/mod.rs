@@ -77,6 +77,7 @@ impl Cluster {
             payload: text(),
             runs,
             triggers,
+            numbers_from: None,
         });
     }
 

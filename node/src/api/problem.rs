@@ -172,7 +172,8 @@ impl From<Refusal> for Problem {
             | Refusal::NodeUnfit { .. }
             | Refusal::KeyConflict { .. }
             | Refusal::NameTaken { .. }
-            | Refusal::AlreadyDone { .. } => Self::new(Code::Conflict, detail),
+            | Refusal::AlreadyDone { .. }
+            | Refusal::NumbersTaken { .. } => Self::new(Code::Conflict, detail),
         }
     }
 }

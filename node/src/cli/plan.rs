@@ -45,6 +45,7 @@ pub fn run(
         event.git_ref = "refs/heads/main".to_owned();
     }
     let name = file.display().to_string();
+    let event = workflow::with_inputs(event, &bytes);
     let run = planned((&name, &bytes), &Checkout::around(file), &event, changed, variables);
     let model = workflow::read(&bytes).0;
     match run {

@@ -1,11 +1,12 @@
 //! Inputs of workflows: what was given, checked and brought to its type. Rules: GitHub, "Providing inputs".
 
-use domain::{Event, EventKind};
+use domain::{Event, EventKind, limits};
 
 use crate::contexts::payload;
 use crate::diagnostic::{Diagnostic, cut, nearest};
-use crate::expression::{NoEnvironment, Object, Value};
+use crate::expression::{NoEnvironment, Object, Value, to_json};
 use crate::model::{Input, InputKind, Trigger, Workflow};
+use crate::read;
 use crate::template::Template;
 
 /// Most bytes of all inputs together; GitHub's.
@@ -27,6 +28,26 @@ pub(super) fn of_event(workflow: &Workflow, event: &Event) -> Result<Value, Stri
     let takes = workflow.on.iter().find(|trigger| trigger.event.value == "workflow_dispatch");
     let takes = takes.map(|trigger| trigger.inputs.as_slice()).unwrap_or_default();
     checked(takes, &given, &Object::default())
+}
+
+/// A dispatch as its workflow takes it: `github.event.inputs` has all inputs, those that were not given, too, as texts. Any other event,
+/// and one whose inputs are wrong, is as it was: who makes a run of it is told why.
+#[must_use]
+pub fn with_inputs(event: Event, workflow: &[u8]) -> Event {
+    let filled = || {
+        let workflow = read(workflow).0?;
+        let Value::Object(inputs) = of_event(&workflow, &event).ok()? else { return None };
+        let texts = inputs.iter().map(|(name, value)| (name.to_owned(), Value::text(&*value.as_text())));
+        let Value::Object(payload) = payload(&event) else { return None };
+        // The first of a name is kept.
+        let others = payload.iter().map(|(name, value)| (name.to_owned(), value.clone()));
+        let filled = [("inputs".to_owned(), Value::object(texts))].into_iter().chain(others);
+        to_json(&Value::object(filled), limits::MAX_PAYLOAD_BYTES)
+    };
+    match filled() {
+        Some(payload) => Event { payload, ..event },
+        None => event,
+    }
 }
 
 /// The inputs of a called workflow.

@@ -10,6 +10,7 @@ use domain::{
 };
 
 pub use decide::{Asked, decide};
+pub use inputs::with_inputs;
 pub use triggers::triggers;
 
 use crate::compile::lint_of;
@@ -52,7 +53,7 @@ pub struct Occasion<'a> {
     pub event: &'a Event,
     /// Only the workflow at this path, or of this file name; it was asked for by itself. Empty for all.
     pub only_path: &'a str,
-    /// What else is known.
+    /// What else is known; of the first run that is made, its number, and of the others the next ones. 0 where it is not known.
     pub facts: &'a Facts,
     /// Files of the repository at the commit whose workflows are read.
     pub files: &'a dyn Files,
@@ -68,8 +69,11 @@ pub fn expand(files: &[(String, Vec<u8>)], occasion: &Occasion<'_>, mint: &mut d
     let only = occasion.only_path;
     let library = Library::new(occasion.files);
     if only.is_empty() {
-        let run = |(path, bytes): &(String, Vec<u8>)| run_of(path, bytes, &library, occasion, mint);
-        return files.iter().filter_map(run).collect();
+        let mut runs = Vec::new();
+        for (path, bytes) in files {
+            runs.extend(run_of(path, bytes, (&library, runs.len()), occasion, mint));
+        }
+        return runs;
     }
     let Some((path, bytes)) = files.iter().find(|(path, _)| is_at(path, only)) else {
         let paths: Vec<_> = files.iter().map(|(path, _)| path.as_str()).collect();
@@ -77,7 +81,7 @@ pub fn expand(files: &[(String, Vec<u8>)], occasion: &Occasion<'_>, mint: &mut d
         let why = format!("there is no workflow {only} at this commit; there are: {there}");
         return vec![NewRun::failed(mint.run_id(), only.to_owned(), why)];
     };
-    let run = run_of(path, bytes, &library, occasion, mint);
+    let run = run_of(path, bytes, (&library, 0), occasion, mint);
     // Nobody asked for one that follows another, and its filters may hold it back.
     if run.is_none() && occasion.event.kind == EventKind::WorkflowRun {
         return Vec::new();
@@ -89,15 +93,16 @@ pub fn expand(files: &[(String, Vec<u8>)], occasion: &Occasion<'_>, mint: &mut d
     })]
 }
 
-/// True for the whole path, and for the file's name alone.
-fn is_at(path: &str, wanted: &str) -> bool {
+/// Whether a workflow is asked for by this text: true for its whole path, and for the file's name alone.
+#[must_use]
+pub fn is_at(path: &str, wanted: &str) -> bool {
     path == wanted || path.rsplit_once('/').is_some_and(|(_, name)| name == wanted)
 }
 
 fn run_of(
     path: &str,
     bytes: &[u8],
-    library: &Library<'_>,
+    (library, before): (&Library<'_>, usize),
     occasion: &Occasion<'_>,
     mint: &mut dyn Mint,
 ) -> Option<NewRun> {
@@ -107,8 +112,12 @@ fn run_of(
             Ok(false) => None,
             Ok(true) => {
                 let id = mint.run_id();
-                let run =
-                    new_run(id, (path, bytes, &workflow), occasion, (files, mint)).and_then(small_enough);
+                let number = match occasion.facts.run_number {
+                    0 => 0,
+                    first => first + before as u64,
+                };
+                let made = new_run((id, number), (path, bytes, &workflow), occasion, (files, mint));
+                let run = made.and_then(small_enough);
                 Some(run.unwrap_or_else(|why| {
                     let name = Some(name_of(&workflow, path)).filter(|name| name.len() <= MAX_SHOWN_NAME);
                     let failed = NewRun::failed(id, path.to_owned(), why);
@@ -161,7 +170,7 @@ fn wants(workflow: &Workflow, occasion: &Occasion<'_>) -> Result<bool, String> {
 }
 
 fn new_run(
-    id: RunId,
+    (id, run_number): (RunId, u64),
     (path, bytes, workflow): (&str, &[u8], &Workflow),
     occasion: &Occasion<'_>,
     (files, mint): (Used<'_>, &dyn Mint),
@@ -170,6 +179,7 @@ fn new_run(
     let facts = Facts {
         workflow: name.clone(),
         run_id: id.to_string(),
+        run_number,
         path: path.to_owned(),
         ..occasion.facts.clone()
     };

@@ -16,9 +16,9 @@ pub fn triggers(files: &[(String, Vec<u8>)], git_ref: &str) -> Triggers {
         }
         for trigger in &workflow.on {
             for schedule in &trigger.schedules {
-                let zone = schedule.timezone.as_ref().map(|zone| format!("CRON_TZ={} ", zone.value));
-                let cron = format!("{}{}", zone.unwrap_or_default(), schedule.cron.value);
-                schedules.push(Schedule { path: path.clone(), cron, last: Timestamp(0) });
+                let zone = schedule.timezone.as_ref().map(|zone| zone.value.clone()).unwrap_or_default();
+                let cron = schedule.cron.value.clone();
+                schedules.push(Schedule { path: path.clone(), cron, zone, last: Timestamp(0) });
             }
             if trigger.event.value == "workflow_run" {
                 let has = |kind: &str| trigger.types.iter().any(|one| one.value == kind);

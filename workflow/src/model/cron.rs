@@ -1,5 +1,7 @@
-//! Whether a text is a cron expression as GitHub takes it: five fields, `*`, numbers, names, `,`, `-` and `/`. Rules:
-//! GitHub, "schedule"; actions/languageservices `workflow-parser/src/model/converter/cron.ts`.
+//! Cron expressions as GitHub takes them: five fields, `*`, numbers, names, `,`, `-` and `/`. Rules: GitHub, "schedule";
+//! actions/languageservices `workflow-parser/src/model/converter/cron.ts`.
+//!
+//! Must not know: when it is, which times an expression means.
 
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -21,19 +23,34 @@ const FIELDS: [Range; 5] = [
     Range { least: 0, most: 6, names: &DAYS },
 ];
 
-pub(super) fn is_valid(text: &str) -> bool {
+/// A cron expression in the words that every reader of cron knows: a number with a step, as `3/5`, is the range from there to the end
+/// of its field, `3-59/5`. None for what is no cron expression.
+#[must_use]
+pub fn cron(text: &str) -> Option<String> {
     let fields: Vec<_> = text.split(' ').filter(|field| !field.is_empty()).collect();
-    let around = text.starts_with(' ') || text.ends_with(' ');
-    !around && fields.len() == 5 && fields.iter().zip(&FIELDS).all(|(field, range)| range.allows(field))
+    if text.starts_with(' ') || text.ends_with(' ') || fields.len() != FIELDS.len() {
+        return None;
+    }
+    let read = fields.iter().zip(&FIELDS).map(|(field, range)| range.read(field));
+    Some(read.collect::<Option<Vec<_>>>()?.join(" "))
 }
 
 impl Range {
-    fn allows(&self, field: &str) -> bool {
-        field.split(',').all(|part| self.allows_part(part))
+    fn read(&self, field: &str) -> Option<String> {
+        let part = |part| {
+            self.allows(part).then_some(())?;
+            Some(match part.split_once('/') {
+                Some((first, step)) if self.number(first).is_some() => {
+                    format!("{first}-{}/{step}", self.most)
+                }
+                _ => part.to_owned(),
+            })
+        };
+        Some(field.split(',').map(part).collect::<Option<Vec<_>>>()?.join(","))
     }
 
     /// `*`, `5`, `1-5`, and each with `/2` behind it.
-    fn allows_part(&self, part: &str) -> bool {
+    fn allows(&self, part: &str) -> bool {
         let (range, step) = match part.split_once('/') {
             Some((range, step)) => (range, Some(step)),
             None => (part, None),
@@ -62,7 +79,7 @@ fn digits(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_valid;
+    use super::cron;
 
     #[test]
     fn cron_is_five_fields_in_their_ranges() {
@@ -75,7 +92,7 @@ mod tests {
             "0  0 1 1 0",
             "5/15 * * * sun,2",
         ] {
-            assert!(is_valid(text), "{text}");
+            assert!(cron(text).is_some(), "{text}");
         }
         for text in [
             "",
@@ -99,7 +116,14 @@ mod tests {
             "1-2-3 * * * *",
             " * * * * *",
         ] {
-            assert!(!is_valid(text), "{text}");
+            assert_eq!(cron(text), None, "{text}");
+        }
+        for (text, wanted) in [
+            ("3/5 * * * *", "3-59/5 * * * *"),
+            ("1,20/15  */2 2/3 feb/2 mon/2", "1,20-59/15 */2 2-31/3 feb-12/2 mon-6/2"),
+            ("0-30/5 9-17 * * mon-fri", "0-30/5 9-17 * * mon-fri"),
+        ] {
+            assert_eq!(cron(text).as_deref(), Some(wanted));
         }
     }
 }

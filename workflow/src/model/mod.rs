@@ -30,6 +30,7 @@ pub use composite::{ActionInput, Composite};
 pub use concurrency::{Concurrency, Queue};
 pub use condition::Condition;
 pub use container::{Container, Service};
+pub use cron::cron;
 pub use environment::Deployment;
 pub use fields::{Dynamic, Located};
 pub use inputs::{Input, InputKind, Secret};

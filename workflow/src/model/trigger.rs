@@ -1,9 +1,12 @@
 //! `on`: what starts a workflow. Rules: actions/languageservices `workflow-parser/src/model/converter/events.ts`.
 
-use super::cron;
+use chrono_tz::Tz;
+
+use super::cron::cron;
 use super::fields::{Located, entries, get, keys, plain, plain_list};
 use super::inputs::{Input, Secret, inputs, secrets};
 use crate::complaints::Complaints;
+use crate::diagnostic::{cut, nearest};
 use crate::template::{Content, Template};
 
 /// An event that starts a workflow.
@@ -83,13 +86,21 @@ fn schedules(template: &Template, c: &mut Complaints) -> Vec<Schedule> {
     let Content::List(items) = &template.content else { return Vec::new() };
     let mut read = Vec::new();
     for item in items {
-        let Some(cron) = get(item, "cron").and_then(plain) else { continue };
-        if !cron::is_valid(&cron.value) {
+        let Some(times) = get(item, "cron").and_then(plain) else { continue };
+        if cron(&times.value).is_none() {
             let message =
                 "Invalid cron expression. Expected format: '* * * * *' (minute hour day month weekday)";
-            c.invalid(cron.at, message);
+            c.invalid(times.at, message);
         }
-        read.push(Schedule { cron, timezone: get(item, "timezone").and_then(plain) });
+        let timezone = get(item, "timezone").and_then(plain);
+        if let Some(zone) = timezone.as_ref().filter(|zone| zone.value.parse::<Tz>().is_err()) {
+            let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+            let near = nearest(names, &zone.value).map(|near| format!(" Did you mean {near:?}?"));
+            let (shown, near) = (cut(&zone.value), near.unwrap_or_default());
+            let expected = "expected a name of the IANA database, as Europe/Berlin";
+            c.invalid(zone.at, format!("the timezone {shown:?} is not known, {expected}.{near}"));
+        }
+        read.push(Schedule { cron: times, timezone });
     }
     read
 }
