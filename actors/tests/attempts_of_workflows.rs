@@ -292,3 +292,23 @@ async fn a_checkout_that_is_to_leave_what_is_there_is_refused_where_it_could_not
     let text = rig.output().await;
     assert!(text.contains("clean: an earlier step has checked") && text.ends_with("mine\n"), "{text}");
 }
+
+/// Row 35.
+#[tokio::test]
+async fn a_job_that_masks_more_than_can_be_masked_fails_before_it_shows_it() {
+    let script =
+        "for n in $(seq 501); do echo ::add-mask::value-$n; done; echo now value-501; exec sleep 600";
+    let Some(rig) = Rig::new(Kind::Processes, 119, &job(vec![run(script)])) else { return };
+    let finished = rig.finish().await;
+    assert_eq!(finished.outcome, Outcome::Failed, "{}", finished.reason);
+    assert!(finished.reason.contains("more than 500 values (add-mask)"), "{}", finished.reason);
+    assert!(!rig.output().await.contains("now value"));
+    let big: &'static str = "secret ".repeat(1 << 20).leak();
+    let never = job(vec![run("echo never")]);
+    let mut rig = Rig::new(Kind::Processes, 120, &never).unwrap();
+    rig.pushed_to("https://forge.example/team/demo".to_owned(), &never);
+    let rig = rig.with_secrets(vec![("BIG", big)].leak());
+    let finished = rig.finish().await;
+    assert_eq!(finished.outcome, Outcome::Failed);
+    assert!(finished.reason.contains("make BIG shorter"), "{}", finished.reason);
+}

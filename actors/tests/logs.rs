@@ -206,7 +206,7 @@ fn a_node_killed_at_any_byte_shows_no_secret_and_hears_every_command_once() -> R
         out("hunter2 tok-en"),
         finished(),
     ];
-    let listening = Listening { secrets: vec!["hunter2".to_owned()], debug: false };
+    let listening = Listening { secrets: vec![("PASSWORD".to_owned(), "hunter2".to_owned())], debug: false };
     let text = killed_at_any_byte(&frames, Some(&listening))?;
     assert_eq!(text, "a *** b\n::add-maelse\nsk::***\nnow ***\n::notice::note\n*** ***");
     Ok(())

@@ -22,10 +22,10 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    /// A log that cannot go on: by what the job did to its spool, or by this node's own files.
+    /// A log that cannot go on: by what the job did to its spool or has of secrets, or by this node's own files.
     pub(super) fn of(error: logs::Error) -> Self {
         match error {
-            logs::Error::BadSpool { .. } => Self::Broken(error.to_string()),
+            logs::Error::BadSpool { .. } | logs::Error::Unmasked { .. } => Self::Broken(error.to_string()),
             logs::Error::Io { .. } | logs::Error::NotHere { .. } => Self::Trouble(error.to_string()),
         }
     }

@@ -22,6 +22,9 @@ use crate::runner::environment;
 /// Largest specification that is read, in bytes.
 const MAX_SPEC: usize = domain::limits::MAX_SPEC_BYTES;
 
+/// What the names of secrets begin with that a called workflow was given.
+const GIVEN: &str = "given:";
+
 /// Everything about the job.
 pub(super) struct Given {
     pub(super) spec: Arc<JobSpec>,
@@ -93,7 +96,7 @@ impl Given {
             // What a called workflow was given is not to be shown either.
             for (name, value) in contexts::secrets_of(&contexts) {
                 opened.push(value.clone());
-                secrets.entry(format!("given:{name}")).or_insert(value);
+                secrets.entry(format!("{GIVEN}{name}")).or_insert(value);
             }
             (environment::facts(facts).into_iter().collect(), contexts)
         } else {
@@ -147,7 +150,9 @@ impl Given {
     /// What its output may say, and what must not be shown of it; nothing for an ad hoc job.
     pub(super) fn listening(&self) -> Option<Listening> {
         let debug = is_debugged(&self.secrets);
-        let secrets = || self.secrets.values().cloned().collect();
+        let named =
+            |(name, value): (&String, &String)| (name.trim_start_matches(GIVEN).to_owned(), value.clone());
+        let secrets = || self.secrets.iter().map(named).collect();
         self.spec.expressions.then(|| Listening { secrets: secrets(), debug })
     }
 

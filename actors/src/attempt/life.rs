@@ -19,6 +19,7 @@ use crate::artifacts;
 use crate::artifacts::named::SUMMARY;
 use crate::executor::{Error, Lease};
 use crate::faults::{self, Point};
+use crate::logs;
 use crate::needs;
 use crate::runner::environment::WORKSPACE;
 use crate::runner::work::{Finished, Task};
@@ -83,9 +84,12 @@ impl Life {
         let lead = Lead::new(given.course(&workspace));
         let (events, progress) = (plan::events(&given.spec), task.progress.clone());
         let leading = (lead, events, given.listening());
-        let tap = Tap::open(&parts.logs, attempt, &directories.spool, leading, progress)
-            .await
-            .map_err(|error| Finished::bare(Outcome::Lost, error.to_string()))?;
+        let tap = Tap::open(&parts.logs, attempt, &directories.spool, leading, progress).await.map_err(
+            |error| {
+                let own = matches!(error, logs::Error::Unmasked { .. });
+                Finished::bare(if own { Outcome::Failed } else { Outcome::Lost }, error.to_string())
+            },
+        )?;
         let of_note = directories.clone();
         let note = tokio::task::spawn_blocking(move || of_note.noted_pause()).await.unwrap_or_default();
         let permits = Permits::begin(attempt, directories.clone(), lease_of(&task), note.total);

@@ -1,8 +1,8 @@
 //! Copies what a container's init wrote into its spool to the attempt's log, exactly once.
 //!
-//! Every frame of the log carries the spool position behind it, in the same write: whatever was copied before the node
-//! process died is known by reading the log, and copying goes on from there. The job can write into its spool, so nothing
-//! there makes the log larger than it may be: output is capped, and so are the frames that tell of steps.
+//! Every frame of the log carries the spool position behind it, in the same write: whatever was copied before the node process died is
+//! known by reading the log, and copying goes on from there. The job can write into its spool, so nothing there makes the log larger than
+//! it may be: output is capped, and so are the frames that tell of steps.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use workflow::steps::commands::Command;
 
 use super::disk::{fill, open_spool};
-use super::filter::{Filter, Group, Piece};
+use super::filter::{Filter, Group, Heard, Piece};
 use super::frame::{Content, Frame, MAX_FRAME_BYTES, Stream};
 use super::journal::{self, Event, Journal};
 use super::{Error, Limits, Written};
@@ -128,6 +128,7 @@ impl SpoolCopier {
             match &event {
                 Event::Told(frame) => {
                     copier.place.events += usize::from(!is_piece(&frame.kind));
+                    copier.filter.iter_mut().filter(|_| is_end(&frame.kind)).for_each(Filter::order_is_over);
                 }
                 Event::Heard(command) => {
                     copier.filter.iter_mut().for_each(|filter| filter.remember(command));
@@ -136,7 +137,15 @@ impl SpoolCopier {
             }
             seen(event);
         }
+        copier.all_is_masked()?;
         Ok(copier)
+    }
+
+    fn all_is_masked(&self) -> Result<(), Error> {
+        match self.filter.as_ref().and_then(Filter::unmasked) {
+            Some(why) => Err(Error::Unmasked { why: why.to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// How many frames that are no output an earlier life of this node, or this one, put into the log.
@@ -155,8 +164,10 @@ impl SpoolCopier {
     /// Blocking.
     ///
     /// # Errors
-    /// [`Error::BadSpool`] when what the spool holds is not what init writes, [`Error::Io`] when a file fails.
+    /// [`Error::BadSpool`] when what the spool holds is not what init writes, [`Error::Io`] when a file fails, [`Error::Unmasked`] from then
+    /// on when the job asks for more to be masked than can be.
     pub fn pump(&mut self) -> Result<Pumped, Error> {
+        self.all_is_masked()?;
         let bytes = self.read_spool()?;
         let (mut used, mut out, mut pumped, mut place) = (0, Vec::new(), Pumped::default(), self.place);
         let mut heard = Vec::new();
@@ -173,17 +184,13 @@ impl SpoolCopier {
             match output_of(frame) {
                 Ok((stream, bytes)) => {
                     let piece = Piece { at, step, stream, spool_end: place.read, bytes };
-                    let groups = match &mut self.filter {
-                        None => vec![vec![piece]],
-                        Some(filter) => {
-                            filter.push(piece, &mut heard);
-                            filter.ready()
-                        }
-                    };
+                    let groups = self.filtered(piece, &mut heard)?;
                     groups.into_iter().for_each(|group| self.take(group, &mut place, &mut out));
                 }
                 Err(frame) => {
                     let rest = self.filter.as_mut().and_then(|f| f.flush(place.read, &mut heard));
+                    self.all_is_masked()?;
+                    self.filter.iter_mut().filter(|_| is_end(&frame.kind)).for_each(Filter::order_is_over);
                     rest.into_iter().for_each(|group| self.take(group, &mut place, &mut out));
                     self.last = (at, step);
                     self.mark(&mut place, &mut out);
@@ -206,8 +213,17 @@ impl SpoolCopier {
         Ok(pumped)
     }
 
+    /// What can go on now that this piece is there.
+    fn filtered(&mut self, piece: Piece, heard: &mut Vec<Heard>) -> Result<Vec<Group>, Error> {
+        let Some(filter) = &mut self.filter else { return Ok(vec![vec![piece]]) };
+        filter.push(piece, heard);
+        let groups = filter.ready();
+        self.all_is_masked()?;
+        Ok(groups)
+    }
+
     /// Writes down commands, before the output that they stood in.
-    fn hear(&mut self, heard: &mut Vec<super::filter::Heard>, events: &mut Vec<Event>) -> Result<(), Error> {
+    fn hear(&mut self, heard: &mut Vec<Heard>, events: &mut Vec<Event>) -> Result<(), Error> {
         let heard: Vec<_> =
             heard.drain(..).map(|(place, command)| (place, Event::Heard(self.shown(command)))).collect();
         if heard.is_empty() { Ok(()) } else { self.write_down(heard, events) }
@@ -288,7 +304,7 @@ impl SpoolCopier {
     /// Adds output of what the node does itself for a step; what it says is heard. Blocking.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::BadSpool`] when it says too much.
+    /// [`Error::Io`], [`Error::BadSpool`] when it says too much, and [`Error::Unmasked`] as [`SpoolCopier::pump`].
     pub fn output(
         &mut self,
         at: Timestamp,
@@ -299,13 +315,7 @@ impl SpoolCopier {
         let (mut out, mut place, mut heard) = (Vec::new(), self.place, Vec::new());
         for bytes in bytes.chunks(MAX_FRAME_BYTES / 2).map(<[u8]>::to_vec) {
             let piece = Piece { at, step, stream, spool_end: place.read, bytes };
-            let groups = match &mut self.filter {
-                None => vec![vec![piece]],
-                Some(filter) => {
-                    filter.push(piece, &mut heard);
-                    filter.ready()
-                }
-            };
+            let groups = self.filtered(piece, &mut heard)?;
             groups.into_iter().for_each(|group| self.take(group, &mut place, &mut out));
         }
         let mut events = Vec::new();
@@ -475,6 +485,10 @@ fn replay(
 /// A piece of a file is no event of its own.
 fn is_piece(kind: &wire::FrameKind) -> bool {
     matches!(kind, wire::FrameKind::File { .. })
+}
+
+fn is_end(kind: &wire::FrameKind) -> bool {
+    matches!(kind, wire::FrameKind::OrderOver { .. })
 }
 
 /// The output in a frame of init's; else the frame.

@@ -10,7 +10,8 @@ use domain::Timestamp;
 use workflow::steps::commands::{self, Command};
 
 use super::frame::Stream;
-use super::mask::{Mask, State};
+use super::mask::{self, Mask, State};
+use super::scan::{Cover, Line, Scan, shown};
 
 /// Longest line that may be a command, in bytes.
 const MAX_LINE: usize = 64 * 1024;
@@ -22,7 +23,6 @@ const MIN_BEGINNING: u64 = 4;
 const MAX_ADDED: usize = 500;
 /// Annotations of one level that are heard of one order: no more are kept of a step.
 const MAX_TOLD: usize = 10;
-const MASKED: &[u8] = b"***";
 const MASK_COMMAND: &[u8] = b"::add-mask::";
 
 /// A piece of output.
@@ -51,72 +51,14 @@ pub(super) struct Filter {
     debug: bool,
     /// Annotations of the order so far, by level.
     told: [usize; 3],
-    /// Commands are text until this token.
+    /// Commands are text until this token, or until the order is over.
     stopped: Option<String>,
+    /// Why not all can be masked that is to be.
+    unmasked: Option<String>,
     streams: [Scan; 2],
     /// With where in its stream each begins.
     held: VecDeque<(u64, Piece)>,
     held_bytes: usize,
-}
-
-/// One stream of a step.
-#[derive(Debug, Default)]
-struct Scan {
-    /// Bytes so far.
-    pos: u64,
-    state: State,
-    /// The last bytes, as many as may be the beginning of a secret, or more.
-    recent: Vec<u8>,
-    line: Line,
-    /// The line so far, while it may be a command.
-    text: Vec<u8>,
-    /// What is not to be shown, in order, none in another.
-    covers: VecDeque<Cover>,
-    /// Lines that were commands: whoever begins in the middle of one would not know it for what it is.
-    commands: VecDeque<(u64, u64)>,
-}
-
-/// What a line is, as far as is known.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    /// Nothing but white space, or one colon.
-    #[default]
-    Head,
-    Command,
-    Text,
-    /// A mask that is too long; all of it is masked.
-    Masked,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Cover {
-    from: u64,
-    to: u64,
-    /// Nothing stands in its place.
-    gone: bool,
-}
-
-impl Scan {
-    fn cover(&mut self, mut cover: Cover) {
-        while let Some(last) = self.covers.back().copied().filter(|last| last.to > cover.from) {
-            self.covers.pop_back();
-            cover.gone &= last.gone || last.from >= cover.from;
-            (cover.from, cover.to) = (cover.from.min(last.from), cover.to.max(last.to));
-        }
-        self.covers.push_back(cover);
-    }
-
-    /// Everything before it is known for what it is.
-    fn known(&self, mask: &Mask) -> u64 {
-        let text = if matches!(self.line, Line::Head | Line::Command) { self.text.len() } else { 0 };
-        self.pos - (mask.held(self.state).max(text) as u64)
-    }
-
-    /// What goes on up to here would go on in part.
-    fn cuts(&self, at: u64) -> bool {
-        self.covers.iter().any(|cover| cover.from < at && at < cover.to)
-            || self.commands.iter().any(|(from, to)| *from < at && at < *to)
-    }
 }
 
 fn index(stream: Stream) -> usize {
@@ -124,18 +66,33 @@ fn index(stream: Stream) -> usize {
 }
 
 impl Filter {
-    /// Knows these secrets from the beginning.
-    pub(super) fn new(secrets: &[String], debug: bool) -> Self {
-        Self { mask: Mask::of(secrets.iter().map(String::as_str)), debug, ..Self::default() }
+    /// Knows these secrets from the beginning, by their names.
+    pub(super) fn new(secrets: &[(String, String)], debug: bool) -> Self {
+        let (mask, left_out) = Mask::of(secrets);
+        let unmasked = (!left_out.is_empty()).then(|| {
+            let (names, most) = (left_out.join(", "), mask::MAX_BYTES);
+            format!("the secrets are more than {most} bytes in the forms in which they are looked for: make {names} shorter")
+        });
+        Self { mask, debug, unmasked, ..Self::default() }
+    }
+
+    /// Why not all can be masked that is to be: what comes now is not to be shown.
+    pub(super) fn unmasked(&self) -> Option<&str> {
+        self.unmasked.as_deref()
     }
 
     /// A command that an earlier life of this node heard.
     pub(super) fn remember(&mut self, command: &Command) {
         match command {
-            Command::Mask(secret) => self.mask.add(secret),
+            Command::Mask(secret) => self.learn(secret),
             Command::Stop(token) => self.stopped = Some(token.clone()).filter(|token| !token.is_empty()),
             _ => {}
         }
+    }
+
+    /// An order is over; in the next one commands are heard again.
+    pub(super) fn order_is_over(&mut self) {
+        self.stopped = None;
     }
 
     /// Where an earlier life of this node stopped, a stream was within a line.
@@ -229,6 +186,9 @@ impl Filter {
                     let from = scan.pos - scan.text.len() as u64;
                     if masks {
                         scan.cover(Cover { from, to: scan.pos, gone: false });
+                        let why =
+                            format!("the job asks to mask a value of more than {MAX_LINE} bytes (add-mask)");
+                        self.unmasked.get_or_insert(why);
                     }
                     scan.line = if masks { Line::Masked } else { Line::Text };
                 }
@@ -283,12 +243,23 @@ impl Filter {
         heard.push((spool_end, command));
     }
 
+    fn learn(&mut self, secret: &str) {
+        let why = match self.mask.add(secret) {
+            Ok(new) => {
+                self.added += usize::from(new);
+                (self.added > MAX_ADDED)
+                    .then(|| format!("the job asks to mask more than {MAX_ADDED} values (add-mask)"))
+            }
+            Err(mask::NoRoom) => Some(format!(
+                "what the job asks to mask (add-mask) is more than {} bytes, with its secrets and in the forms in which they are looked for",
+                mask::MAX_BYTES
+            )),
+        };
+        self.unmasked = self.unmasked.take().or(why);
+    }
+
     fn add_mask(&mut self, secret: &str) {
-        self.added += 1;
-        if self.added > MAX_ADDED {
-            return;
-        }
-        self.mask.add(secret);
+        self.learn(secret);
         for scan in &mut self.streams {
             // The automaton is another one: what may be a beginning is read once more.
             let recent = std::mem::take(&mut scan.recent);
@@ -370,28 +341,9 @@ impl Filter {
     }
 }
 
-/// A piece without what is covered; covers that end in it are used up.
-fn shown(begin: u64, bytes: &[u8], covers: &mut VecDeque<Cover>) -> Vec<u8> {
-    let end = begin + bytes.len() as u64;
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), begin);
-    while let Some(cover) = covers.front().copied().filter(|cover| cover.from < end) {
-        let from = cover.from.max(begin);
-        out.extend_from_slice(&bytes[(at - begin) as usize..(from.max(at) - begin) as usize]);
-        if cover.from >= begin && !cover.gone {
-            out.extend_from_slice(MASKED);
-        }
-        at = cover.to.clamp(at, end);
-        if cover.to > end {
-            return out;
-        }
-        covers.pop_front();
-    }
-    out.extend_from_slice(&bytes[(at - begin) as usize..]);
-    out
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::scan::MASKED;
     use super::*;
 
     /// Gives a filter texts of both streams; what comes out of each, how many groups, and what was heard.
@@ -416,7 +368,7 @@ mod tests {
     }
 
     fn secret(words: &[&str]) -> Filter {
-        Filter::new(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), false)
+        Filter::new(&words.iter().map(|word| ("S".to_owned(), (*word).to_owned())).collect::<Vec<_>>(), false)
     }
 
     fn text(filter: &mut Filter, whole: &str, cuts: usize) -> String {
@@ -477,6 +429,33 @@ mod tests {
             assert_eq!(messages, ["one", "T", "", "two"], "{cuts}");
             assert!(!String::from_utf8_lossy(&out[1]).contains("hidden"), "{cuts}");
         }
+    }
+
+    #[test]
+    fn commands_that_were_stopped_are_heard_again_in_the_next_order() {
+        let mut filter = Filter::default();
+        let first = b"::stop-commands::T\n::add-mask::tok-en\n";
+        through(&mut filter, &[(Stream::Stdout, first)]);
+        filter.order_is_over();
+        assert_eq!(text(&mut filter, "::add-mask::tok-en\ntok-en\n", 64), "::add-mask::***\n***\n");
+    }
+
+    #[test]
+    fn what_cannot_be_masked_is_said_and_what_is_masked_already_costs_nothing() {
+        let masks = |count: usize| -> String {
+            (0..count).map(|n| format!("::add-mask::value-{}\n", n % MAX_ADDED)).collect()
+        };
+        let mut filter = Filter::default();
+        text(&mut filter, &masks(2 * MAX_ADDED), 4096);
+        assert_eq!(filter.unmasked(), None);
+        text(&mut filter, "::add-mask::one more\n", 4096);
+        assert!(filter.unmasked().is_some_and(|why| why.contains("more than 500 values")));
+        let mut filter = Filter::default();
+        text(&mut filter, &format!("::add-mask::{}\n", "y".repeat(2 * MAX_LINE)), 4096);
+        assert!(filter.unmasked().is_some_and(|why| why.contains("of more than 65536 bytes")));
+        let secrets = [("BIG".to_owned(), "x".repeat(mask::MAX_BYTES))];
+        let filter = Filter::new(&secrets, false);
+        assert!(filter.unmasked().is_some_and(|why| why.contains("make BIG shorter") && !why.contains("xx")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod frame;
 mod journal;
 mod mask;
 mod reader;
+mod scan;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,12 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Something secret could not be kept out of the log.
+    #[error("{why}; nothing more is shown of it, for it could show what is secret")]
+    Unmasked {
+        /// What cannot be masked, by its name.
+        why: String,
+    },
     /// No log of this attempt is on this node.
     #[error("no log of attempt {attempt} is on this node")]
     NotHere {
@@ -74,8 +81,8 @@ struct Limits {
 /// A job whose output says something: commands are heard, and secrets are not shown.
 #[derive(Debug, Clone, Default)]
 pub struct Listening {
-    /// What is not shown.
-    pub secrets: Vec<String>,
+    /// What is not shown, with the names of it.
+    pub secrets: Vec<(String, String)>,
     /// Lines for debugging are kept.
     pub debug: bool,
 }
@@ -113,7 +120,7 @@ impl LogStore {
     /// left out, is told to `seen`. Blocking.
     ///
     /// # Errors
-    /// [`Error::Io`] when the log or its journal cannot be opened or read.
+    /// [`Error::Io`] when the log or its journal cannot be opened or read, [`Error::Unmasked`] when there are too many secrets.
     pub fn copier(
         &self,
         attempt: AttemptId,
