@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::{io, thread};
 
+use init::disk;
 use init::wire::{Order, Plan};
 
 fn run(control: PathBuf) -> io::Result<bool> {
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("troupe-init: cannot carry out the orders in {}: {error}", control.display());
-            ExitCode::from(2)
+            ExitCode::from(if disk::is_to_blame(&error) { disk::FAILED as u8 } else { 2 })
         }
     }
 }

@@ -18,12 +18,14 @@ struct Inner {
     bell: Option<File>,
     /// The order whose output is taken.
     open: Option<u32>,
+    /// A write failed: a part of a frame may stand at the end, and nothing may stand behind that.
+    failed: Option<i32>,
 }
 
 impl Spool {
     /// Takes a file opened for appending, and a FIFO that does not block.
     pub fn new(file: File, bell: Option<File>) -> Self {
-        Self(Mutex::new(Inner { file, bell, open: None }))
+        Self(Mutex::new(Inner { file, bell, open: None, failed: None }))
     }
 
     /// Appends one frame that is no output.
@@ -36,7 +38,7 @@ impl Spool {
             _ => {}
         }
         let rings = !matches!(kind, FrameKind::File { .. });
-        write(&mut inner.file, step, kind)?;
+        inner.write(step, kind)?;
         if let Some(bell) = inner.bell.as_mut().filter(|_| rings) {
             // Full: the node has not come to it yet, and will hear it.
             let _unheard = bell.write(&[0]);
@@ -47,7 +49,7 @@ impl Spool {
     /// Output that arrives after its order's end is dropped.
     fn append_output(&self, order: u32, step: u16, kind: FrameKind) -> io::Result<()> {
         let mut inner = self.lock();
-        if inner.open == Some(order) { write(&mut inner.file, step, kind) } else { Ok(()) }
+        if inner.open == Some(order) { inner.write(step, kind) } else { Ok(()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -73,7 +75,14 @@ impl Spool {
     }
 }
 
-fn write(file: &mut File, step: u16, kind: FrameKind) -> io::Result<()> {
-    let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-    file.write_all(&Frame { at_ms, step, kind }.encode())
+impl Inner {
+    fn write(&mut self, step: u16, kind: FrameKind) -> io::Result<()> {
+        if let Some(code) = self.failed {
+            return Err(io::Error::from_raw_os_error(code));
+        }
+        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        let written = self.file.write_all(&Frame { at_ms, step, kind }.encode());
+        self.failed = written.as_ref().err().map(|error| error.raw_os_error().unwrap_or_default());
+        written
+    }
 }

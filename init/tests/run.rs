@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus};
 
+use init::disk;
 use init::permit::{self, Permit};
 use init::wire::{FILES, Frame, FrameKind, MAX_FILE, Order, Outcome, Plan, Run, Work};
 
@@ -357,4 +358,11 @@ fn limits_do_not_count_how_long_the_job_was_paused() {
     std::fs::write(&go, "\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(outcomes(&bench.frames()), [Outcome::Succeeded]);
+}
+
+#[test]
+fn an_init_that_cannot_write_for_want_of_disk_says_so_by_its_exit_code() {
+    let (frames, status) = Bench::run(vec![sh("ln -s /dev/full script-2"), sh("echo never")]);
+    assert_eq!(status.code(), Some(disk::FAILED));
+    assert_eq!(outcomes(&frames), [Outcome::Succeeded]);
 }

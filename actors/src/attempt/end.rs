@@ -1,7 +1,7 @@
 //! What an attempt amounts to, from all that is known when it is over. Pure.
 
 use domain::{Outcome, Resources};
-use init::permit;
+use init::{disk, permit};
 
 use crate::executor::{Error, Exit};
 use crate::logs;
@@ -28,6 +28,15 @@ impl Cause {
             logs::Error::BadSpool { .. } | logs::Error::Unmasked { .. } => Self::Broken(error.to_string()),
             logs::Error::Io { .. } | logs::Error::NotHere { .. } => Self::Trouble(error.to_string()),
         }
+    }
+}
+
+impl Cause {
+    /// An order that could not be given: its container has ended and everything was cleared away, the job has put something in its place,
+    /// or this node's disk is full.
+    pub(super) fn of_order(number: u32, error: &std::io::Error) -> Self {
+        let why = format!("cannot give its init order {number}: {error}");
+        if disk::is_to_blame(error) { Self::Trouble(why) } else { Self::Broken(why) }
     }
 }
 
@@ -79,6 +88,9 @@ pub(super) fn conclude(
             Outcome::Lost,
             "its node said nothing more to it until its lease had run out, so it ended by itself".to_owned(),
         ),
+        (None, None, Ok(Exit { code, .. })) if *code == i64::from(disk::FAILED) => {
+            (Outcome::Lost, "its init could not write: the disk of its node is full, or fails".to_owned())
+        }
         (None, None, Ok(Exit { code, error, .. })) => {
             let words = error.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
             if FROM_OUTSIDE.contains(code) {
@@ -146,6 +158,22 @@ mod tests {
     }
 
     #[test]
+    fn an_order_that_cannot_be_given_for_want_of_disk_is_not_the_jobs_fault() {
+        use std::io::{Error, ErrorKind};
+        let of = |error: Error| Cause::of_order(3, &error);
+        for error in
+            [ErrorKind::StorageFull.into(), ErrorKind::QuotaExceeded.into(), Error::from_raw_os_error(5)]
+        {
+            assert!(
+                matches!(of(error), Cause::Trouble(why) if why.starts_with("cannot give its init order 3: "))
+            );
+        }
+        for kind in [ErrorKind::AlreadyExists, ErrorKind::NotFound, ErrorKind::IsADirectory] {
+            assert!(matches!(of(kind.into()), Cause::Broken(_)), "{kind}");
+        }
+    }
+
+    #[test]
     fn an_end_from_outside_that_nobody_asked_for_is_a_loss() {
         use Outcome::{Cancelled, Failed, Lost, TimedOut};
         // The engine or the machine stops: TERM reaches init, which takes it for a cancel.
@@ -155,7 +183,8 @@ mod tests {
         // Self-fenced while or before it heard of a cancel: its job goes on by what the state says of it.
         assert_eq!(outcome(Some(Cause::Killed), said(Cancelled), &exit(1, false), true), Lost);
         assert_eq!(outcome(Some(Cause::Overdue), said(Cancelled), &exit(1, false), false), TimedOut);
-        for code in FROM_OUTSIDE.into_iter().chain(NO_PERMIT) {
+        let of_disk = i64::from(disk::FAILED);
+        for code in FROM_OUTSIDE.into_iter().chain(NO_PERMIT).chain([of_disk]) {
             assert_eq!(outcome(None, None, &exit(code, false), false), Lost, "{code}");
         }
         assert_eq!(outcome(None, None, &exit(137, true), false), Failed, "by the kernel, for want of memory");

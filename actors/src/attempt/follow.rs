@@ -212,8 +212,7 @@ impl Life {
                 self.tell(&format!("order {number}"));
                 Ok(())
             }
-            // Its container has ended, and everything was cleared away, or the job has put something in its place.
-            Err(error) => Err(Cause::Broken(format!("cannot give its init order {number}: {error}"))),
+            Err(error) => Err(Cause::of_order(number, &error)),
         }
     }
 
