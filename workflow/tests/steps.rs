@@ -228,6 +228,19 @@ fn what_cannot_be_computed_fails_its_step_and_says_where() {
         let (end, _) = course(spec(vec![run("x")])).end(|_| Some(wrote(file, "")));
         assert!(end.outcome == Outcome::Failed && end.reason.contains(wanted), "{}", end.reason);
     }
+    let bad = |file| Over { written: Written { bad: vec![file], ..Written::default() }, ..ok() };
+    let (end, _) = course(spec(vec![run("x")])).end(|_| Some(bad("GITHUB_ENV")));
+    assert_eq!(end.reason, "GITHUB_ENV: it has more than 1 MiB, or is no file");
+    let mut told = course(spec(vec![run("x"), run("y")]));
+    for file in ["GITHUB_STEP_SUMMARY", "GITHUB_STATE"] {
+        let order = told.order();
+        told.over(order.number, bad(file));
+    }
+    let Next::Done(end) = told.next() else { panic!() };
+    let why = "GITHUB_STEP_SUMMARY: it has more than 1 MiB, or is no file; it is not kept";
+    assert_eq!((end.outcome, told.said().as_str()), (Outcome::Succeeded, why));
+    let annotations: Vec<_> = told.course.annotations().iter().map(|one| (one.step, &*one.message)).collect();
+    assert_eq!(annotations, [(0, why)]);
     let (end, _) = course(spec(vec![run("x")])).end(|_| Some(wrote("", "NODE_OPTIONS=--x")));
     assert!(end.reason.contains("NODE_OPTIONS"), "{}", end.reason);
     let mut job = spec(vec![run("x")]);

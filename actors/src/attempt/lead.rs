@@ -216,13 +216,13 @@ impl Lead {
         &mut self,
         order: &Order,
         (exit_code, signal, mut outcome): (Option<i32>, Option<i32>, Outcome),
-        bad_files: u8,
+        mut bad_files: u8,
     ) -> Over {
         let mut written = std::mem::take(&mut self.written);
         let mut answer = Answer::default();
         if !matches!(order.what, What::Run { .. }) {
             // What the job itself says of it does not count.
-            written = Default::default();
+            (written, bad_files) = Default::default();
             let answered = self.answer.take().filter(|(number, _)| *number == order.number);
             match answered.map(|(_, did)| did) {
                 Some(Ok(Did::Native(done))) => {
@@ -233,7 +233,7 @@ impl Lead {
                     self.uploaded.retain(|old| !replaced(old));
                     self.uploaded.extend(done.artifacts);
                 }
-                Some(Ok(Did::Docker(done))) => written = done.files,
+                Some(Ok(Did::Docker(done))) => (written, bad_files) = (done.files, done.bad_files),
                 Some(Err(why)) => answer.why = Some(why),
                 None if outcome == Outcome::Succeeded => outcome = Outcome::Failed,
                 None => {}
@@ -258,8 +258,7 @@ impl Lead {
             }
         }
         let notes = self.course.notes();
-        notes.iter().for_each(|note| self.note(note));
-        notes.into_iter().map(|note| (self.at, note)).collect()
+        notes.into_iter().map(|note| (self.at, self.note(note))).collect()
     }
 
     /// What comes next, once all is known that it depends on.
@@ -280,8 +279,9 @@ impl Lead {
         Some(next)
     }
 
-    fn note(&mut self, note: &Note) {
-        match note {
+    /// Takes it, and hands it on, or what is to be said in its place.
+    fn note(&mut self, note: Note) -> Note {
+        match &note {
             Note::Said { .. } => {}
             Note::Named { step, name } => {
                 if let Some(result) = self.told.steps.get_mut(usize::from(*step)) {
@@ -301,14 +301,20 @@ impl Lead {
             }
             Note::Summary { step, text } => {
                 let bytes: usize = self.summaries.iter().map(|(_, text)| text.len()).sum();
-                if bytes + text.len() <= MAX_SUMMARIES {
-                    match self.summaries.iter_mut().find(|(of, _)| of == step) {
-                        Some((_, before)) => before.extend(text),
-                        None => self.summaries.push((*step, text.clone())),
-                    }
+                if bytes + text.len() > MAX_SUMMARIES {
+                    let words = format!(
+                        "its summary is not kept: those of the job have more than {} MiB in all",
+                        MAX_SUMMARIES >> 20
+                    );
+                    return Note::Said { step: *step, words };
+                }
+                match self.summaries.iter_mut().find(|(of, _)| of == step) {
+                    Some((_, before)) => before.extend(text),
+                    None => self.summaries.push((*step, text.clone())),
                 }
             }
         }
+        note
     }
 
     /// A computed name that must not be shown: the step has the one of its specification.

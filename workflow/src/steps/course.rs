@@ -223,6 +223,10 @@ impl Course {
                 (outcome, exit_code, reason) = (Outcome::Failed, None, why);
             }
         }
+        if let Some(why) = understood.left_out {
+            self.say(step, &why);
+            self.annotations.warn(step, why);
+        }
         for (name, value) in understood.env {
             self.env.retain(|(known, _)| *known != name);
             self.env.push((name, value));

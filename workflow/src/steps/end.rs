@@ -75,6 +75,12 @@ impl Annotations {
         self.kept.push(annotation);
     }
 
+    /// A warning about a step, if there is room.
+    pub(super) fn warn(&mut self, step: u16, message: String) {
+        let (title, file, line, column) = (String::new(), String::new(), 0, 0);
+        self.add(step, Annotation { level: Level::Warning, message, title, file, line, column, step });
+    }
+
     /// One that a step said, if there is room.
     pub(super) fn add(&mut self, step: u16, annotation: Annotation) {
         let level = annotation.level;

@@ -62,6 +62,8 @@ pub(super) struct Understood {
     pub(super) paths: Vec<String>,
     /// What is wrong, in words; it fails the step.
     pub(super) wrong: Vec<String>,
+    /// What is not kept, in words; it is a warning.
+    pub(super) left_out: Option<String>,
 }
 
 impl Written {
@@ -69,7 +71,13 @@ impl Written {
     pub(super) fn understand(&self) -> Understood {
         let mut found = Understood::default();
         for name in &self.bad {
-            found.wrong.push(format!("{name}: it has more than 1 MiB, or is no file"));
+            let why = format!("{name}: it has more than 1 MiB, or is no file");
+            match *name {
+                "GITHUB_STEP_SUMMARY" => found.left_out = Some(format!("{why}; it is not kept")),
+                // Nobody reads it here.
+                "GITHUB_STATE" => {}
+                _ => found.wrong.push(why),
+            }
         }
         match files::pairs(&self.output) {
             Ok(pairs) => found.outputs = pairs,

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -91,8 +91,8 @@ pub(super) async fn run(ctx: &NativeContext, image: &str, with: &Inputs) -> Resu
     // Whoever notes how it went removes it: until then a later life of the node must find it, or the step would run again.
     stop.part = None;
     let read = tokio::task::spawn_blocking(move || read_files(&files)).await;
-    let files = read.map_err(|join| join.to_string())??;
-    Ok(DockerDone { exit_code: i32::try_from(exit.code).unwrap_or(i32::MAX), files })
+    let (files, bad_files) = read.map_err(|join| join.to_string())??;
+    Ok(DockerDone { exit_code: i32::try_from(exit.code).unwrap_or(i32::MAX), files, bad_files })
 }
 
 /// The container of the step, when an earlier life of this node began it.
@@ -137,23 +137,33 @@ fn make_files(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What the step wrote; nothing is read through a link that it may have put there. Blocking.
-fn read_files(directory: &Path) -> Result<[Vec<u8>; 5], String> {
-    let mut all: [Vec<u8>; 5] = Default::default();
-    let root = tree::open_root(directory).map_err(|e| e.to_string())?;
-    for ((file, variable), bytes) in FILES.into_iter().zip(&mut all) {
-        let failed = |e: io::Error| format!("the file of {variable} cannot be read: {e}");
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = match tree::open_beneath(root.as_fd(), Path::new(file), flags) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            opened => File::from(opened.map_err(failed)?),
-        };
-        opened.take(MAX_FILE as u64 + 1).read_to_end(bytes).map_err(failed)?;
-        if bytes.len() > MAX_FILE {
-            return Err(format!("the step wrote more than {MAX_FILE} bytes into the file of {variable}"));
+/// What the step wrote, and a bit for each file that could not be read or has too much; nothing is read through a link that it may have
+/// put there. Blocking.
+fn read_files(directory: &Path) -> Result<([Vec<u8>; 5], u8), String> {
+    let root = tree::open_root(directory).map_err(|e| format!("cannot open the files of the step: {e}"))?;
+    let (mut all, mut bad) = (<[Vec<u8>; 5]>::default(), 0);
+    for (at, ((file, _), bytes)) in FILES.into_iter().zip(&mut all).enumerate() {
+        match read_file(root.as_fd(), file) {
+            Some(found) => *bytes = found,
+            None => bad |= 1 << at,
         }
     }
-    Ok(all)
+    Ok((all, bad))
+}
+
+/// One that the step has removed says nothing.
+fn read_file(root: BorrowedFd<'_>, file: &str) -> Option<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = match tree::open_beneath(root, Path::new(file), flags) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(Vec::new()),
+        opened => File::from(opened.ok()?),
+    };
+    let mut bytes = Vec::new();
+    if !opened.metadata().ok()?.is_file() {
+        return None;
+    }
+    opened.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= MAX_FILE).then_some(bytes)
 }
 
 /// Ends the container of a step that was given up: it is asked to, then it is removed. What comes next in the workspace waits.
@@ -218,15 +228,17 @@ mod tests {
         make_files(&files)?;
         fs::write(files.join("output"), "a=b")?;
         fs::remove_file(files.join("state"))?;
-        assert_eq!(read_files(&files)?[0], b"a=b");
+        let (read, bad) = read_files(&files)?;
+        assert_eq!((read[0].as_slice(), bad), (&b"a=b"[..], 0));
         fs::write(dir.path().join("secret"), "x")?;
         std::os::unix::fs::symlink(dir.path().join("secret"), files.join("state"))?;
-        assert!(read_files(&files).is_err_and(|e| e.contains("GITHUB_STATE")));
-        fs::remove_file(files.join("state"))?;
         fs::write(files.join("summary"), vec![b'x'; MAX_FILE + 1])?;
-        assert!(read_files(&files).is_err_and(|e| e.contains("GITHUB_STEP_SUMMARY")));
+        let (read, bad) = read_files(&files)?;
+        let bad = FILES.iter().enumerate().filter(|(at, _)| bad & (1 << at) != 0).map(|(_, (_, name))| *name);
+        assert_eq!(bad.collect::<Vec<_>>(), ["GITHUB_STEP_SUMMARY", "GITHUB_STATE"]);
+        assert!(read[1..].iter().all(Vec::is_empty), "nothing of them is taken");
         make_files(&files)?;
-        assert_eq!(read_files(&files)?, <[Vec<u8>; 5]>::default());
+        assert_eq!(read_files(&files)?, (<[Vec<u8>; 5]>::default(), 0));
         Ok(())
     }
 }

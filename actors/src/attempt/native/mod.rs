@@ -114,6 +114,8 @@ pub(super) struct DockerDone {
     pub(super) exit_code: i32,
     /// What it wrote into the files of [`init::wire::FILES`], in that order.
     pub(super) files: [Vec<u8>; 5],
+    /// A bit for each of them that could not be read, or has too much.
+    pub(super) bad_files: u8,
 }
 
 /// Does an action. An error is in words for the person who pushed.
