@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use domain::{ClusterState, Form, GroupSpec, Job, JobId, Outcome, RepoId, limits};
 use raft_store::codec;
+use workflow::contexts::Facts;
 use workflow::expression::{Object, Value};
 use workflow::graph;
+
+use crate::runner::contexts::known;
 
 /// The variables of a repository, name and value.
 #[must_use]
@@ -92,11 +95,7 @@ fn outputs(state: &ClusterState, id: JobId) -> Value {
             }
         }
         Some(spec) if spec.is_call => {
-            let members = state.members(id.run, id.index);
-            let jobs =
-                Value::object(members.map(|(id, job)| (name_of(job).to_owned(), told(state, id, job))));
-            let mut contexts = workflow::contexts::read(state.contexts.get(&id).map_or("", |text| text));
-            contexts.insert("jobs", jobs);
+            let contexts = of_called(state, id);
             for (name, text) in &spec.outputs {
                 // One that cannot be computed is empty, as what was never told.
                 all.insert(name, workflow::output(text, &contexts).unwrap_or(Value::Null));
@@ -105,15 +104,38 @@ fn outputs(state: &ClusterState, id: JobId) -> Value {
         Some(_) => {
             let mut members: Vec<_> = state.members(id.run, id.index).collect();
             members.sort_by_key(|(_, job)| std::cmp::Reverse(job.finished_at));
-            for (member, _) in members {
-                for (name, value) in state.outputs.get(&member).iter().flat_map(|outputs| outputs.iter()) {
-                    // The first that says something is kept.
-                    if !value.is_empty() {
-                        all.insert(name, Value::text(value));
-                    }
+            for (member, job) in members {
+                // Of called workflows, one that did not succeed tells nothing.
+                let is_call = matches!(job.form, Form::Group { .. });
+                if is_call && job.result() != Some(Outcome::Succeeded) {
+                    continue;
+                }
+                let Value::Object(told) = outputs(state, member) else { continue };
+                // The first that says something is kept.
+                for (name, value) in told.iter().filter(|(_, value)| !value.as_text().is_empty()) {
+                    all.insert(name, value.clone());
                 }
             }
         }
     }
     Value::Object(all.into())
 }
+
+/// What the outputs of a called workflow are computed from: its own inputs, the run, and its jobs.
+fn of_called(state: &ClusterState, id: JobId) -> Object {
+    let mut contexts = workflow::contexts::read(state.contexts.get(&id).map_or("", |text| text));
+    let members = state.members(id.run, id.index);
+    let jobs = members.map(|(id, job)| (name_of(job).to_owned(), told(state, id, job)));
+    contexts.insert("jobs", Value::object(jobs));
+    if let Some(run) = state.runs.get(&id.run) {
+        let repo = run.repo.and_then(|repo| state.repos.get(&repo));
+        let known = known(repo, id.run, run);
+        let facts = Facts { variables: variables(state, run.repo), ..known };
+        contexts.insert("vars", facts.vars());
+        contexts.insert("github", Value::Object(workflow::contexts::github(&run.event, &facts).into()));
+    }
+    contexts
+}
+
+#[cfg(test)]
+mod tests;

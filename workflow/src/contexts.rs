@@ -105,7 +105,7 @@ fn named(git_ref: &str) -> (&'static str, &str) {
     if let Some(tag) = git_ref.strip_prefix("refs/tags/") {
         return ("tag", tag);
     }
-    let of_branches = ["refs/heads/", "refs/pull/", "refs/merge-requests/"];
+    let of_branches = ["refs/heads/", "refs/pull/", "refs/merge-requests/", "refs/pull-requests/"];
     let name = of_branches.iter().find_map(|prefix| git_ref.strip_prefix(prefix));
     ("branch", name.unwrap_or(git_ref))
 }
@@ -173,6 +173,13 @@ mod tests {
             (event(push, "refs/tags/v1", false), "tag", "v1", "refs/tags/v1", &commit),
             (event(request, "refs/pull/7/head", false), "branch", "7/head", "refs/pull/7/head", &commit),
             (event(request, "refs/merge-requests/7/head", true), "branch", "7/head", "refs/heads/main", ""),
+            (
+                event(request, "refs/pull-requests/7/from", false),
+                "branch",
+                "7/from",
+                "refs/pull-requests/7/from",
+                &commit,
+            ),
         ] {
             let found = Value::Object(known(&event).into());
             for (key, wanted) in [

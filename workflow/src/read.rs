@@ -3,6 +3,7 @@
 use crate::complaints::Complaints;
 use crate::diagnostic::Diagnostic;
 use crate::model::{self, Workflow};
+use crate::template::Template;
 use crate::{schema, yaml};
 
 /// Reads a workflow file as GitHub does, whether it is supported here or not: the model, and what GitHub refuses.
@@ -11,12 +12,12 @@ use crate::{schema, yaml};
 /// are in the order of the file, at most 100.
 #[must_use]
 pub fn read(bytes: &[u8]) -> (Option<Workflow>, Vec<Diagnostic>) {
-    let (workflow, complaints) = read_all(bytes);
-    (workflow, complaints.sorted())
+    let (read, complaints) = read_all(bytes);
+    (read.map(|(workflow, _)| workflow), complaints.sorted())
 }
 
-/// As [`read`], for what goes on to complain.
-pub(crate) fn read_all(bytes: &[u8]) -> (Option<Workflow>, Complaints) {
+/// As [`read`], for what goes on to complain; with what the model was made of.
+pub(crate) fn read_all(bytes: &[u8]) -> (Option<(Workflow, Template)>, Complaints) {
     let mut complaints = Complaints::default();
     let node = match yaml::parse(bytes) {
         Ok(node) => node,
@@ -28,8 +29,9 @@ pub(crate) fn read_all(bytes: &[u8]) -> (Option<Workflow>, Complaints) {
     let template = schema::read(&node, &schema::WORKFLOW, &mut complaints);
     // What a file means is looked at only when its form is right, as GitHub does: with the form mended, it may be fine.
     if complaints.any_invalid() {
-        return (Some(model::workflow(&template, &mut Complaints::default())), complaints);
+        let workflow = model::workflow(&template, &mut Complaints::default());
+        return (Some((workflow, template)), complaints);
     }
     let workflow = model::workflow(&template, &mut complaints);
-    (Some(workflow), complaints)
+    (Some((workflow, template)), complaints)
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{At, Diagnostic, cut};
 use crate::expression::{NoEnvironment, Object, Value, Visit};
 use crate::matrix;
 use crate::model::{Dynamic, Job, Located, Strategy, Work};
@@ -26,17 +26,15 @@ pub struct Variant {
 /// # Errors
 /// A matrix that is none or makes too many jobs, and expressions that cannot be computed, at their places.
 pub fn variants(job: &Job, contexts: &Object) -> Result<Vec<Variant>, Diagnostic> {
-    let strategy = job.strategy.as_ref();
-    let combinations = match strategy.and_then(|strategy| strategy.matrix.as_ref()) {
+    let found = Found::of(job.strategy.as_ref(), contexts)?;
+    let combinations = match &found.matrix {
         None => vec![None],
-        Some(template) => {
-            let matrix = resolve(template, contexts)?;
-            let made = matrix::combinations(&matrix);
-            let made = made.map_err(|invalid| template.at.invalid(invalid.to_string()))?;
+        Some((at, matrix)) => {
+            let made = matrix::combinations(matrix).map_err(|invalid| at.invalid(invalid.to_string()))?;
             made.into_iter().map(Some).collect()
         }
     };
-    let limits = Limits::of(strategy, combinations.len(), contexts)?;
+    let limits = Limits::of(&found, combinations.len())?;
     let variant = |(index, combination): (usize, &Option<Arc<Object>>)| {
         let mut contexts = contexts.clone();
         let matrix = combination.as_ref().map_or(Value::Null, |one| Value::Object(Arc::clone(one)));
@@ -48,6 +46,46 @@ pub fn variants(job: &Job, contexts: &Object) -> Result<Vec<Variant>, Diagnostic
     combinations.iter().enumerate().map(variant).collect()
 }
 
+/// `strategy`, computed, and where each of it stands.
+#[derive(Default)]
+struct Found {
+    matrix: Option<(At, Value)>,
+    fail_fast: Option<(At, Value)>,
+    max_parallel: Option<(At, Value)>,
+}
+
+impl Found {
+    fn of(strategy: Option<&Strategy>, contexts: &Object) -> Result<Self, Diagnostic> {
+        let Some(strategy) = strategy else { return Ok(Self::default()) };
+        if let Some(whole) = &strategy.whole {
+            return Self::of_whole(whole.at, &resolve(whole, contexts)?);
+        }
+        let matrix = strategy.matrix.as_ref().map(|found| Ok((found.at, resolve(found, contexts)?)));
+        let fail_fast = strategy.fail_fast.as_ref();
+        let fail_fast = fail_fast.map(|found| Ok((found.at, value_of(found, contexts, Value::Boolean)?)));
+        let parallel = strategy.max_parallel.as_ref();
+        let parallel = parallel.map(|found| Ok((found.at, value_of(found, contexts, Value::Number)?)));
+        Ok(Self {
+            matrix: matrix.transpose()?,
+            fail_fast: fail_fast.transpose()?,
+            max_parallel: parallel.transpose()?,
+        })
+    }
+
+    fn of_whole(at: At, value: &Value) -> Result<Self, Diagnostic> {
+        const KEYS: [&str; 3] = ["matrix", "fail-fast", "max-parallel"];
+        let Value::Object(map) = value else {
+            return Err(at.invalid("strategy is computed to be no map"));
+        };
+        if let Some((name, _)) = map.iter().find(|(name, _)| !KEYS.contains(name)) {
+            let (name, allowed) = (cut(name), KEYS.join(", "));
+            return Err(at.invalid(format!("strategy is computed to have {name:?}. Allowed: {allowed}")));
+        }
+        let of = |name: &str| map.get(name).map(|value| (at, value.clone()));
+        Ok(Self { matrix: of("matrix"), fail_fast: of("fail-fast"), max_parallel: of("max-parallel") })
+    }
+}
+
 /// What `strategy` says of all variants.
 struct Limits {
     total: usize,
@@ -56,18 +94,15 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(strategy: Option<&Strategy>, total: usize, contexts: &Object) -> Result<Self, Diagnostic> {
+    fn of(found: &Found, total: usize) -> Result<Self, Diagnostic> {
         let mut limits = Self { total, fail_fast: true, max_parallel: total as f64 };
-        if let Some(found) = strategy.and_then(|strategy| strategy.fail_fast.as_ref()) {
-            limits.fail_fast = match &found.value {
-                Dynamic::Is(value) => *value,
-                Dynamic::Computed(_) => value_of(found, contexts, Value::Boolean)?.is_truthy(),
-            };
+        if let Some((_, value)) = &found.fail_fast {
+            limits.fail_fast = value.is_truthy();
         }
-        if let Some(found) = strategy.and_then(|strategy| strategy.max_parallel.as_ref()) {
-            let number = value_of(found, contexts, Value::Number)?.as_number();
+        if let Some((at, value)) = &found.max_parallel {
+            let number = value.as_number();
             if !(1.0..=f64::from(u32::MAX)).contains(&number) {
-                return Err(found.at.invalid(format!("max-parallel is {number}, expected a number from 1")));
+                return Err(at.invalid(format!("max-parallel is {number}, expected a number from 1")));
             }
             limits.max_parallel = number.floor();
         }

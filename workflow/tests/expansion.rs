@@ -333,6 +333,58 @@ fn runs_know_their_numbers_and_ids_when_they_are_made() {
     assert_eq!(made, [of(7, runs[0].id), (String::new(), None), of(9, runs[2].id)]);
 }
 
+#[test]
+fn a_strategy_may_be_computed_as_a_whole() {
+    let text = "on: push\njobs:\n  a:\n    runs-on: x\n    strategy: ${{ fromJSON('{\"fail-fast\":false,\"max-parallel\":1,\"matrix\":{\"v\":[1,2]}}') }}\n    steps: [{run: x}]\n  b:\n    needs: a\n    runs-on: x\n    strategy: ${{ fromJSON(needs.a.outputs.s) }}\n    steps: [{run: x}]\n  c:\n    runs-on: x\n    strategy: {'${{ insert }}': \"${{ fromJSON('{\\\"matrix\\\":{\\\"v\\\":[3]}}') }}\"}\n    steps: [{run: x}]\n";
+    let run = pushed(text, &Tree::default());
+    assert_eq!(keys(&run.jobs), ["a", "b", "c", "a (1)", "a (2)", "c (3)"]);
+    assert_eq!(job(&run, "a").form, Form::Group { fail_fast: false, max_parallel: 1 });
+    assert_eq!(job(&run, "b").form, Form::Undecided);
+    let of = |strategy: &str| decided(&run, "b", &[("s", strategy)], Outcome::Success);
+    let Verdict::Become { jobs, .. } = of("{\"matrix\":{\"v\":[\"x\"]}}") else { panic!("not made") };
+    assert_eq!(keys(&jobs), ["b", "b (x)"]);
+    let Verdict::Become { jobs, .. } = of("{\"fail-fast\":true}") else { panic!("not made") };
+    assert_eq!((keys(&jobs), jobs[0].form), (vec!["b"], Form::Job), "there is no matrix in it");
+}
+
+#[test]
+fn secrets_for_a_call_keep_what_their_texts_name_of_the_caller() {
+    let called = "on: {workflow_call: {inputs: {environment: {type: string}}, secrets: {KEY: {}}}}\nconcurrency: {group: 'd-${{ inputs.environment }}', cancel-in-progress: true}\njobs: {x: {runs-on: x, steps: [{run: x}]}, y: {uses: ./w/inner.yml, secrets: {IN: '${{ secrets.KEY }}'}}}\n";
+    let inner = "on: {workflow_call: {secrets: {IN: {}}}}\njobs: {z: {runs-on: x, steps: [{run: x}]}}\n";
+    let text = |more: &str| {
+        format!(
+            "on: push\njobs:\n  c:\n    strategy: {{matrix: {{n: [1], m: [2]}}}}\n    uses: ./w/called.yml\n    with: {{environment: prod}}\n    secrets: {{KEY: \"${{{{ secrets[format('{{0}}_KEY', matrix.n)] }}}}\"}}\n{more}"
+        )
+    };
+    let tree = Tree::of(&[("w/called.yml", called), ("w/inner.yml", inner)]);
+    let run = pushed(&text(""), &tree);
+    let secrets = |key: &str| {
+        let contexts: serde_json::Value =
+            serde_json::from_str(&job(&run, key).contexts).expect("contexts are JSON");
+        contexts["secrets"].clone()
+    };
+    let of_called = serde_json::json!({
+        "KEY": "${{ secrets[format('{0}_KEY', matrix.n)] }}", "": { "matrix": { "n": 1, "m": 2 } }
+    });
+    assert_eq!(secrets("c (1, 2)/x"), of_called);
+    let of_inner = serde_json::json!({ "IN": "${{ secrets.KEY }}", "": { "secrets": of_called } });
+    assert_eq!(secrets("c (1, 2)/y/z"), of_inner);
+    // A concurrency of what is called is that of the job that stands for it.
+    let group = job(&run, "c (1, 2)");
+    assert_eq!(group.concurrency.as_ref().map(|one| one.group.as_str()), Some("d-prod"));
+    assert!(group.contexts.contains("prod") && !group.contexts.contains("matrix"), "{}", group.contexts);
+    let both = run_of(&text("    concurrency: other\n"), &event(EventKind::Push, "refs/heads/main"), &tree);
+    assert!(both.error.is_some_and(|error| error.contains("one of the two is supported")));
+    // What asks for needs is made once those have ended.
+    let needs = "on: push\njobs: {a: {runs-on: x, steps: [{run: x}]}, b: {needs: a, uses: ./w/inner.yml, secrets: {IN: '${{ secrets[needs.a.outputs.k] }}'}}}\n";
+    let run = pushed(needs, &tree);
+    let Verdict::Become { jobs, .. } = decided(&run, "b", &[("k", "MINE")], Outcome::Success) else {
+        panic!("not made")
+    };
+    assert_eq!(keys(&jobs), ["b", "b/z"]);
+    assert!(jobs[1].contexts.contains("MINE"), "{}", jobs[1].contexts);
+}
+
 /// Many `uses` of one directory.
 fn uses(directory: &str, times: usize) -> String {
     vec![format!("{{uses: ./{directory}}}"); times].join(", ")

@@ -39,7 +39,7 @@ on:
       target: { type: choice, options: [dev, prod], default: dev, required: true }
       dry: { type: boolean, default: false }
 permissions: { contents: read, id-token: write }
-concurrency: { group: 'deploy-${{ github.ref }}', cancel-in-progress: true, queue: max }
+concurrency: { group: 'deploy-${{ github.ref }}', cancel-in-progress: false, queue: max }
 env: { SERVER: production, COUNT: 1.10 }
 jobs:
   build:

@@ -48,6 +48,39 @@ fn what_a_job_may_not_ask_for_is_refused_where_it_stands() {
             "7:15: the action \"./../x\" is not supported",
         ),
         (workflow("", "").replace("run: 'true'", "uses: docker://-x"), "7:15: \"-x\" is no image"),
+        (workflow("services: '${{ fromJSON(vars.S) }}'", ""), "5:15: services is computed as a whole"),
+        (workflow("defaults: {run: '${{ fromJSON(vars.S) }}'}", ""), "5:21: run is computed as a whole"),
+        (
+            workflow("container: {image: x, credentials: '${{ fromJSON(vars.S) }}'}", ""),
+            "5:40: credentials is computed as a whole",
+        ),
+        (
+            workflow("services: {db: {image: x, ports: '${{ fromJSON(vars.S) }}'}}", ""),
+            "5:38: ports is computed as a whole",
+        ),
+        (workflow("services: {'${{ vars.S }}': {image: x}}", ""), "5:16: a key in services is computed"),
+        (workflow("env: {'${{ vars.S }}': x}", ""), "5:11: a key in env is computed"),
+        (
+            workflow("container: {'${{ insert }}': '${{ fromJSON(vars.S) }}'}", ""),
+            "a key in container is computed",
+        ),
+        (workflow("environment: '${{ fromJSON(''{}'') }}'", ""), "5:18: it is computed to be a map"),
+        (workflow("concurrency: '${{ fromJSON(''[]'') }}'", ""), "5:18: it is computed to be a list"),
+        (
+            workflow("concurrency: {group: a, queue: max, cancel-in-progress: true}", ""),
+            "5:36: queue: max and cancel-in-progress: true are not allowed together",
+        ),
+        (
+            workflow("concurrency: {group: a, queue: max, cancel-in-progress: '${{ true }}'}", ""),
+            "5:26: queue: max and cancel-in-progress: true are not allowed together",
+        ),
+        (workflow("cancel-timeout-minutes: 5", ""), "5:5: cancel-timeout-minutes is not supported: "),
+        (workflow("snapshot: x", ""), "5:5: snapshot is not supported: "),
+        (workflow("strategy: '${{ fromJSON(''[]'') }}'", ""), "5:15: strategy is computed to be no map"),
+        (
+            workflow("strategy: '${{ fromJSON(''{\"matriks\":1}'') }}'", ""),
+            "5:15: strategy is computed to have \"matriks\"",
+        ),
         (
             workflow("", "").replace("linux", "{group: g, labels: x}"),
             "4:22: groups of runners are not supported",
@@ -57,4 +90,28 @@ fn what_a_job_may_not_ask_for_is_refused_where_it_stands() {
         assert!(error.contains(wanted), "{text}\nfound {error}\nwanted {wanted}");
         assert!(error.len() < 2000, "{} bytes", error.len());
     }
+}
+
+#[test]
+fn what_the_steps_of_an_action_may_not_name_is_refused_in_its_file() {
+    let text = "on: push\njobs: {a: {runs-on: x, steps: [{uses: ./a}]}}\n";
+    let error = |step: &str| {
+        let action = format!("runs:\n  using: composite\n  steps:\n    - {step}\n");
+        let tree = Tree::of(&[("a/action.yml", &action)]);
+        run_of(text, &event(EventKind::Push, "refs/heads/main"), &tree).error.unwrap_or_default()
+    };
+    for (step, wanted) in [
+        (
+            "{run: 'echo ${{ secrets.T }}', shell: sh}",
+            "in a/action.yml:4:13: Unrecognized named-value: 'secrets'",
+        ),
+        ("{run: x, shell: sh, env: {A: '${{ vars.A }}'}}", "Unrecognized named-value: 'vars'"),
+        ("{run: x, shell: sh, if: needs.a.result == 'success'}", "Unrecognized named-value: 'needs'"),
+        ("{run: x, shell: sh, timeout-minutes: 5}", "Unexpected value 'timeout-minutes'"),
+        ("{wait-all: true}", "There's not enough info to determine what you meant"),
+    ] {
+        assert!(error(step).contains(wanted), "{step}: {}", error(step));
+    }
+    let all = "{run: '${{ github.ref }}${{ inputs.a }}${{ matrix.a }}${{ job.status }}${{ runner.os }}${{ env.A }}', shell: '${{ inputs.s }}', if: \"hashFiles('x') != ''\"}";
+    assert_eq!(error(all), "");
 }

@@ -267,6 +267,12 @@ fn an_action_of_steps_has_inputs_outputs_and_a_status_of_its_own() {
     assert_eq!(told.seen, ["linux /w/act o", "again it", "made it"]);
     assert_eq!((end.outcome, told.outcomes().len()), (Outcome::Succeeded, 2));
 
+    // It is told what it is given, and knows nothing else of the job that uses it.
+    let names = "${{ secrets.TOKEN }}|${{ vars.V }}|${{ needs.a.result }}|${{ matrix.os }}|${{ inputs.t }}";
+    let inner = vec![run(names)];
+    let steps = vec![composite(inner, &[("t", "${{ secrets.TOKEN }}")], &[]), run("${{ secrets.TOKEN }}")];
+    assert_eq!(course(spec(steps)).end(|_| None).1.seen, ["|||linux|s3cr3t!", "s3cr3t!"]);
+
     // After a failure before it, `always()` begins it, and what is within goes by its own status.
     let inner = vec![run("one"), run("bad"), run("no"), when("failure()", "mend")];
     let mut action = composite(inner, &[], &[]);

@@ -89,19 +89,25 @@ pub fn of_job(
 /// Deepest nesting of called workflows.
 const MAX_LEVELS: usize = 10;
 
-/// The secrets that a called workflow was given: texts that its caller's secrets fill in. Those of the caller stand under the
-/// empty name, where it was itself called and given some.
+/// The secrets that a called workflow was given: texts over the contexts of its caller, which stand under the empty name. Those that
+/// the caller was itself given are among them, where it was called, too; else it has those of the repository.
 fn given_secrets(given: &Json, around: &[(String, Value)], level: usize) -> Result<Value, String> {
     let Json::Object(given) = given else { return Ok(Value::object(Vec::<(String, Value)>::new())) };
     if level > MAX_LEVELS {
         return Err("secrets: workflows call each other too deep".to_owned());
     }
     let mut contexts = Object::default();
-    if let Some(outer) = given.get("") {
-        contexts.insert("secrets", given_secrets(outer, around, level + 1)?);
+    if let Some(Json::Object(caller)) = given.get("") {
+        for (name, value) in caller {
+            let value = match name.as_str() {
+                "secrets" => given_secrets(value, around, level + 1)?,
+                _ => from_json(&value.to_string())?,
+            };
+            contexts.insert(name, value);
+        }
     }
-    // The first of a name is kept.
-    for (name, value) in around {
+    // Of what the called workflow has, only what is the same for the whole run. The first of a name is kept.
+    for (name, value) in around.iter().filter(|(name, _)| matches!(&**name, "github" | "vars" | "secrets")) {
         contexts.insert(name, value.clone());
     }
     let texts = given.iter().filter(|(name, _)| !name.is_empty());
@@ -170,7 +176,10 @@ mod tests {
 
     fn secrets(given: Json) -> Result<Vec<(String, String)>, String> {
         let own = json!({ "MINE": "a", "KEY": "the repository's" });
-        let around = vec![("secrets".to_owned(), from_json(&own.to_string())?)];
+        let around = [("secrets", own), ("inputs", json!({ "e": "callee" }))]
+            .map(|(name, value)| Ok((name.to_owned(), from_json(&value.to_string())?)))
+            .into_iter()
+            .collect::<Result<Vec<_>, String>>()?;
         Ok(secrets_of(&[("secrets".to_owned(), given_secrets(&given, &around, 0)?)]))
     }
 
@@ -181,9 +190,15 @@ mod tests {
         assert_eq!(secrets(json!({ "KEY": "${{ secrets.MINE }}!" }))?, [pair("KEY", "a!")]);
         // Called by one that was called: what that was given counts, not what the repository has.
         let outer = json!({ "KEY": "${{ secrets.MINE }}" });
-        let inner = json!({ "X": "${{ secrets.KEY }}", "Y": "[${{ secrets.MINE }}]", "": outer });
+        let inner =
+            json!({ "X": "${{ secrets.KEY }}", "Y": "[${{ secrets.MINE }}]", "": { "secrets": outer } });
         assert_eq!(secrets(inner)?, [pair("X", "a"), pair("Y", "[]")]);
         assert!(secrets(json!({ "KEY": "${{ nope.X }}" })).is_err());
+        // What else a text names is the caller's, whatever the called workflow has by that name.
+        let named = "${{ secrets[format('{0}NE', inputs.e)] }}";
+        let caller = json!({ "inputs": { "e": "MI" } });
+        assert_eq!(secrets(json!({ "KEY": named, "": caller }))?, [pair("KEY", "a")]);
+        assert_eq!(secrets(json!({ "KEY": named }))?, [pair("KEY", "")]);
         Ok(())
     }
 }

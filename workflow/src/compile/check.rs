@@ -9,6 +9,8 @@ use crate::diagnostic::{At, cut, nearest};
 use crate::filter::Filter;
 use crate::library::Used;
 use crate::model::{Call, Located, Patterns, Permissions, Trigger, Work, Workflow, calls};
+use crate::schema::{Definition, Whole, wholes};
+use crate::template::Template;
 
 /// Most patterns of a filter, and most bytes of one: each becomes a regular expression.
 const MAX_PATTERNS: usize = 100;
@@ -58,6 +60,18 @@ pub(crate) fn check(workflow: &Workflow, files: &Used<'_>, c: &mut Complaints) {
     });
     if found {
         calls(workflow, files, &Permissions::WriteAll).into_iter().for_each(|one| c.add(one));
+    }
+}
+
+/// Complains of maps and lists that are computed as a whole, or have keys that are, where nothing would be made of them.
+pub(crate) fn computed(template: &Template, definition: &'static Definition, c: &mut Complaints) {
+    for Whole { at, of, is_key } in wholes(template, definition) {
+        let of = cut(&of);
+        let (what, instead) = match is_key {
+            true => (format!("a key in {of} is computed"), "write it out, and compute its value"),
+            false => (format!("{of} is computed as a whole"), "write it out, and compute what stands in it"),
+        };
+        c.unsupported(at, format!("{what}, which is not supported; {instead}"));
     }
 }
 

@@ -16,6 +16,12 @@ pub(crate) const MAX_TIMEOUT_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 /// GitHub's.
 pub(crate) const DEFAULT_TIMEOUT_MINUTES: f64 = 360.0;
 
+/// Keys that GitHub knows and nothing here is like, and why.
+const IGNORED: [(&str, &str); 2] = [
+    ("cancel-timeout-minutes", "how long what was cancelled may take to end is for each node to say"),
+    ("snapshot", "jobs run in containers, of which no image is made"),
+];
+
 /// Complains of what is not supported in a job.
 pub(super) fn check(
     workflow: &Workflow,
@@ -49,6 +55,11 @@ pub(super) fn check(
             minutes.at,
             format!("timeout-minutes is {shown:?}, expected a number up to {MAX_TIMEOUT_MINUTES}"),
         );
+    }
+    for (name, why) in IGNORED {
+        if let Some(key) = job.keys.iter().find(|key| key.value == name) {
+            c.unsupported(key.at, format!("{name} is not supported: {why}"));
+        }
     }
     let places: Vec<_> = workflow.jobs.iter().map(|job| job.id.value.as_str()).collect();
     for need in job.needs.iter().filter(|need| !places.contains(&need.value.as_str())) {

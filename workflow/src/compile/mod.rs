@@ -13,7 +13,7 @@ mod step;
 mod text;
 mod uses;
 
-pub(crate) use check::check;
+pub(crate) use check::{check, computed};
 pub use extension::check_artifacts;
 pub(crate) use extension::{Extension, extension};
 pub(crate) use job::{DEFAULT_TIMEOUT_MINUTES, MAX_TIMEOUT_MINUTES, seconds, spec};
@@ -24,6 +24,7 @@ pub use uses::{NoFiles, directory_of};
 use crate::diagnostic::Diagnostic;
 use crate::library::{Library, Used};
 use crate::model::{Files, Workflow};
+use crate::schema;
 
 /// Reads a workflow file that is to be run here; `files` has what it calls and uses of its own repository.
 ///
@@ -35,13 +36,14 @@ pub fn lint(bytes: &[u8], files: &dyn Files) -> Result<Workflow, Vec<Diagnostic>
 
 /// As [`lint`], of which the files that it uses are noted.
 pub(crate) fn lint_of(bytes: &[u8], files: &Used<'_>) -> Result<Workflow, Vec<Diagnostic>> {
-    let (workflow, mut complaints) = crate::read::read_all(bytes);
-    if let Some(workflow) = &workflow {
+    let (read, mut complaints) = crate::read::read_all(bytes);
+    if let Some((workflow, template)) = &read {
+        check::computed(template, &schema::WORKFLOW, &mut complaints);
         check(workflow, files, &mut complaints);
     }
     let found = complaints.sorted();
-    match workflow {
-        Some(workflow) if found.is_empty() => Ok(workflow),
+    match read {
+        Some((workflow, _)) if found.is_empty() => Ok(workflow),
         _ => Err(found),
     }
 }

@@ -171,7 +171,7 @@ impl<'a> Builder<'a> {
         let at = |found: Diagnostic| format!("{}:{found}", place.path);
         let made = variants(job, place.contexts).map_err(at)?;
         let Some(first) = made.first() else { return Err(format!("{}: a job of no variants", place.path)) };
-        if job.strategy.as_ref().is_none_or(|strategy| strategy.matrix.is_none()) {
+        if !matches!(first.contexts.get("matrix"), Some(Value::Object(_))) {
             return self.one(index, job, place, first);
         }
         let strategy = first.contexts.get("strategy").cloned().unwrap_or(Value::Null);
@@ -305,12 +305,22 @@ impl<'a> Builder<'a> {
         let given = inputs::of_call(trigger, call.with.as_ref(), &variant.contexts);
         let given = given.map_err(|found| format!("{}:{found}", place.path))?;
         let mut contexts = Object::default();
-        for (name, value) in place.contexts.iter().filter(|(name, _)| !matches!(*name, "inputs" | "secrets"))
-        {
+        for (name, value) in place.contexts.iter().filter(|(name, _)| matches!(*name, "github" | "vars")) {
             contexts.insert(name, value.clone());
         }
         contexts.insert("inputs", given);
-        if let Some(secrets) = secrets_of(call, place.contexts) {
+        // What its outputs are computed from when it has ended.
+        self.jobs[index].contexts = contexts_of(&contexts)?;
+        if let Some(found) = &called.concurrency {
+            let own = concurrency(found, &contexts).map_err(|found| format!("{path}:{found}"))?;
+            let of_call = &mut self.jobs[index].concurrency;
+            if of_call.is_some() && own.is_some() && *of_call != own {
+                let both = "this job has a concurrency, and the workflow that it calls has another";
+                return Err(at(format!("{both} ({path}); one of the two is supported")));
+            }
+            *of_call = own.or(of_call.take());
+        }
+        if let Some(secrets) = secrets_of(call, &variant.contexts) {
             contexts.insert("secrets", secrets);
         }
         let group = GroupSpec { outputs: outputs_of(trigger.outputs.as_ref()), is_call: true };
@@ -374,7 +384,7 @@ fn depends_on_needs(job: &Job) -> bool {
     };
     let mut texts: Vec<&Located<Dynamic<String>>> = job.name.iter().collect();
     if let Some(strategy) = &job.strategy {
-        strategy.matrix.iter().for_each(|matrix| each(matrix, &mut look));
+        strategy.whole.iter().chain(&strategy.matrix).for_each(|found| each(found, &mut look));
         computed(strategy.fail_fast.as_ref()).into_iter().for_each(&mut look);
         computed(strategy.max_parallel.as_ref()).into_iter().for_each(&mut look);
     }
@@ -389,7 +399,12 @@ fn depends_on_needs(job: &Job) -> bool {
             computed(work.timeout_minutes.as_ref()).into_iter().for_each(&mut look);
             computed(work.continue_on_error.as_ref()).into_iter().for_each(&mut look);
         }
-        Work::Call(call) => call.with.iter().for_each(|with| each(with, &mut look)),
+        Work::Call(call) => {
+            call.with.iter().for_each(|with| each(with, &mut look));
+            if let Secrets::Given(given) = &call.secrets {
+                each(given, &mut look);
+            }
+        }
     }
     texts.into_iter().filter_map(|text| computed(Some(text))).for_each(&mut look);
     let plain = |text: &str| {
@@ -435,17 +450,28 @@ fn contexts_of(contexts: &Object) -> Result<String, String> {
         .ok_or_else(|| format!("the matrix and the inputs of a job take more than {MAX_CONTEXTS} bytes"))
 }
 
-/// The secrets of a called workflow, as text; none when it has all that its caller has.
-fn secrets_of(call: &Call, around: &Object) -> Option<Value> {
+/// The secrets of a called workflow, as text; none when it has all that its caller has. Under the empty name stands what the texts
+/// are about: of the contexts of the job that calls, those that they name.
+fn secrets_of(call: &Call, caller: &Object) -> Option<Value> {
     match &call.secrets {
-        Secrets::Inherit => around.get("secrets").cloned(),
+        Secrets::Inherit => caller.get("secrets").cloned(),
         Secrets::Nothing => Some(Value::Object(Arc::default())),
         Secrets::Given(given) => {
+            let mut named = HashSet::new();
+            each(given, &mut |expression| {
+                expression.visit(&mut |seen| {
+                    if let Visit::Context(name) = seen {
+                        named.insert(name.to_ascii_lowercase());
+                    }
+                });
+            });
+            let of_caller = ["inputs", "matrix", "strategy", "needs", "secrets"].into_iter();
+            let of_caller = of_caller.filter(|name| named.contains(*name));
+            let of_caller = of_caller.filter_map(|name| Some((name, caller.get(name)?.clone())));
+            let around = (String::new(), Value::object(of_caller));
             let given = variables(Some(given)).into_iter().filter(|(name, _)| !name.is_empty());
             let given = given.map(|(name, text)| (name, Value::text(text)));
-            // What its caller was itself given is what the texts are about.
-            let outer = around.get("secrets").map(|outer| (String::new(), outer.clone()));
-            Some(Value::object(given.chain(outer)))
+            Some(Value::object(given.chain([around])))
         }
     }
 }
@@ -463,7 +489,11 @@ fn outputs_of(outputs: Option<&Template>) -> domain::Variables {
 
 /// Text that is computed here.
 pub(super) fn text(found: &Located<Dynamic<String>>, contexts: &Object) -> Result<String, Diagnostic> {
-    Ok(super::resolved(found, contexts)?.as_text().to_string())
+    match super::resolved(found, contexts)? {
+        Value::Array(_) => Err(found.at.invalid("it is computed to be a list, expected text")),
+        Value::Object(_) => Err(found.at.invalid("it is computed to be a map, expected text")),
+        value => Ok(value.as_text().to_string()),
+    }
 }
 
 /// True or false, computed here.

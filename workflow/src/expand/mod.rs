@@ -232,6 +232,9 @@ fn concurrency(
         Some(flag) => jobs::flag(flag, contexts)?,
     };
     let queue_all = found.queue == Queue::Max;
+    if queue_all && cancel_in_progress {
+        return Err(found.group.at.invalid(crate::model::BOTH));
+    }
     Ok((!group.is_empty()).then_some(Concurrency { group, cancel_in_progress, queue_all }))
 }
 

@@ -4,7 +4,7 @@ use domain::Variables;
 
 use super::fields::{entries, get, plain};
 use super::step::{Step, steps};
-use crate::compile::variables;
+use crate::compile::{computed, variables};
 use crate::complaints::Complaints;
 use crate::schema;
 use crate::template::{Content, Template};
@@ -51,7 +51,9 @@ pub(crate) fn composite(bytes: &[u8]) -> (Option<Composite>, Complaints) {
     }
     // Only of one that is made of steps the form is known.
     c = of_form;
-    let read = get(runs, "steps").map(|node| steps(node, &mut c)).unwrap_or_default();
+    computed(&template, &schema::ACTION, &mut c);
+    let read =
+        get(runs, "steps").map(|node| steps(node, &schema::ACTION_CONDITION, &mut c)).unwrap_or_default();
     for step in &read {
         if let super::step::Action::Run { shell: None, .. } = step.action {
             c.invalid(step.at, "Required property is missing: shell");

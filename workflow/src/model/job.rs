@@ -13,7 +13,7 @@ use super::strategy::{Strategy, strategy};
 use super::workflow::{Defaults, defaults};
 use crate::complaints::Complaints;
 use crate::diagnostic::At;
-use crate::schema::JOB_CONDITION;
+use crate::schema::{JOB_CONDITION, STEP_CONDITION};
 use crate::template::{Content, Foreign, Template};
 
 /// One job.
@@ -122,7 +122,7 @@ pub(super) fn job(entry: &Entry<'_>, ids: &mut Ids, c: &mut Complaints) -> Job {
         needs: of("needs").map(plain_list).unwrap_or_default(),
         condition,
         strategy: of("strategy").map(|node| strategy(node, c)),
-        concurrency: of("concurrency").and_then(concurrency),
+        concurrency: of("concurrency").and_then(|node| concurrency(node, c)),
         permissions: of("permissions").and_then(permissions),
         work,
         keys: keys(template),
@@ -141,7 +141,7 @@ fn with_steps(template: &Template, c: &mut Complaints) -> Steps {
         outputs: of("outputs").cloned(),
         timeout_minutes: of("timeout-minutes").and_then(number),
         continue_on_error: of("continue-on-error").and_then(boolean),
-        steps: of("steps").map(|node| steps(node, c)).unwrap_or_default(),
+        steps: of("steps").map(|node| steps(node, &STEP_CONDITION, c)).unwrap_or_default(),
         extension: of("x-troupe").and_then(|node| match &node.content {
             Content::Foreign(foreign) => Some(foreign.clone()),
             _ => None,

@@ -27,6 +27,7 @@ pub(crate) use call::calls;
 pub use call::{Files, check_calls};
 pub(crate) use composite::composite;
 pub use composite::{ActionInput, Composite};
+pub(crate) use concurrency::BOTH;
 pub use concurrency::{Concurrency, Queue};
 pub use condition::Condition;
 pub use container::{Container, Service};

@@ -5,7 +5,7 @@ use super::fields::{Dynamic, Located, boolean, entries, get, keys, number, plain
 use super::identifier::Ids;
 use crate::complaints::Complaints;
 use crate::diagnostic::{At, cut};
-use crate::schema::STEP_CONDITION;
+use crate::expression::Scope;
 use crate::template::{Content, Template};
 
 /// One step.
@@ -62,10 +62,11 @@ pub enum Action {
     Parallel(Vec<Step>),
 }
 
-pub(super) fn steps(template: &Template, c: &mut Complaints) -> Vec<Step> {
+/// Steps, whose conditions may name what is in the scope.
+pub(super) fn steps(template: &Template, scope: &Scope, c: &mut Complaints) -> Vec<Step> {
     let Content::List(items) = &template.content else { return Vec::new() };
     let mut ids = Ids::default();
-    let mut read: Vec<_> = items.iter().filter_map(|item| step(item, &mut ids, c)).collect();
+    let mut read: Vec<_> = items.iter().filter_map(|item| step(item, scope, &mut ids, c)).collect();
     // Only when all that the file gives are known can others be made up.
     for step in read.iter_mut().filter(|step| step.id.is_empty()) {
         step.id = ids.make(&base_of_id(&step.action));
@@ -73,7 +74,7 @@ pub(super) fn steps(template: &Template, c: &mut Complaints) -> Vec<Step> {
     read
 }
 
-fn step(template: &Template, ids: &mut Ids, c: &mut Complaints) -> Option<Step> {
+fn step(template: &Template, scope: &Scope, ids: &mut Ids, c: &mut Complaints) -> Option<Step> {
     let id = get(template, "id").and_then(plain);
     if let Some(id) = &id
         && let Err(why) = ids.take(&id.value)
@@ -81,10 +82,10 @@ fn step(template: &Template, ids: &mut Ids, c: &mut Complaints) -> Option<Step> 
         c.invalid(id.at, format!("{why}: a step's id is {:?}", cut(&id.value)));
     }
     let condition = match get(template, "if") {
-        Some(node) => condition(node, &STEP_CONDITION, c),
-        None => without(&STEP_CONDITION),
+        Some(node) => condition(node, scope, c),
+        None => without(scope),
     };
-    let Some(action) = action(template, c) else {
+    let Some(action) = action(template, scope, c) else {
         c.invalid(template.at, "Expected one of uses or run to be defined");
         return None;
     };
@@ -102,7 +103,7 @@ fn step(template: &Template, ids: &mut Ids, c: &mut Complaints) -> Option<Step> 
     })
 }
 
-fn action(template: &Template, c: &mut Complaints) -> Option<Action> {
+fn action(template: &Template, scope: &Scope, c: &mut Complaints) -> Option<Action> {
     for entry in entries(template) {
         let action = match entry.key {
             "run" => Action::Run {
@@ -121,7 +122,7 @@ fn action(template: &Template, c: &mut Complaints) -> Option<Action> {
             "wait" => Action::Wait(plain_list(entry.value)),
             "wait-all" => Action::WaitAll,
             "cancel" => Action::Cancel(plain(entry.value)?),
-            "parallel" => Action::Parallel(steps(entry.value, c)),
+            "parallel" => Action::Parallel(steps(entry.value, scope, c)),
             _ => continue,
         };
         return Some(action);

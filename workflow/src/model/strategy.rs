@@ -14,6 +14,8 @@ pub struct Strategy {
     pub fail_fast: Option<Located<Dynamic<bool>>>,
     /// How many run at once.
     pub max_parallel: Option<Located<Dynamic<f64>>>,
+    /// All of it, where it is computed as a whole or has keys that are computed.
+    pub whole: Option<Template>,
 }
 
 pub(super) fn strategy(template: &Template, c: &mut Complaints) -> Strategy {
@@ -28,7 +30,12 @@ pub(super) fn strategy(template: &Template, c: &mut Complaints) -> Strategy {
             }
         }
     }
+    let has_computed_keys = match &template.content {
+        Content::Map(entries) => entries.iter().any(|(key, _)| key.is_dynamic()),
+        content => matches!(content, Content::Expression(_)),
+    };
     Strategy {
+        whole: has_computed_keys.then(|| template.clone()),
         matrix: matrix.cloned(),
         fail_fast: get(template, "fail-fast").and_then(boolean),
         max_parallel: get(template, "max-parallel").and_then(number),

@@ -65,7 +65,7 @@ pub(crate) fn workflow(template: &Template, c: &mut Complaints) -> Workflow {
         env: of("env").cloned(),
         defaults: defaults(of("defaults")),
         permissions: of("permissions").and_then(permissions),
-        concurrency: of("concurrency").and_then(concurrency),
+        concurrency: of("concurrency").and_then(|node| concurrency(node, c)),
         jobs_at: of("jobs").map_or(template.at, |node| node.at),
         jobs,
         keys: keys(template),

@@ -69,7 +69,7 @@ static RUNS_ON: Definition = Definition::within(
     ],
 );
 
-static STRATEGY: Definition = Definition::within(
+pub(super) static STRATEGY: Definition = Definition::within(
     AFTER_NEEDS,
     &[Form::Map(&Mapping::of(&[
         may("fail-fast", &BOOLEAN),

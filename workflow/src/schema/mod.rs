@@ -14,13 +14,14 @@ mod read;
 mod scalar;
 mod scopes;
 mod step;
+mod wholes;
 mod workflow;
 
 pub(crate) use action::ACTION;
 pub(crate) use read::read;
 pub(crate) use scalar::{explained, read_text};
 pub(crate) use scopes::JOB_CONDITION;
-pub(crate) use scopes::{JOB_SECRETS, STEP_CONDITION, WORKFLOW_OUTPUT};
+pub(crate) use scopes::{ACTION_CONDITION, JOB_SECRETS, STEP_CONDITION, WORKFLOW_OUTPUT};
 
 use crate::expression::Scope;
 
@@ -116,5 +117,6 @@ pub(crate) static ANY: Definition = Definition::of(&[
 ]);
 static ANY_MAP: Mapping = Mapping::loose(&TEXT, &ANY);
 pub(crate) static ANY_LIST: Definition = Definition::of(&[Form::List(&ANY)]);
+pub(crate) use wholes::{Whole, wholes};
 /// The file itself.
 pub(crate) use workflow::WORKFLOW;

@@ -42,6 +42,11 @@ pub(crate) const RUNNER_NO_SECRETS: Scope =
     contexts(&["github", "inputs", "vars", "needs", "strategy", "matrix", "steps", "job", "runner", "env"]);
 pub(crate) const STEP: Scope = Scope { contexts: RUNNER.contexts, functions: &[HASH_FILES] };
 pub(crate) const STEP_CONDITION: Scope = Scope { contexts: RUNNER_NO_SECRETS.contexts, functions: OF_STEPS };
-pub(crate) const ACTION_INPUT: Scope = contexts(&["github", "strategy", "matrix", "job", "runner"]);
+/// What the steps of an action may name: it is the same wherever it is used.
+const IN_ACTION: &[&str] = &["github", "inputs", "strategy", "matrix", "steps", "job", "runner", "env"];
+pub(crate) const ACTION_STEP: Scope = Scope { contexts: IN_ACTION, functions: &[HASH_FILES] };
+pub(crate) const ACTION_CONDITION: Scope = Scope { contexts: IN_ACTION, functions: OF_STEPS };
+pub(crate) const ACTION_INPUT: Scope =
+    Scope { contexts: &["github", "strategy", "matrix", "job", "runner"], functions: &[HASH_FILES] };
 pub(crate) const ACTION_OUTPUT: Scope =
     contexts(&["github", "strategy", "matrix", "job", "runner", "env", "steps", "inputs"]);

@@ -69,7 +69,9 @@ impl Course {
             (None, true) => "failure",
             (None, false) => "success",
         };
-        for (name, value) in &self.given.contexts {
+        // An action is told what it is given, and is the same wherever it is used.
+        let kept = |name: &str| action.is_none() || !matches!(name, "secrets" | "vars" | "needs");
+        for (name, value) in self.given.contexts.iter().filter(|(name, _)| kept(name)) {
             let value = match (name.as_str(), action) {
                 ("github", _) => self.of_step(value, action),
                 ("job", _) => with(value, [("status", Value::text(status))]),

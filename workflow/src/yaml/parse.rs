@@ -25,8 +25,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Node, Diagnostic> {
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.split('\n').collect();
-    let mut reader =
-        Reader { events: Parser::new_from_str(text), lines, values: 0, anchored: HashMap::new(), last: 1 };
+    let mut reader = Reader {
+        events: Parser::new_from_str(text),
+        lines,
+        values: 0,
+        anchored: HashMap::new(),
+        last: 1,
+        looked: (At::START, 0),
+    };
     loop {
         let (event, at) = reader.next()?;
         match event {
@@ -47,6 +53,8 @@ struct Reader<'input> {
     anchored: HashMap<usize, Measured>,
     /// The line where the last event ended.
     last: usize,
+    /// The place that was looked at last, and how many bytes of its line are before it: the next one is behind it, as a rule.
+    looked: (At, usize),
 }
 
 /// A node and its size, so that an alias can be refused before it is copied.
@@ -74,7 +82,7 @@ impl<'input> Reader<'input> {
 
     /// Where a person would say that the value begins. The library says of a value that is left out where its colon is,
     /// and of a block of lines where its first line is.
-    fn place(&self, event: &Event<'_>, span: &Span) -> At {
+    fn place(&mut self, event: &Event<'_>, span: &Span) -> At {
         let at = At::from(&span.start);
         match event {
             Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => {
@@ -82,12 +90,24 @@ impl<'input> Reader<'input> {
                 lines.filter_map(|line| block_header(line, self.lines.get(line - 1)?)).next().unwrap_or(at)
             }
             Event::Scalar(text, ..) if text.is_empty() && span.start == span.end => {
-                let line = self.lines.get(at.line - 1);
-                let colon = line.is_some_and(|line| line.chars().nth(at.column - 1) == Some(':'));
+                let colon = self.rest_of_line(at).is_some_and(|rest| rest.starts_with(':'));
                 At { column: at.column + usize::from(colon), ..at }
             }
             _ => at,
         }
+    }
+
+    /// What stands in a line from a place on.
+    fn rest_of_line(&mut self, at: At) -> Option<&'input str> {
+        let line: &'input str = self.lines.get(at.line - 1)?;
+        let (column, bytes) = match self.looked {
+            (before, bytes) if before.line == at.line && before.column <= at.column => (before.column, bytes),
+            _ => (1, 0),
+        };
+        let rest = line.get(bytes..)?;
+        let skipped: usize = rest.chars().take(at.column - column).map(char::len_utf8).sum();
+        self.looked = (at, bytes + skipped);
+        rest.get(skipped..)
     }
 
     fn end(&mut self) -> Result<(), Diagnostic> {
@@ -271,6 +291,13 @@ mod tests {
         assert_eq!(found[4].1, 9);
         assert_eq!(found[4].2, 5);
         assert_eq!(found[5], ("z", 11, 5));
+    }
+
+    #[test]
+    fn values_that_are_left_out_have_their_places_in_a_long_line() {
+        let found = places("{é: , ü: x, b: , c, d: }\n");
+        let columns: Vec<_> = found.iter().map(|(_, line, column)| (*line, *column)).collect();
+        assert_eq!(columns, [(1, 4), (1, 10), (1, 15), (1, 19), (1, 23)]);
     }
 
     #[test]
