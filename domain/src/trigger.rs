@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Fence, Timestamp};
 
 /// What a repository's default branch says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct Triggers {
     pub schedules: Arc<[Schedule]>,
     /// Workflows that follow others.
     pub follows: Arc<[Follow]>,
+    /// The expansion that read it: what one that was given out earlier reads is older.
+    pub read_by: Fence,
 }
 
 /// A workflow that runs at certain times.

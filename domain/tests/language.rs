@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use domain::{
-    Command, Concurrency, DeliveryId, DeliveryState, Event, EventKind, Follow, Form, JobState, NewJob,
+    Command, Concurrency, DeliveryId, DeliveryState, Event, EventKind, Fence, Follow, Form, JobState, NewJob,
     NewRun, Outcome, Refusal, Reply, RunId, Schedule, SpecBytes, Timestamp, Triggers, Verdict,
 };
 
@@ -21,7 +21,7 @@ fn matrix(fail_fast: bool, max_parallel: u16) -> Vec<NewJob> {
 }
 
 use JobState::{Deciding, Finished, Held, Open, Queued, Waiting};
-use support::{Cluster, REPO, job, run};
+use support::{Cluster, NODE, REPO, job, run};
 
 #[test]
 fn a_group_ends_as_its_members_do() {
@@ -153,7 +153,12 @@ fn triggers() -> Triggers {
         requested: false,
         completed: true,
     };
-    Triggers { git_ref: "refs/heads/main".to_owned(), schedules: [schedule].into(), follows: [follow].into() }
+    Triggers {
+        git_ref: "refs/heads/main".to_owned(),
+        schedules: [schedule].into(),
+        follows: [follow].into(),
+        ..Triggers::default()
+    }
 }
 
 /// Row 48 of docs/bad-input.md: whichever clock is wrong, a time comes once.
@@ -220,6 +225,33 @@ fn schedules_that_come_at_the_same_time_each_have_their_delivery() {
     assert_eq!(told(901), ("0 2 * * *".to_owned(), r#"{"schedule":"0 2 * * *"}"#.to_owned()));
     let zoned = r#"{"schedule":"0 2 * * *","timezone":"Europe/Berlin"}"#;
     assert_eq!(told(903), ("0 2 * * *".to_owned(), zoned.to_owned()));
+}
+
+#[test]
+fn what_the_default_branch_said_earlier_does_not_come_back() {
+    let mut cluster = Cluster::new();
+    let [older, newer] = [1_u8, 2].map(|n| {
+        let id = DeliveryId(u128::from(n));
+        let (event, key, only_path) = (Event::of(EventKind::Push), String::new(), String::new());
+        cluster.done(Command::AcceptDelivery { id, repo: REPO, key, digest: [n; 32], event, only_path });
+        cluster.done(Command::AssignExpansion { delivery: id, node: NODE });
+        (id, Fence(cluster.index))
+    });
+    let expand = |(delivery, fence): (DeliveryId, Fence), triggers: Triggers| Command::ExpandDelivery {
+        delivery,
+        fence,
+        commit: String::new(),
+        git_ref: String::new(),
+        payload: String::new(),
+        runs: Vec::new(),
+        triggers: Some(triggers),
+        numbers_from: None,
+    };
+    cluster.done(expand(newer, Triggers { schedules: [].into(), follows: [].into(), ..triggers() }));
+    // The node that read the branch before is the last to say so.
+    cluster.done(expand(older, triggers()));
+    let known = cluster.state.triggers.get(&REPO).expect("kept");
+    assert!(known.schedules.is_empty() && known.follows.is_empty(), "{known:?}");
 }
 
 #[test]

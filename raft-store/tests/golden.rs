@@ -126,7 +126,12 @@ fn triggers() -> Triggers {
     };
     let workflows = vec!["w".to_owned()];
     let follow = Follow { path: "p".to_owned(), workflows, requested: true, completed: false };
-    Triggers { git_ref: "r".to_owned(), schedules: [schedule].into(), follows: [follow].into() }
+    Triggers {
+        git_ref: "r".to_owned(),
+        schedules: [schedule].into(),
+        follows: [follow].into(),
+        read_by: Fence(9),
+    }
 }
 
 fn sealed() -> Sealed {

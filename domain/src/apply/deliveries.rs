@@ -117,7 +117,7 @@ impl Applying<'_> {
             return Err(Refusal::AlreadyDone { what: format!("making the run {}", run.id) });
         }
         if let Some(triggers) = triggers.filter(|_| self.state.repos.contains(&delivery.repo)) {
-            self.set_triggers(delivery.repo, triggers);
+            self.set_triggers(delivery.repo, triggers, fence);
         }
         let mut event = (*delivery.event).clone();
         for (field, found) in

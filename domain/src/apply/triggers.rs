@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use super::{Answer, Applying, invalid, not_found};
 use crate::{
-    DeliveryId, Effect, Event, EventKind, Outcome, Refusal, Reply, RepoId, RunId, Schedule, Timestamp,
+    DeliveryId, Effect, Event, EventKind, Fence, Outcome, Refusal, Reply, RepoId, RunId, Schedule, Timestamp,
     Triggers, limits,
 };
 
 impl Applying<'_> {
     /// What the default branch says from now on. A schedule that was known goes on from where it is.
-    pub(super) fn set_triggers(&mut self, repo: RepoId, new: &Triggers) {
+    pub(super) fn set_triggers(&mut self, repo: RepoId, new: &Triggers, read_by: Fence) {
         let known = self.state.triggers.get(&repo).cloned().unwrap_or_default();
+        if known.read_by > read_by {
+            return;
+        }
         let now = self.state.now;
         let schedules = new.schedules.iter().take(limits::MAX_SCHEDULES).map(|new| {
             let same =
@@ -20,12 +23,8 @@ impl Applying<'_> {
             Schedule { last, ..new.clone() }
         });
         let follows = new.follows.iter().take(limits::MAX_FOLLOWERS).cloned().collect();
-        let triggers = Triggers { schedules: schedules.collect(), follows, ..new.clone() };
-        if triggers.schedules.is_empty() && triggers.follows.is_empty() {
-            self.state.triggers.remove(&repo);
-        } else {
-            self.state.triggers.insert(repo, triggers);
-        }
+        let triggers = Triggers { schedules: schedules.collect(), follows, read_by, ..new.clone() };
+        self.state.triggers.insert(repo, triggers);
         self.effects.push(Effect::WakeClock);
     }
 

@@ -29,5 +29,10 @@ pub fn triggers(files: &[(String, Vec<u8>)], git_ref: &str) -> Triggers {
             }
         }
     }
-    Triggers { git_ref: git_ref.to_owned(), schedules: schedules.into(), follows: follows.into() }
+    Triggers {
+        git_ref: git_ref.to_owned(),
+        schedules: schedules.into(),
+        follows: follows.into(),
+        ..Triggers::default()
+    }
 }
