@@ -302,6 +302,17 @@ async fn what_a_job_puts_in_the_place_of_its_files_leads_no_container_of_a_step_
 }
 
 #[tokio::test]
+async fn ci_is_true_where_nobody_says_otherwise_in_every_kind_of_step() {
+    let Some(pair) = Pair::new(Kind::Containers, 73) else { return };
+    let shown = || vec![run("echo run $CI"), docker(&[("args", "sh -c 'echo docker $CI'")])];
+    let (_, log) = pair.alone(push(MAIN), 0, with_expressions(shown())).await;
+    assert_eq!(log, "run true\ndocker true\n");
+    let env = vec![("CI".to_owned(), "false".to_owned())];
+    let (_, log) = pair.alone(push(MAIN), 0, JobSpec { env, ..with_expressions(shown()) }).await;
+    assert_eq!(log, "run false\ndocker false\n");
+}
+
+#[tokio::test]
 async fn a_container_of_a_step_ends_when_its_job_is_cancelled() {
     let Some(pair) = Pair::new(Kind::Containers, 67) else { return };
     let steps = vec![docker(&[("args", "sh -c 'echo runs > up; sleep 600'")])];

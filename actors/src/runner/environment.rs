@@ -1,4 +1,4 @@
-//! The environment of a job: what its file says, then the facts that GitHub documents, which a file cannot change; the
+//! The environment of a job: what its file says, then the facts that GitHub documents, which a file cannot change (but for `CI`); the
 //! same facts as `CI_*`. Values are data; no shell ever reads them as text.
 
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ const DOCUMENTED: [&str; 27] = [
 pub fn of_job(spec: &JobSpec, facts: Facts<'_>) -> BTreeMap<String, String> {
     let mut environment: BTreeMap<_, _> =
         if spec.expressions { BTreeMap::new() } else { spec.env.iter().cloned().collect() };
+    environment.entry("CI".to_owned()).or_insert_with(|| "true".to_owned());
     environment.extend(self::facts(facts));
     environment
 }
@@ -52,7 +53,7 @@ pub fn of_job(spec: &JobSpec, facts: Facts<'_>) -> BTreeMap<String, String> {
 /// What no step can change.
 #[must_use]
 pub fn facts(facts: Facts<'_>) -> BTreeMap<String, String> {
-    let fixed = [("CI", "true"), ("TROUPE", "true"), ("GITHUB_ACTIONS", "true")];
+    let fixed = [("TROUPE", "true"), ("GITHUB_ACTIONS", "true")];
     let mut environment: BTreeMap<_, _> =
         fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let github = contexts::github(&facts);
@@ -128,7 +129,7 @@ mod tests {
         };
         let found = of_job(&spec, facts);
         for (name, wanted) in [
-            ("CI", "true"),
+            ("CI", "no"),
             ("MINE", "1"),
             ("GITHUB_SHA", "c".repeat(40).as_str()),
             ("CI_SHA", "c".repeat(40).as_str()),
@@ -143,5 +144,7 @@ mod tests {
             assert_eq!(found.get(name).map(String::as_str), Some(wanted), "{name}");
         }
         assert!(found.values().all(|value| !value.contains("rm -rf")));
+        let without = JobSpec { env: Vec::new(), ..spec };
+        assert_eq!(of_job(&without, facts).get("CI").map(String::as_str), Some("true"));
     }
 }

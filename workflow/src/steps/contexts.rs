@@ -20,9 +20,11 @@ impl Course {
         self.levels.last().and_then(|level| level.action.as_ref()).map(|a| a.env.clone()).unwrap_or_default()
     }
 
+    /// Later ones win: what a file can change, what it says, and what it cannot change.
     pub(super) fn with_facts(&self, env: Variables) -> Variables {
         let mut env = [env, self.given.facts.clone()].concat();
         if self.given.spec.expressions {
+            env.insert(0, ("CI".to_owned(), "true".to_owned()));
             env.push(("GITHUB_ACTION".to_owned(), self.called()));
             if let Some(action) = self.levels.last().and_then(|level| level.action.as_ref()) {
                 env.push(("GITHUB_ACTION_PATH".to_owned(), action.path.clone()));

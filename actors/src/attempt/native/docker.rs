@@ -117,7 +117,13 @@ fn command(with: &Inputs) -> Result<Command, String> {
 
 /// The step's own, with its inputs as actions have them, and with where things are in its container.
 fn environment(of_step: &[(String, String)], with: &Inputs) -> Vec<(String, String)> {
-    let mut env = of_step.to_vec();
+    let mut env = Vec::new();
+    // Of two with one name the later one holds; programs differ in which of them they would take.
+    for (at, (name, value)) in of_step.iter().enumerate() {
+        if of_step[at + 1..].iter().all(|(later, _)| later != name) {
+            env.push((name.clone(), value.clone()));
+        }
+    }
     let name = |input: &str| format!("INPUT_{}", input.to_uppercase().replace(' ', "_"));
     env.extend(with.iter().map(|(input, value)| (name(input), value.clone())));
     env.extend(FILES.map(|(file, variable)| (variable.to_owned(), format!("{COMMANDS}/{file}"))));
@@ -213,7 +219,10 @@ mod tests {
         assert_eq!(found, (words(&["/bin/sh"]), words(&["-c", "echo 'a b'", "x"])));
         assert_eq!(command(&with(&[("args", " ")]))?, (None, None));
         assert!(command(&with(&[("args", "'open")])).is_err_and(|e| e.starts_with("args: ")));
-        let env = environment(&[("A".to_owned(), "1".to_owned())], &with(&[("my input", "x")]));
+        let of_step =
+            [("A", "0"), ("B", "2"), ("A", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let env = environment(&of_step, &with(&[("my input", "x")]));
+        assert_eq!(env.iter().filter(|(name, _)| name == "A").count(), 1);
         let has = |name: &str, value: &str| env.contains(&(name.to_owned(), value.to_owned()));
         assert!(
             has("A", "1") && has("INPUT_MY_INPUT", "x") && has("GITHUB_ENV", "/github/file_commands/env")
