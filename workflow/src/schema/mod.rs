@@ -120,3 +120,6 @@ pub(crate) static ANY_LIST: Definition = Definition::of(&[Form::List(&ANY)]);
 pub(crate) use wholes::{Whole, wholes};
 /// The file itself.
 pub(crate) use workflow::WORKFLOW;
+
+#[cfg(test)]
+mod tests;
