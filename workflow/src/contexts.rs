@@ -17,6 +17,8 @@ pub struct Facts {
     pub run_number: u64,
     /// How often it was begun; 0 counts as once.
     pub run_attempt: u32,
+    /// Who asked for the run once more; none of one that nobody did.
+    pub rerun_by: Option<String>,
     /// The workflow's file.
     pub path: String,
     /// Where the forge is.
@@ -65,7 +67,7 @@ pub fn github(event: &domain::Event, facts: &Facts) -> Object {
         ("ref_type", kind),
         ("actor", &event.sender),
         ("actor_id", &of(&payload, &["sender", "id"])),
-        ("triggering_actor", &event.sender),
+        ("triggering_actor", facts.rerun_by.as_ref().unwrap_or(&event.sender)),
         ("repository", &facts.repository),
         ("repository_id", &of(&payload, &["repository", "id"])),
         ("repository_owner", facts.repository.split_once('/').map_or("", |(owner, _)| owner)),

@@ -48,6 +48,7 @@ pub fn known(repo: Option<&Repo>, id: RunId, run: &Run) -> contexts::Facts {
         run_id: id.to_string(),
         run_number: run.number,
         path: run.path.to_string(),
+        rerun_by: run.rerun_by.as_deref().map(str::to_owned),
         urls: repo.map(urls::of).unwrap_or_default(),
         ..contexts::Facts::default()
     }

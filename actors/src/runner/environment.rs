@@ -89,8 +89,8 @@ mod tests {
         let kind = RunKind {
             repo: None,
             delivery: None,
-            rerun_of: None,
-            rerun_by: None,
+            rerun_of: Some(RunId(9)),
+            rerun_by: Some("token:bob".into()),
             name: "build".into(),
             title: "".into(),
             declared: 1,
@@ -139,6 +139,8 @@ mod tests {
             ("GITHUB_RUN_NUMBER", "12"),
             ("GITHUB_RUN_ATTEMPT", "2"),
             ("GITHUB_JOB", "test"),
+            ("GITHUB_ACTOR", "ada"),
+            ("GITHUB_TRIGGERING_ACTOR", "token:bob"),
             ("RUNNER_NAME", "n1"),
         ] {
             assert_eq!(found.get(name).map(String::as_str), Some(wanted), "{name}");
