@@ -121,8 +121,8 @@ async fn start(dir: &Path, docker: bool) -> Node {
     Node { node, copy, logs, shelf, handle }
 }
 
-/// Pushes a commit with this workflow, and waits until its run is over.
-async fn push(node: &Node, workflow: &str) -> (Arc<ClusterState>, RunId) {
+/// A repository with this workflow, and its commit.
+fn repository(node: &Node, workflow: &str) -> (GitServer, String) {
     let server = GitServer::start("on: push\n").unwrap();
     server.commit("folder/hello.txt", "hello there").unwrap();
     let commit = server.commit(".github/workflows/ci.yml", workflow).unwrap();
@@ -135,7 +135,10 @@ async fn push(node: &Node, workflow: &str) -> (Arc<ClusterState>, RunId) {
         access: Access::default(),
         approve_forks: false,
     });
-    let delivery = DeliveryId(1);
+    (server, commit)
+}
+
+fn accept(node: &Node, delivery: DeliveryId, commit: String) {
     let event = Event {
         kind: EventKind::Push,
         git_ref: "refs/heads/main".to_owned(),
@@ -148,11 +151,18 @@ async fn push(node: &Node, workflow: &str) -> (Arc<ClusterState>, RunId) {
     node.copy.apply(Command::AcceptDelivery {
         id: delivery,
         repo: REPO,
-        key: "k".to_owned(),
-        digest: [0; 32],
+        key: format!("k{delivery}"),
+        digest: [delivery.0 as u8; 32],
         event,
         only_path: String::new(),
     });
+}
+
+/// Pushes a commit with this workflow, and waits until its run is over.
+async fn push(node: &Node, workflow: &str) -> (Arc<ClusterState>, RunId) {
+    let (_server, commit) = repository(node, workflow);
+    let delivery = DeliveryId(1);
+    accept(node, delivery, commit);
     let over = |run: &domain::Run| run.outcome.is_some();
     let state = node.copy.until("a run that is over", |s| s.runs.iter().any(|(_, run)| over(run))).await;
     let Some(DeliveryState::Expanded { runs }) = state.deliveries.get(&delivery).map(|d| d.state.clone())
@@ -214,6 +224,30 @@ impl Node {
 #[tokio::test]
 async fn a_push_becomes_finished_processes() {
     pushed(false).await;
+}
+
+/// Deliveries of one repository are expanded at the same time: whose numbers another took is expanded once more.
+#[tokio::test]
+async fn what_is_computed_from_the_number_of_a_run_has_the_number_that_it_gets() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), false).await;
+    let workflow = "on: push\nrun-name: r${{ github.run_number }}\nconcurrency: ci-${{ github.RUN_NUMBER }}\njobs: {a: {runs-on: linux, if: 'false', steps: [{run: x}]}}\n";
+    let (_server, commit) = repository(&node, workflow);
+    for id in 1..=4 {
+        accept(&node, DeliveryId(id), commit.clone());
+    }
+    let state = node.copy.until("a run for each", |s| s.runs.iter().count() == 4).await;
+    let mut made: Vec<_> = state
+        .runs
+        .iter()
+        .map(|(_, run)| (run.number, run.title.to_string(), run.concurrency.clone()))
+        .collect();
+    made.sort_by_key(|(number, ..)| *number);
+    for (at, (number, title, group)) in (1..).zip(made) {
+        assert_eq!((number, title), (at, format!("r{at}")));
+        assert_eq!(group.map(|one| one.group.clone()), Some(format!("ci-{at}")));
+    }
+    node.end().await;
 }
 
 #[tokio::test]

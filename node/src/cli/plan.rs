@@ -71,7 +71,8 @@ pub fn planned(
     changed: Option<Vec<String>>,
     variables: Vec<(String, String)>,
 ) -> Option<NewRun> {
-    let facts = Facts { repository: "owner/name".to_owned(), variables, ..Facts::default() };
+    let repository = "owner/name".to_owned();
+    let facts = Facts { repository, run_number: 1, variables, ..Facts::default() };
     let changed = || changed.clone();
     let occasion = Occasion { event, only_path: "", facts: &facts, files, changed: &changed };
     workflow::expand(&[(name.to_owned(), bytes.to_owned())], &occasion, &mut Mint).pop()
