@@ -83,6 +83,7 @@ async fn start(dir: &Path, docker: bool) -> Node {
         pids: 64,
         git_timeout: Duration::from_secs(20),
         artifacts: Limits { files: 10, bytes: 1 << 20 },
+        public_url: String::new(),
     };
     let shelf = NodeShelf::new(logs.clone(), blobs.clone());
     let reaper = runner::reaper::Options::new(blobs.clone());

@@ -97,6 +97,19 @@ async fn an_artifact_that_is_replaced_is_replaced_whole() {
 }
 
 #[tokio::test]
+async fn an_upload_tells_where_its_list_is() {
+    let pair = pair(50);
+    let one = StepSpec { id: "up".to_owned(), ..upload(&[("path", "f")]) };
+    let script = "echo '${{ steps.up.outputs.artifact-id }} ${{ steps.up.outputs.artifact-url }}'";
+    let spec = domain::JobSpec { expressions: true, ..spec(vec![run("echo 1 > f"), one, run(script)]) };
+    let id = pair.submit(push(MAIN), &[spec]);
+    let (finished, log) = pair.job(id, 0, 0).await;
+    assert_eq!(finished.outcome, Outcome::Succeeded, "{} {log}", finished.reason);
+    let wanted = format!("{id}.0/1/artifact https://ci.example/v1/attempts/{id}.0/1/artifacts\n");
+    assert!(log.ends_with(&wanted), "{log}");
+}
+
+#[tokio::test]
 async fn summaries_of_steps_are_no_artifact_of_a_users() {
     let pair = pair(49);
     let script = "echo '# Of a step' >> $GITHUB_STEP_SUMMARY; echo 1 > f";

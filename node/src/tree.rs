@@ -185,6 +185,7 @@ fn attempt_options(
         pids: config.runner.pids,
         git_timeout: GIT_TIMEOUT,
         artifacts: ARTIFACTS,
+        public_url: config.http.public_url.trim_end_matches('/').to_owned(),
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Options {
     pub git_timeout: Duration,
     /// What one attempt may keep.
     pub artifacts: Limits,
+    /// Where people reach the API, without a slash at its end; empty where nobody said so.
+    pub public_url: String,
 }
 
 impl Options {

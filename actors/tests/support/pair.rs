@@ -367,6 +367,7 @@ fn unmade(
         pids: 64,
         git_timeout: PATIENCE * 10,
         artifacts: Limits { files: 10, bytes: 1 << 20 },
+        public_url: "https://ci.example".to_owned(),
     };
     let mirrors = Mirrors::new(dir.join("mirrors"), PATIENCE * 10);
     Containers::new(

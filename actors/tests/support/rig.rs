@@ -245,6 +245,7 @@ impl Rig {
             // Longer than any test has patience: no test may wait for it.
             git_timeout: PATIENCE * 10,
             artifacts: Limits { files: 10, bytes: 1 << 20 },
+            public_url: "https://ci.example".to_owned(),
         };
         let blobs = Blobs::new(dir.join("blobs"));
         let mirrors = Mirrors::new(dir.join("mirrors"), PATIENCE * 10);

@@ -72,7 +72,12 @@ pub(super) async fn upload(ctx: &NativeContext, with: &Inputs) -> Result<NativeD
     }
     let bytes: u64 = kept.iter().map(|artifact| artifact.size).sum();
     ctx.lines.say(&format!("Artifact {name}: {} files, {bytes} bytes", kept.len())).await;
-    let outputs = BTreeMap::from([("artifact-id".to_owned(), format!("{}/{name}", ctx.attempt))]);
+    let mut outputs = BTreeMap::from([("artifact-id".to_owned(), format!("{}/{name}", ctx.attempt))]);
+    let public = &ctx.parts.options.public_url;
+    if !public.is_empty() {
+        let url = format!("{public}/v1/attempts/{}/artifacts", ctx.attempt);
+        outputs.insert("artifact-url".to_owned(), url);
+    }
     Ok(NativeDone { outputs, artifacts: kept, ..NativeDone::default() })
 }
 
