@@ -76,6 +76,7 @@ mod tests {
                 labels: Labels::default(),
                 access: Access::default(),
                 approve_forks: true,
+                over: None,
             };
             assert!(matches!(apply(put), Reply::Repo { .. }));
         }

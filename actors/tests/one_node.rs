@@ -324,6 +324,7 @@ async fn a_delivery_that_cannot_be_expanded_waits_and_says_why() {
         labels: Labels::default(),
         access: Access::default(),
         approve_forks: false,
+        over: None,
     });
     let event = Event {
         kind: EventKind::Push,

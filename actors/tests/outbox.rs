@@ -104,6 +104,7 @@ impl World {
             labels: Labels::default(),
             access: Access { clone: CloneAs::Nobody, status: Some(status) },
             approve_forks: true,
+            over: None,
         };
         assert!(matches!(self.copy.apply(put), Reply::Repo { .. }));
     }
@@ -147,6 +148,7 @@ impl World {
             runs,
             triggers: None,
             numbers_from: None,
+            reason: String::new(),
         };
         assert_eq!(self.copy.apply(expand), Reply::Done);
     }
@@ -331,6 +333,7 @@ async fn a_token_that_cannot_be_opened_is_tried_again_and_never_sent() {
         labels: repo.labels.clone(),
         access: repo.access.clone(),
         approve_forks: false,
+        over: None,
     });
     let sealed = world.push(1, 1, true);
     // Another repository's is told meanwhile.

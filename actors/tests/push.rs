@@ -122,11 +122,7 @@ async fn start(dir: &Path, docker: bool) -> Node {
     Node { node, copy, logs, shelf, handle }
 }
 
-/// A repository with this workflow, and its commit.
-fn repository(node: &Node, workflow: &str) -> (GitServer, String) {
-    let server = GitServer::start("on: push\n").unwrap();
-    server.commit("folder/hello.txt", "hello there").unwrap();
-    let commit = server.commit(".github/workflows/ci.yml", workflow).unwrap();
+fn register(node: &Node, server: &GitServer) {
     node.copy.apply(Command::PutRepo {
         id: REPO,
         name: "team/demo".parse().unwrap(),
@@ -135,8 +131,39 @@ fn repository(node: &Node, workflow: &str) -> (GitServer, String) {
         labels: Labels::default(),
         access: Access::default(),
         approve_forks: false,
+        over: None,
     });
+}
+
+/// A repository with this workflow, and its commit.
+fn repository(node: &Node, workflow: &str) -> (GitServer, String) {
+    let server = GitServer::start("on: push\n").unwrap();
+    server.commit("folder/hello.txt", "hello there").unwrap();
+    let commit = server.commit(".github/workflows/ci.yml", workflow).unwrap();
+    register(node, &server);
     (server, commit)
+}
+
+/// What a delivery of this event ends in.
+async fn expanded(node: &Node, id: u128, event: Event, workflow: &str) -> (Vec<RunId>, String) {
+    let delivery = DeliveryId(id);
+    node.copy.apply(Command::AcceptDelivery {
+        id: delivery,
+        repo: REPO,
+        key: format!("k{id}"),
+        digest: [id as u8; 32],
+        event,
+        only_path: workflow.to_owned(),
+    });
+    let is_expanded = |state: &ClusterState| {
+        let delivery = state.deliveries.get(&delivery);
+        matches!(delivery.map(|d| &d.state), Some(DeliveryState::Expanded { .. }))
+    };
+    let state = node.copy.until("a delivery that is expanded", is_expanded).await;
+    match &state.deliveries.get(&delivery).unwrap().state {
+        DeliveryState::Expanded { runs, reason } => (runs.to_vec(), reason.to_string()),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn accept(node: &Node, delivery: DeliveryId, commit: String) {
@@ -166,7 +193,7 @@ async fn push(node: &Node, workflow: &str) -> (Arc<ClusterState>, RunId) {
     accept(node, delivery, commit);
     let over = |run: &domain::Run| run.outcome.is_some();
     let state = node.copy.until("a run that is over", |s| s.runs.iter().any(|(_, run)| over(run))).await;
-    let Some(DeliveryState::Expanded { runs }) = state.deliveries.get(&delivery).map(|d| d.state.clone())
+    let Some(DeliveryState::Expanded { runs, .. }) = state.deliveries.get(&delivery).map(|d| d.state.clone())
     else {
         panic!("not expanded");
     };
@@ -220,6 +247,62 @@ impl Node {
         });
         String::from_utf8(bytes.concat().await).unwrap()
     }
+}
+
+#[tokio::test]
+async fn what_is_not_there_ends_in_a_run_that_says_so_and_a_tag_is_found_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), false).await;
+    let workflow =
+        "on: workflow_dispatch\njobs:\n  a:\n    runs-on: elsewhere\n    steps: [{ run: \"true\" }]\n";
+    let server = GitServer::start(workflow).unwrap();
+    fixtures::git(&server.repo(), &["tag", "v1"]).unwrap();
+    register(&node, &server);
+    let asked = |git_ref: &str| Event {
+        git_ref: git_ref.to_owned(),
+        payload: format!(r#"{{"inputs":{{}},"ref":"{git_ref}"}}"#),
+        ..Event::of(EventKind::WorkflowDispatch)
+    };
+    let (runs, _) = expanded(&node, 1, asked("v1"), "ci.yml").await;
+    let run = node.copy.until("its run", |state| state.runs.contains(&runs[0])).await;
+    let event = &run.runs.get(&runs[0]).unwrap().event;
+    assert_eq!(event.git_ref, "refs/tags/v1");
+    assert!(event.payload.contains(r#""ref":"refs/tags/v1""#), "{}", event.payload);
+    let (runs, _) = expanded(&node, 2, asked("typo"), "ci.yml").await;
+    let state = node.copy.until("its run", |state| state.runs.contains(&runs[0])).await;
+    let run = state.runs.get(&runs[0]).unwrap();
+    assert_eq!((run.outcome, &*run.path), (Some(Outcome::Failed), "ci.yml"));
+    let why = run.error.as_deref().unwrap();
+    assert!(why.starts_with("ci.yml: typo was not found in git://"), "{why}");
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_message_asks_for_no_runs_has_none_and_its_delivery_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), false).await;
+    let workflow = "on: [push, workflow_dispatch]\njobs:\n  a:\n    runs-on: elsewhere\n    steps: [{ run: \"true\" }]\n";
+    let server = GitServer::start(workflow).unwrap();
+    let message = "Release 1\n\nNothing to build here [skip ci]";
+    let by = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
+    fixtures::git(&server.repo(), &[&by[..], &["commit", "-q", "--allow-empty", "-m", message]].concat())
+        .unwrap();
+    let commit = server.head().unwrap();
+    register(&node, &server);
+    let at = |kind| Event {
+        git_ref: "refs/heads/main".to_owned(),
+        commit: commit.clone(),
+        title: "Release 1".to_owned(),
+        ..Event::of(kind)
+    };
+    let (runs, reason) = expanded(&node, 1, at(EventKind::Push), "").await;
+    assert_eq!((runs, reason), (Vec::new(), format!("the message of {commit} says [skip ci]")));
+    let (runs, reason) = expanded(&node, 2, at(EventKind::WorkflowDispatch), "ci.yml").await;
+    assert_eq!((runs.len(), &*reason), (1, ""), "who asks by hand is given it");
+    let of_none = Event { commit: String::new(), ..at(EventKind::RepositoryDispatch) };
+    let (runs, reason) = expanded(&node, 3, of_none, "").await;
+    assert_eq!((runs.len(), &*reason), (0, "no workflow at its commit wants it"));
+    node.end().await;
 }
 
 #[tokio::test]

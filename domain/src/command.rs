@@ -67,6 +67,8 @@ pub enum Command {
         access: Access,
         /// Runs of pull requests from forks wait until somebody approves them.
         approve_forks: bool,
+        /// The version of which something was kept: refused when it is another by now. None where nothing was.
+        over: Option<Fence>,
     },
     /// Removes a repository; its runs stay.
     RemoveRepo {
@@ -125,8 +127,10 @@ pub enum Command {
         git_ref: String,
         /// The event's payload, made where it had none.
         payload: String,
-        /// The runs; none when no workflow wants the event.
+        /// The runs.
         runs: Vec<NewRun>,
+        /// Why there is none, in words, without secrets; empty where there is one.
+        reason: String,
         /// What the default branch says now, when the event is about it.
         triggers: Option<Triggers>,
         /// The number of the first of the runs, where something in them was computed from it: with another one nothing is done.
@@ -164,6 +168,8 @@ pub enum Command {
         of: RunId,
         /// Who asked.
         sender: String,
+        /// `Idempotency-Key`, scoped by the token's id; empty for none.
+        key: String,
     },
     /// Ends a run: jobs not started finish as cancelled, running ones are told to; those that last run as ever.
     CancelRun {

@@ -381,6 +381,8 @@ pub struct Repo {
     pub next_number: u64,
     /// When it was registered.
     pub created_at: Timestamp,
+    /// The entry that said last what it is.
+    pub version: Fence,
 }
 
 impl std::fmt::Debug for Repo {
@@ -408,10 +410,12 @@ pub enum DeliveryState {
         /// Since when.
         since: Timestamp,
     },
-    /// Its runs exist (none, when no workflow wanted the event).
+    /// Its runs exist, if any follow.
     Expanded {
         /// The runs it became.
         runs: Arc<[RunId]>,
+        /// Why there is none; empty where there is one.
+        reason: Arc<str>,
     },
 }
 

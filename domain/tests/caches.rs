@@ -29,6 +29,7 @@ impl Cluster {
             labels: Labels::default(),
             access: Access::default(),
             approve_forks: false,
+            over: None,
         });
         cluster
     }

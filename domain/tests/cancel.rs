@@ -203,7 +203,8 @@ fn a_run_again_is_of_the_same_event_and_says_who_asked_for_it() {
     let event = Event { sender: "ada".to_owned(), ..Event::of(EventKind::Push) };
     cluster.event(event, vec![run(1, vec![NewJob::named("a")])], None);
     cluster.finish(job(1, 0), Outcome::Failed);
-    let again = Command::Rerun { id: RunId(2), of: RunId(1), sender: "token:bob".to_owned() };
+    let (id, of, sender) = (RunId(2), RunId(1), "token:bob".to_owned());
+    let again = Command::Rerun { id, of, sender, key: String::new() };
     assert!(matches!(cluster.apply(again), Reply::Run { .. }));
     let run = cluster.state.runs.get(&RunId(2)).cloned();
     let said = run.map(|run| (run.event.sender.clone(), run.rerun_by.as_deref().map(str::to_owned)));

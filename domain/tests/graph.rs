@@ -31,6 +31,7 @@ impl Cluster {
             labels: Labels::default(),
             access: Access::default(),
             approve_forks: false,
+            over: None,
         });
         cluster
     }
@@ -87,6 +88,7 @@ impl Cluster {
             runs: vec![run],
             triggers: None,
             numbers_from: None,
+            reason: String::new(),
         });
     }
 

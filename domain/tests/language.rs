@@ -80,7 +80,7 @@ fn an_undecided_job_becomes_what_the_verdict_says_and_is_undecided_again_in_a_re
     (3..6).for_each(|index| cluster.finish(job(1, index), Outcome::Succeeded));
     cluster.finish(job(1, 2), Outcome::Succeeded);
     assert_eq!(cluster.outcome(1), Some(Outcome::Succeeded));
-    cluster.done(Command::Rerun { id: RunId(2), of: RunId(1), sender: "s".to_owned() });
+    cluster.done(Command::Rerun { id: RunId(2), of: RunId(1), sender: "s".to_owned(), key: String::new() });
     assert_eq!(cluster.states(2), [Queued, Waiting(1), Waiting(1)]);
     cluster.finish(job(2, 0), Outcome::Succeeded);
     let reason = "ci.yml:3:1: no".to_owned();
@@ -244,6 +244,7 @@ fn what_the_default_branch_said_earlier_does_not_come_back() {
         git_ref: String::new(),
         payload: String::new(),
         runs: Vec::new(),
+        reason: String::new(),
         triggers: Some(triggers),
         numbers_from: None,
     };

@@ -98,6 +98,7 @@ struct Author {
 struct CloudPullRequest {
     id: Number,
     title: Text,
+    description: Text,
     state: Text,
     author: Object<Account>,
     source: Object<CloudSide>,
@@ -165,10 +166,8 @@ fn change(change: Change) -> Result<What, Rejected> {
         |other| other,
         |mut push| {
             push.forced = change.forced.0;
-            push.head = Some(Commit {
-                title: line(&new_target.message),
-                author: author(new_target.author.or_empty()),
-            });
+            let author = author(new_target.author.or_empty());
+            push.head = Some(Commit::new(&new_target.message, author));
             What::Event(Event::Push(push))
         },
     ))
@@ -188,6 +187,9 @@ fn pull_request(event: &str, request: Object<CloudPullRequest>, action: Action) 
         action,
         number,
         title: line(&pr.title),
+        body: pr.description.into_string(),
+        labels: Vec::new(),
+        label: String::new(),
         author: pr.author.or_empty().into(),
         from_fork: head.is_fork_of(&base),
         head,

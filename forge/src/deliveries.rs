@@ -5,7 +5,7 @@
 use domain::EventKind;
 use sha2::{Digest, Sha256};
 
-use crate::{Event, PullRequest, Push, Received, What, payload};
+use crate::{Commit, Event, PullRequest, Push, Received, What, payload};
 
 /// What is to be accepted of one webhook. Nothing of it is lost: what is no delivery has its reason.
 #[must_use]
@@ -95,7 +95,7 @@ impl Received {
             commit: push.commit.clone(),
             before: push.before.clone(),
             sender: self.sender.shown().to_owned(),
-            title: push.head.as_ref().map(|head| head.title.clone()).unwrap_or_default(),
+            title: push.head.as_ref().map(Commit::title).unwrap_or_default(),
             payload: payload::push(self, push),
             ..domain::Event::of(EventKind::Push)
         }

@@ -106,7 +106,7 @@ fn gitlab_id(headers: &dyn Headers, digest: &[u8; 32]) -> Option<String> {
 }
 
 /// An id that is not one is no key; the digest of the body still is.
-fn usable(id: &str) -> Option<String> {
+pub(crate) fn usable(id: &str) -> Option<String> {
     let id = id.trim();
     let usable = (1..=200).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
     usable.then(|| id.to_owned())

@@ -2,12 +2,15 @@
 //!
 //! Must not know how any forge spells it. All texts are data of others, whatever they hold: never shell text.
 
+use crate::json::Text;
 use crate::refs::CommitId;
 
 /// Characters kept of a title or a name.
 const MAX_TITLE: usize = 200;
 /// Paths kept of one push.
 const MAX_PATHS: usize = 3000;
+/// Labels kept of one pull request.
+const MAX_LABELS: usize = 100;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +51,8 @@ pub struct Push {
 /// A commit as its author wrote it: that proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Commit {
-    /// First line of the message, at most 200 characters.
-    pub title: String,
+    /// All of the message, or its first 4096 bytes.
+    pub message: String,
     /// The author as the commit states.
     pub author: Person,
 }
@@ -91,6 +94,12 @@ pub struct PullRequest {
     pub number: u64,
     /// At most 200 characters.
     pub title: String,
+    /// What was written below the title, or its first 4096 bytes; empty where the forge does not say.
+    pub body: String,
+    /// The names of its labels, at most 100 of 200 characters; none where the forge does not say, or has none.
+    pub labels: Vec<String>,
+    /// Of [`Action::Labeled`] and [`Action::Unlabeled`] the name of the label; empty where the forge does not say.
+    pub label: String,
     /// Who opened it, as the forge states; empty where it does not say (GitLab, when somebody else acts).
     pub author: Person,
     /// Where the commits come from.
@@ -238,6 +247,18 @@ impl Repository {
     }
 }
 
+impl Commit {
+    pub(crate) fn new(message: &Text, author: Person) -> Self {
+        Self { message: message.to_string(), author }
+    }
+
+    /// First line of the message, at most 200 characters.
+    #[must_use]
+    pub fn title(&self) -> String {
+        line(&self.message)
+    }
+}
+
 impl ChangedPaths {
     /// From the paths of all listed commits.
     pub(crate) fn new(mut paths: Vec<String>, listed_whole: bool) -> Self {
@@ -263,6 +284,11 @@ impl Push {
             changed: ChangedPaths::default(),
         }
     }
+}
+
+/// Names of labels, cut.
+pub(crate) fn labels(names: impl Iterator<Item = Text>) -> Vec<String> {
+    names.map(|name| line(&name)).filter(|name| !name.is_empty()).take(MAX_LABELS).collect()
 }
 
 /// The first line, cut.

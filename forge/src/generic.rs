@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use crate::body::{Read, malformed, shown};
-use crate::event::{Commit, Event, Person, Repository, line};
+use crate::event::{Commit, Event, Person, Repository};
 use crate::json::Text;
 use crate::refs::{self, CommitId};
 use crate::{Rejected, What};
@@ -36,7 +36,7 @@ pub(crate) fn read(json: &[u8]) -> Result<Read, Rejected> {
     let what = refs::moved(&body.git_ref, &body.before, &body.after)?.map_or_else(
         |other| other,
         |mut push| {
-            push.head = Some(Commit { title: line(&body.message), author: Person::default() });
+            push.head = Some(Commit::new(&Text::from(&*body.message), Person::default()));
             What::Event(Event::Push(push))
         },
     );

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::body::{Read, no_pull_request, no_run, not_asked_for};
 use crate::event::{Action, Event, PullRequest, Side, line};
-use crate::hub::{self, HubRepository, User};
-use crate::json::{self, Flag, Number, Object, Text};
+use crate::hub::{self, HubRepository, Label, User};
+use crate::json::{self, Flag, List, Number, Object, Text};
 use crate::refs::{self, CommitId};
 use crate::status::{self, Request, State, Status};
 use crate::{Rejected, What};
@@ -24,6 +24,7 @@ pub(crate) struct Body {
     pub action: Text,
     number: Number,
     before: Text,
+    label: Object<Label>,
     pull_request: Object<HubPullRequest>,
 }
 
@@ -32,6 +33,8 @@ pub(crate) struct Body {
 struct HubPullRequest {
     number: Number,
     title: Text,
+    body: Text,
+    labels: List<Object<Label>>,
     user: Object<User>,
     head: Object<HubSide>,
     base: Object<HubSide>,
@@ -73,6 +76,9 @@ pub(crate) fn pull_request(event: &str, body: Body, action: Action) -> Result<Wh
         action,
         number,
         title: line(&pr.title),
+        body: pr.body.into_string(),
+        labels: hub::label_names(pr.labels),
+        label: line(&body.label.or_empty().name),
         author: pr.user.or_empty().into(),
         from_fork: head.is_fork_of(&base),
         head,

@@ -8,11 +8,12 @@
 //! gives its author's number alone. The numbers that people see are `iid`. A push of more than three refs sends no webhooks.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::body::{Read, malformed, no_pull_request, not_asked_for};
-use crate::event::{Action, ChangedPaths, Commit, Event, Person, PullRequest, Push, Repository, Side, line};
+use crate::event::{
+    Action, ChangedPaths, Commit, Event, Person, PullRequest, Push, Repository, Side, labels, line,
+};
 use crate::json::{self, Flag, List, Number, Object, Text};
 use crate::refs::{self, CommitId};
 use crate::status::{self, Request, State, Status};
@@ -37,6 +38,7 @@ struct Body {
     // Of a merge request.
     user: Object<User>,
     object_attributes: Object<MergeRequest>,
+    labels: List<Object<Label>>,
     changes: Object<Changes>,
 }
 
@@ -74,6 +76,8 @@ struct ListedCommit {
 struct MergeRequest {
     iid: Number,
     title: Text,
+    description: Text,
+    labels: List<Object<Label>>,
     action: Text,
     state: Text,
     oldrev: Text,
@@ -109,8 +113,33 @@ struct Changed {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ChangedLabels {
-    previous: List<Object<IgnoredAny>>,
-    current: List<Object<IgnoredAny>>,
+    previous: List<Object<Label>>,
+    current: List<Object<Label>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Label {
+    title: Text,
+}
+
+fn names(list: &List<Object<Label>>) -> Vec<String> {
+    labels(list.items.iter().filter_map(|label| Some(label.0.as_ref()?.title.clone())))
+}
+
+impl ChangedLabels {
+    /// The one that came or went, when it is one.
+    fn one(&self) -> Option<String> {
+        let (previous, current) = (names(&self.previous), names(&self.current));
+        let only = |of: &[String], others: &[String]| {
+            of.iter().filter(|name| !others.contains(name)).cloned().collect()
+        };
+        let (gone, come): (Vec<_>, Vec<_>) = (only(&previous, &current), only(&current, &previous));
+        match (&gone[..], &come[..]) {
+            ([one], []) | ([], [one]) => Some(one.clone()),
+            _ => None,
+        }
+    }
 }
 
 impl From<Project> for Repository {
@@ -162,10 +191,8 @@ fn filled(mut push: Push, commits: List<Object<ListedCommit>>, total: Number) ->
     for commit in commits.items.into_iter().filter_map(|commit| commit.0) {
         if commit.id.eq_ignore_ascii_case(&push.commit) {
             let author = commit.author.or_empty();
-            push.head = Some(Commit {
-                title: line(&commit.message),
-                author: Person::new(&author.username, &author.name),
-            });
+            let author = Person::new(&author.username, &author.name);
+            push.head = Some(Commit::new(&commit.message, author));
         }
         for list in [commit.added, commit.removed, commit.modified] {
             whole &= !list.cut;
@@ -180,7 +207,10 @@ fn merge_request(body: Body, sender: &Person) -> Result<What, Rejected> {
     let user = body.user.or_empty();
     let Some(attributes) = body.object_attributes.0 else { return Ok(no_pull_request("merge_request")) };
     let Some(number) = attributes.iid.0 else { return Ok(no_pull_request("merge_request")) };
-    let action = action(&attributes, &body.changes.or_empty());
+    let changes = body.changes.or_empty();
+    let action = action(&attributes, &changes);
+    let labelled = matches!(action, Action::Labeled | Action::Unlabeled);
+    let label = changes.labels.0.filter(|_| labelled).and_then(|changed| changed.one());
     // Whoever opens it is its author. Later only the author's number is told, which may be the sender's.
     let by_author =
         &*attributes.action == "open" || user.id.0.is_some() && user.id.0 == attributes.author_id.0;
@@ -192,6 +222,9 @@ fn merge_request(body: Body, sender: &Person) -> Result<What, Rejected> {
         action,
         number,
         title: line(&attributes.title),
+        body: attributes.description.into_string(),
+        labels: names(if attributes.labels.items.is_empty() { &body.labels } else { &attributes.labels }),
+        label: label.unwrap_or_default(),
         author: if by_author { sender.clone() } else { Person::default() },
         head,
         base,

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use crate::body::{Read, no_pull_request, not_asked_for};
 use crate::event::{Event, PullRequest, Push, Side, line};
-use crate::hub::{self, HubRepository, User};
-use crate::json::{self, Flag, Number, Object, Text};
+use crate::hub::{self, HubRepository, Label, User};
+use crate::json::{self, Flag, List, Number, Object, Text};
 use crate::refs::{self, CommitId};
 use crate::{Rejected, What, gitea};
 
@@ -26,6 +26,8 @@ struct Body {
 struct GogsPullRequest {
     number: Number,
     title: Text,
+    body: Text,
+    labels: List<Object<Label>>,
     user: Object<User>,
     head_branch: Text,
     head_repo: Object<HubRepository>,
@@ -68,6 +70,9 @@ fn pull_request(event: &str, json: &[u8]) -> Result<What, Rejected> {
         action: gitea::action(&body.action),
         number,
         title: line(&pr.title),
+        body: pr.body.into_string(),
+        labels: hub::label_names(pr.labels),
+        label: String::new(),
         author: pr.user.or_empty().into(),
         from_fork: head.is_fork_of(&base),
         head,

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use crate::body::{Read, malformed};
-use crate::event::{ChangedPaths, Commit, Event, Person, Push, Repository, line};
+use crate::event::{ChangedPaths, Commit, Event, Person, Push, Repository, labels};
 use crate::json::{self, Flag, List, Number, Object, Text};
 use crate::refs::{self, CommitId};
 use crate::{Rejected, What};
@@ -38,6 +38,18 @@ pub(crate) struct HubCommit {
     added: List<Text>,
     removed: List<Text>,
     modified: List<Text>,
+}
+
+/// A label of a pull request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Label {
+    pub name: Text,
+}
+
+/// The names of labels.
+pub(crate) fn label_names(list: List<Object<Label>>) -> Vec<String> {
+    labels(list.items.into_iter().filter_map(|label| Some(label.0?.name)))
 }
 
 /// What every body has, whatever the event.
@@ -94,7 +106,7 @@ impl From<User> for Person {
 
 impl From<HubCommit> for Commit {
     fn from(commit: HubCommit) -> Self {
-        Self { title: line(&commit.message), author: commit.author.or_empty().into() }
+        Self::new(&commit.message, commit.author.or_empty().into())
     }
 }
 

@@ -28,6 +28,7 @@ pub use detect::Forge;
 pub use event::{
     Action, ChangedPaths, Commit, Event, Person, PullRequest, Push, RefChange, RefKind, Repository, Side,
 };
+pub use signature::check_secret;
 
 /// Header look-up by lower-case name.
 pub trait Headers {
@@ -54,7 +55,8 @@ pub struct Received {
     pub repository: Repository,
     /// Who did it, as the forge states; never what a commit says of its author.
     pub sender: Person,
-    /// SHA-256 over event name and body: the same body under a new delivery id is the same delivery.
+    /// SHA-256 over event name and body: the same body under a new delivery id is the same delivery. Where the id is signed with the
+    /// body, over the id alone: whoever signs says by it what is the same.
     pub digest: [u8; 32],
     /// What follows from it, in the order of the body: one, or several where one push moved several refs. Never empty.
     pub what: Vec<What>,
@@ -102,8 +104,15 @@ pub enum Rejected {
 pub fn receive(headers: &dyn Headers, body: &[u8], secret: &str, now: u64) -> Result<Received, Rejected> {
     let (forge, event_name) = detect::detect(headers).ok_or(Rejected::UnknownForge)?;
     signature::check(forge, headers, body, secret, now)?;
-    let digest = digest(&event_name, body);
-    let id = detect::delivery_id(forge, headers, &digest);
+    let signed_id = signature::signed_id(forge, headers, secret);
+    let digest = match &signed_id {
+        Some(id) => digest("webhook-id", id.as_bytes()),
+        None => digest(&event_name, body),
+    };
+    let id = match &signed_id {
+        Some(id) => detect::usable(id),
+        None => detect::delivery_id(forge, headers, &digest),
+    };
     let json = json::repaired(body::json(headers.get("content-type").unwrap_or_default(), body)?);
     let read = match forge {
         Forge::GitHub => github::read(&event_name, &json),

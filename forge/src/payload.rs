@@ -15,7 +15,7 @@ const ZEROS: &str = "0000000000000000000000000000000000000000";
 /// Of a push.
 pub(crate) fn push(received: &Received, push: &Push) -> String {
     let head = push.head.as_ref().map(|head| {
-        json!({ "id": push.commit, "message": head.title, "author": {
+        json!({ "id": push.commit, "message": head.message, "author": {
             "name": head.author.name, "username": head.author.login } })
     });
     let before = if push.created && push.before.is_empty() { ZEROS } else { &push.before };
@@ -46,6 +46,8 @@ pub(crate) fn pull_request(received: &Received, request: &PullRequest) -> String
         "pull_request": {
             "number": request.number,
             "title": request.title,
+            "body": Some(&request.body).filter(|body| !body.is_empty()),
+            "labels": request.labels.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(),
             "state": if closed { "closed" } else { "open" },
             "draft": request.draft,
             "merged": request.merged,
@@ -56,6 +58,9 @@ pub(crate) fn pull_request(received: &Received, request: &PullRequest) -> String
         "sender": person(&received.sender),
         "repository": repository(&received.repository),
     });
+    if !request.label.is_empty() {
+        payload["label"] = json!({ "name": request.label });
+    }
     if request.action == Action::Synchronize {
         payload["before"] = json!(request.before);
         payload["after"] = json!(request.head.commit);

@@ -96,11 +96,12 @@ fn checked(git_ref: &str) -> Result<Option<What>, Rejected> {
         return bad("expected refs/heads/... or refs/tags/...");
     };
     let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
-    let bad_part = |part: &str| part.is_empty() || part.starts_with(['.', '-']) || part.ends_with(".lock");
+    let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
     if git_ref.contains(forbidden) || git_ref.contains("..") || git_ref.split('/').any(bad_part) {
         return bad("which git does not allow");
     }
     match rest.split_once('/') {
+        Some((_, name)) if name.starts_with('-') => bad("expected a name that does not begin with -"),
         Some(("heads" | "tags", _)) => Ok(None),
         Some(_) => Ok(Some(no_run(format!("{git_ref} is neither a branch nor a tag")))),
         None => bad("expected refs/heads/... or refs/tags/..."),

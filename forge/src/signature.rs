@@ -93,17 +93,36 @@ fn check_token(given: &str, secret: &str) -> Result<(), Rejected> {
         .map_err(|_| missing("X-Gitlab-Token is not the secret"))
 }
 
+/// Checks a secret that is to be used for webhooks: what begins as a signing key of Standard Webhooks must be one.
+///
+/// # Errors
+/// What is expected.
+pub fn check_secret(secret: &str) -> Result<(), &'static str> {
+    signing_key(secret).map(drop)
+}
+
+fn signing_key(secret: &str) -> Result<Vec<u8>, &'static str> {
+    match secret.strip_prefix(SIGNING) {
+        Some(encoded) => match STANDARD.decode(encoded) {
+            Ok(key) if !key.is_empty() => Ok(key),
+            _ => Err("base64 is expected after whsec_"),
+        },
+        None => Ok(secret.as_bytes().to_vec()),
+    }
+}
+
+/// The id of a message whose signature is over the id, too.
+pub(crate) fn signed_id(forge: Forge, headers: &dyn Headers, secret: &str) -> Option<String> {
+    let standard = forge == Forge::Generic || forge == Forge::GitLab && secret.starts_with(SIGNING);
+    headers.get("webhook-id").filter(|_| standard).map(str::to_owned)
+}
+
 /// Standard Webhooks: `v1,<base64>` over `id.timestamp.body`, one or more divided by spaces.
 fn check_standard(headers: &dyn Headers, body: &[u8], secret: &str, now: u64) -> Result<(), Rejected> {
     let id = headers.get("webhook-id").ok_or(missing("webhook-id is missing"))?;
     let timestamp = headers.get("webhook-timestamp").ok_or(missing("webhook-timestamp is missing"))?;
     let given = headers.get("webhook-signature").ok_or(missing("webhook-signature is missing"))?;
-    let key = match secret.strip_prefix(SIGNING) {
-        Some(encoded) => {
-            STANDARD.decode(encoded).map_err(|_| missing("the secret after whsec_ is not base64"))?
-        }
-        None => secret.as_bytes().to_vec(),
-    };
+    let key = signing_key(secret).map_err(missing)?;
     let seconds: u64 = timestamp.parse().map_err(|_| missing("webhook-timestamp is not a number"))?;
     if seconds.abs_diff(now) > TOLERANCE_SECONDS {
         return Err(missing("webhook-timestamp is more than five minutes from this node's time"));

@@ -92,6 +92,7 @@ struct Author {
 struct StashPullRequest {
     id: Number,
     title: Text,
+    description: Text,
     state: Text,
     draft: Flag,
     author: Object<Participant>,
@@ -190,10 +191,8 @@ fn change(change: &Change, head: &ToCommit) -> Result<What, Rejected> {
         |mut push| {
             if head.id.eq_ignore_ascii_case(&push.after) {
                 let author = head.author.clone().or_empty();
-                push.head = Some(Commit {
-                    title: line(&head.message),
-                    author: Person::new("", &author.display_name.or(author.name)),
-                });
+                let author = Person::new("", &author.display_name.or(author.name));
+                push.head = Some(Commit::new(&head.message, author));
             }
             What::Event(Event::Push(push))
         },
@@ -216,6 +215,9 @@ fn pull_request(
         action,
         number,
         title: line(&pr.title),
+        body: pr.description.into_string(),
+        labels: Vec::new(),
+        label: String::new(),
         author: pr.author.or_empty().user.or_empty().into(),
         head: side(&from)?,
         base: side(&to)?,

@@ -24,7 +24,7 @@ fn every_forge_is_known_by_its_headers_and_its_push_read() -> Result<(), Rejecte
         assert_eq!((&*told.git_ref, &*told.commit), ("refs/heads/main", SHA), "{forge:?}");
         assert_eq!((&*told.before, &*told.after, told.created), (OTHER, SHA, false), "{forge:?}");
         let head = told.head.as_ref().expect("every forge says something of the head");
-        assert_eq!(head.title, "title", "{forge:?}");
+        assert_eq!(head.title(), "title", "{forge:?}");
         // The author is kept apart from who pushed.
         assert_ne!(head.author.shown(), "ada", "{forge:?}");
         let lists = !matches!(forge, Forge::Bitbucket | Forge::BitbucketDataCenter | Forge::Generic);
@@ -43,7 +43,7 @@ fn every_forge_is_known_by_its_headers_and_its_push_read() -> Result<(), Rejecte
             (&json!("refs/heads/main"), &json!(SHA)),
             "{forge:?}"
         );
-        assert_eq!(payload["head_commit"]["message"], "title", "{forge:?}");
+        assert_eq!(payload["head_commit"]["message"], "title\n\nrest", "{forge:?}");
         assert_eq!(payload["changed_paths"].is_array(), told.changed.whole, "{forge:?}");
     }
     Ok(())
@@ -256,7 +256,7 @@ fn half_a_character_is_no_reason_to_refuse_a_push() -> Result<(), Rejected> {
         let body = body.to_string().replace(r"title\n\nrest", written);
         let received = support::send(Forge::BitbucketDataCenter, event, body.as_bytes())?;
         let head = only_push(&received).head.as_ref().expect("a head");
-        assert_eq!(head.title, read, "{written}");
+        assert_eq!(head.title(), read, "{written}");
     }
     // Cut in the middle of an escape, it is no JSON.
     for body in [r#"{"x":"\ud8"#, r#"{"x":"\u"#, r#"{"x":"\"#, r"\", r#"{"x":"\ud83d\u"#] {
@@ -275,7 +275,7 @@ fn what_is_kept_is_short() -> Result<(), Rejected> {
     body["commits"][0]["added"] = (0..5000).map(|n| format!("{n:05}")).collect();
     let received = sent(Forge::GitHub, event, &body)?;
     let told = only_push(&received);
-    assert_eq!(told.head.as_ref().map(|head| head.title.len()), Some(200));
+    assert_eq!(told.head.as_ref().map(|head| (head.title().len(), head.message.len())), Some((200, 4096)));
     assert_eq!(received.sender.login.len(), 200);
     assert!(received.repository.http_url.len() <= 4096);
     assert_eq!((told.changed.paths.len(), told.changed.whole), (3000, false));

@@ -141,6 +141,36 @@ fn the_generic_webhook_is_signed_as_standard_webhooks_says() -> Result<(), Rejec
 }
 
 #[test]
+fn a_signed_id_says_what_is_the_same_whatever_the_body() -> Result<(), Rejected> {
+    use base64::Engine as _;
+    let sent = |id: &'static str, body: &str| {
+        let signed = hmac(SECRET.as_bytes(), &[format!("{id}.{NOW}.{body}").as_bytes()]);
+        let headers = BTreeMap::from([
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", NOW.to_string()),
+            ("webhook-signature", format!("v1,{}", base64::engine::general_purpose::STANDARD.encode(signed))),
+        ]);
+        let received = receive(&headers, body.as_bytes(), SECRET, NOW)?;
+        Ok::<_, Rejected>((received.key, received.digest))
+    };
+    let body = |message: &str| format!(r#"{{"ref":"refs/heads/x","after":"{SHA}","message":"{message}"}}"#);
+    let (first, again) = (sent("a", &body("m"))?, sent("a", &body("other"))?);
+    assert_eq!((&*first.0, &first), ("generic:a", &again));
+    assert_ne!(first.1, sent("b", &body("m"))?.1, "the same push, made again, is another");
+    Ok(())
+}
+
+#[test]
+fn a_secret_that_begins_as_a_signing_key_must_be_one() {
+    for secret in ["a plain secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
+        assert_eq!(forge::check_secret(secret), Ok(()), "{secret}");
+    }
+    for secret in ["whsec_***", "whsec_", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS"] {
+        assert_eq!(forge::check_secret(secret), Err("base64 is expected after whsec_"), "{secret}");
+    }
+}
+
+#[test]
 fn ping_deletion_and_unknown_events_are_answered_with_a_reason() -> Result<(), Rejected> {
     let deleted =
         format!(r#"{{"ref":"refs/heads/x","before":"{SHA}","after":"{}","deleted":true}}"#, "0".repeat(40));

@@ -251,6 +251,16 @@ fn what_will_never_be_taken_is_not_tried_again() {
         assert!(why.contains(part) && why.contains(&code.to_string()), "{why}");
         assert!(!why.contains(char::is_control), "{why:?}");
     }
+    let missing =
+        r#"{"message":"object does not exist [id: 0123, rel_path: ]","url":"https://h/api/swagger"}"#;
+    for (forge, said, is_never) in [
+        (Forge::Gitea, missing, true),
+        (Forge::Forgejo, missing, true),
+        (Forge::Gitea, "{}", false),
+        (Forge::GitHub, missing, false),
+    ] {
+        assert_eq!(matches!(after(forge, 500, &[], said), Next::Never { .. }), is_never, "{forge:?} {said}");
+    }
     let Next::Never { why } = after(Forge::GitHub, 422, &[], &"x".repeat(5000)) else { panic!("422") };
     assert!(why.len() < 200, "{why}");
 }

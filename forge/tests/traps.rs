@@ -4,7 +4,7 @@ mod support;
 
 use forge::{Action, Event, Forge, Rejected, What, receive};
 use serde_json::{Value, json};
-use support::payloads::{OTHER, ZERO, hub, only_push, only_request, pull_request, sent};
+use support::payloads::{OTHER, ZERO, hub, only_push, only_request, pull_request, push, sent};
 use support::{NOW, SECRET, SHA, headers};
 
 #[test]
@@ -208,5 +208,63 @@ fn a_data_centers_names_differ_from_its_urls_in_case_alone() -> Result<(), Rejec
     ] {
         assert_eq!(received.repository.is_cloned_from(url), same, "{url}");
     }
+    Ok(())
+}
+
+#[test]
+fn labels_and_what_was_written_are_kept_as_github_shapes_them() -> Result<(), Rejected> {
+    let payload = |received: &forge::Received| -> Value {
+        serde_json::from_str(&received.deliveries().all[0].event.payload).expect("it is JSON")
+    };
+    let labels = json!([{ "name": "urgent" }, { "name": "docs" }]);
+    for forge in [Forge::GitHub, Forge::Gitea, Forge::Forgejo] {
+        let (event, mut body) = pull_request(forge).expect("it has pull requests");
+        body["action"] = "labeled".into();
+        body["label"] = json!({ "name": "urgent", "color": "red" });
+        body["pull_request"]["labels"] = labels.clone();
+        body["pull_request"]["body"] = "Closes #1\n\nPlease.".into();
+        let told = payload(&sent(forge, event, &body)?);
+        assert_eq!(told["pull_request"]["labels"], labels, "{forge:?}");
+        assert_eq!(told["pull_request"]["body"], "Closes #1\n\nPlease.");
+        assert_eq!(told["pull_request"]["head"]["repo"], json!({ "full_name": "eve/r", "fork": true }));
+        assert!(told["label"]["name"] == "urgent" || forge != Forge::GitHub, "{told}");
+    }
+    let (event, mut body) = pull_request(Forge::GitLab).expect("it has merge requests");
+    body["object_attributes"]["action"] = "update".into();
+    body["object_attributes"]["description"] = "Why".into();
+    body["labels"] = json!([{ "title": "urgent" }]);
+    body["changes"] = json!({ "labels": { "previous": [], "current": [{ "title": "urgent" }] } });
+    let told = payload(&sent(Forge::GitLab, event, &body)?);
+    assert_eq!((&told["action"], &told["label"]["name"]), (&json!("labeled"), &json!("urgent")));
+    assert_eq!(told["pull_request"]["labels"], json!([{ "name": "urgent" }]));
+    let (event, plain) = pull_request(Forge::GitHub).expect("it has pull requests");
+    let told = payload(&sent(Forge::GitHub, event, &plain)?);
+    assert_eq!((&told["pull_request"]["body"], &told["label"]), (&Value::Null, &Value::Null));
+    Ok(())
+}
+
+#[test]
+fn the_whole_message_of_the_head_commit_is_kept() -> Result<(), Rejected> {
+    for forge in Forge::ALL {
+        let (event, body) = push(forge);
+        let received = sent(forge, event, &body)?;
+        let told = only_push(&received).head.clone().unwrap_or_default();
+        assert_eq!((&*told.title(), &*told.message), ("title", "title\n\nrest"), "{forge:?}");
+        let event = &received.deliveries().all[0].event;
+        let payload: Value = serde_json::from_str(&event.payload).unwrap_or_default();
+        assert_eq!((&*event.title, &payload["head_commit"]["message"]), ("title", &json!("title\n\nrest")));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_branch_may_have_a_part_that_begins_with_a_dash_but_not_begin_with_one() -> Result<(), Rejected> {
+    let at = |name: &str| {
+        let body = hub(json!({ "ref": format!("refs/heads/{name}"), "before": OTHER, "after": SHA }));
+        sent(Forge::GitHub, "push", &body)
+    };
+    assert_eq!(only_push(&at("feature/-x")?).git_ref, "refs/heads/feature/-x");
+    let Err(Rejected::Malformed { why }) = at("-x") else { panic!("it is taken") };
+    assert!(why.contains("does not begin with -"), "{why}");
     Ok(())
 }

@@ -224,6 +224,7 @@ impl Server {
         let api = Api {
             store: store.clone(),
             http: config.http.clone(),
+            hook_room: crate::api::hook_room(),
             queue: config.queue.clone(),
             output: Arc::new(output),
             actors: actors.board().clone(),

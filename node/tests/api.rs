@@ -326,6 +326,8 @@ async fn what_would_be_of_no_use_later_is_refused_at_once() {
     node.add_repo("demo").await;
     let repo = json!({ "clone_url": "https://h/x.git", "webhook_secret": SECRET, "labels": [""] });
     assert_eq!(node.put("/v1/repos/demo", repo).await.1["field"], "labels");
+    let repo = json!({ "clone_url": "https://h/x.git", "webhook_secret": "whsec_***" });
+    assert_eq!(node.put("/v1/repos/demo", repo).await.1["field"], "webhook_secret");
     let bad = json!({ "workflow": "a\nb.yml" });
     assert_eq!(node.post("/v1/repos/demo/dispatch", bad).await.1["field"], "workflow");
     let bad = json!({ "workflow": "a.yml", "git_ref": "-x" });
@@ -360,5 +362,68 @@ async fn runs_are_filtered_by_repository_and_outcome() {
         let (_, page) = node.get(&format!("/v1/jobs{filter}")).await;
         assert_eq!(page["items"].as_array().unwrap().len(), count, "{filter}: {page:#}");
     }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatch_an_event_and_a_rerun_are_made_once_for_each_key() {
+    let node = Alone::start().await;
+    node.add_repo("demo").await;
+    let post = async |path: &str, key: &str, body: &Value| {
+        let request = node.authorized(reqwest::Method::POST, path).header("idempotency-key", key).json(body);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (dispatch, event) = (json!({ "workflow": "ci.yml" }), json!({ "event_type": "deploy" }));
+    for (path, body, other) in [
+        ("/v1/repos/demo/dispatch", &dispatch, json!({ "workflow": "other.yml" })),
+        ("/v1/repos/demo/events", &event, json!({ "event_type": "other" })),
+    ] {
+        let (key, another) = (format!("k {path}"), format!("another {path}"));
+        let (status, first) = post(path, &key, body).await;
+        assert_eq!((status, &first["duplicate"]), (202, &json!(false)), "{first}");
+        let (status, again) = post(path, &key, body).await;
+        assert_eq!((status, &again["delivery"]), (202, &first["delivery"]));
+        assert_eq!(again["duplicate"], true);
+        assert_eq!(post(path, &key, &other).await.0, 409);
+        assert_ne!(post(path, &another, body).await.1["delivery"], first["delivery"]);
+        let (_, without) = node.post(path, body.clone()).await;
+        assert_eq!(without["duplicate"], false);
+        assert_eq!(post(path, &"x".repeat(201), body).await.1["field"], "Idempotency-Key");
+    }
+    let (_, run) = node.post("/v1/runs", json!({ "script": "true" })).await;
+    let id = run["id"].as_str().unwrap();
+    node.post(&format!("/v1/runs/{id}/cancel"), json!({})).await;
+    let path = format!("/v1/runs/{id}/rerun");
+    let (status, first) = post(&path, "r", &json!({})).await;
+    let (same, again) = post(&path, "r", &json!({})).await;
+    assert_eq!((status, same, &first["id"]), (201, 200, &again["id"]));
+    assert_eq!((&first["duplicate"], &again["duplicate"]), (&json!(false), &json!(true)));
+    let made = first["id"].as_str().unwrap();
+    node.post(&format!("/v1/runs/{made}/cancel"), json!({})).await;
+    assert_eq!(post(&format!("/v1/runs/{made}/rerun"), "r", &json!({})).await.0, 409);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_has_a_limit_of_its_own() {
+    let node = Alone::with(|config| {
+        config.http.max_hook_bytes = 26_214_400;
+        config.http.body_timeout_ms = 60_000;
+    })
+    .await;
+    node.add_repo("demo").await;
+    let large = |bytes: usize| {
+        let message = "x".repeat(bytes);
+        PUSH.replace("\"first\"", &format!("\"{message}\""))
+    };
+    let body = large(20 << 20);
+    let answer = node.hook("demo", &body, "d-1", "push", Some(&sign(SECRET, &body))).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let body = large(26_214_400);
+    let answer = node.hook("demo", &body, "d-2", "push", Some(&sign(SECRET, &body))).await;
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, _) = node.post("/v1/repos/demo/events", json!({ "event_type": "x".repeat(5000) })).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     node.stop().await;
 }

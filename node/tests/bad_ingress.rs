@@ -244,7 +244,7 @@ async fn a_full_queue_takes_nothing_that_makes_jobs() {
 /// Row 8.
 #[tokio::test(flavor = "multi_thread")]
 async fn json_that_is_deep_or_no_text_or_has_huge_numbers_is_refused_by_its_field() {
-    let node = Alone::with(|config| config.http.max_body_bytes = 2 << 20).await;
+    let node = Alone::with(|config| config.http.max_hook_bytes = 2 << 20).await;
     node.add_repo("demo").await;
     let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
     let pairs = format!("{}1{}", "{\"a\":".repeat(200_000), "}".repeat(200_000));

@@ -32,6 +32,7 @@ async fn runner() -> Alone {
     Alone::with(|config| {
         config.node.slots = 1;
         config.http.max_body_bytes = 2 << 20;
+        config.http.max_hook_bytes = 2 << 20;
     })
     .await
 }
@@ -117,7 +118,7 @@ async fn what_a_branch_and_a_message_say_is_data_and_who_pushed_is_who_the_forge
     });
     let runs = told(&node, "push", "d-1", &body).await;
     let log = output(&node, &runs[0]).await;
-    let wanted = [&format!("refs/heads/{branch}"), &branch, "", "eve", message.as_str(), "", "***"];
+    let wanted = [&format!("refs/heads/{branch}"), &branch, "", "eve", lines.as_str(), "", "***"];
     let wanted: String = wanted.iter().map(|text| format!("<{text}>\n")).collect();
     assert_eq!(log, wanted);
     let (_, run) = node.get(&format!("/v1/runs/{}", runs[0])).await;

@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn new_work_ends_first_then_everything() {
         const LEAST: u64 = 4096;
-        let submit = Command::Rerun { id: RunId(2), of: RunId(1), sender: "me".to_owned() };
+        let submit =
+            Command::Rerun { id: RunId(2), of: RunId(1), sender: "me".to_owned(), key: String::new() };
         let others =
             [Command::RevokeToken { id: TokenId(1) }, Command::CancelRun { run: RunId(1), force: false }];
         for (free, work, rest) in [

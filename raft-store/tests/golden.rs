@@ -191,6 +191,7 @@ fn commands() -> Result<Vec<Command>> {
             labels: labels(),
             access: Access::default(),
             approve_forks: false,
+            over: None,
         },
         Command::RemoveRepo { id: RepoId(1) },
         Command::CreateToken {
@@ -219,6 +220,7 @@ fn commands() -> Result<Vec<Command>> {
             runs: vec![new_run()],
             triggers: Some(triggers()),
             numbers_from: Some(3),
+            reason: String::new(),
         },
         Command::DeferDelivery {
             delivery: DeliveryId(1),
@@ -233,7 +235,7 @@ fn commands() -> Result<Vec<Command>> {
             run: new_run(),
             max_open_jobs: 1000,
         },
-        Command::Rerun { id: RunId(1), of: RunId(2), sender: "s".to_owned() },
+        Command::Rerun { id: RunId(1), of: RunId(2), sender: "s".to_owned(), key: String::new() },
         Command::CancelRun { run: RunId(1), force: false },
         Command::Place { placements: vec![Placement { job: JOB, number: 1, node: NodeId(1) }] },
         Command::Unplace { attempt: ATTEMPT, fence: Fence(1), reason: "r".to_owned() },

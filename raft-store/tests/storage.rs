@@ -297,6 +297,7 @@ async fn settings_waits_and_reviews_are_in_a_snapshot() -> Result {
             labels: Default::default(),
             access: Default::default(),
             approve_forks: true,
+            over: None,
         },
         C::PutVariable { repo, name: text("TEAM"), value: text("blue") },
         C::PutEnvironment { repo, name: text("Live"), approval: true },
@@ -318,6 +319,7 @@ async fn settings_waits_and_reviews_are_in_a_snapshot() -> Result {
             runs: vec![run],
             triggers: None,
             numbers_from: None,
+            reason: String::new(),
         },
         C::Place { placements: vec![domain::Placement { job, number: 1, node }] },
         C::Report(domain::AttemptReport {

@@ -59,6 +59,7 @@ impl Cluster {
             labels: Default::default(),
             access: Access::default(),
             approve_forks: false,
+            over: None,
         });
         let (repo, name, value) = (REPO, "V".to_owned(), "of the repository".to_owned());
         cluster.done(Command::PutVariable { repo, name, value });
@@ -82,6 +83,7 @@ impl Cluster {
             git_ref,
             payload: String::new(),
             runs,
+            reason: String::new(),
             triggers: None,
             numbers_from: None,
         });

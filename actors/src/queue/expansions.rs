@@ -16,8 +16,8 @@ use crate::clock;
 use crate::faults::{self, Point};
 use crate::gateway::Request;
 
-/// Deliveries looked at in one round.
-const EXAMINE: usize = 1024;
+/// Deliveries for which something is done in one round.
+const MOST: usize = 1024;
 /// Pause after the first failed try; doubled at each further one.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
@@ -50,7 +50,7 @@ pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), A
         }
         let state = shared.replica.state();
         let live: Vec<NodeId> = shared.leases.live().into_iter().collect();
-        for todo in look(&state, &live, &shared) {
+        for todo in look(&state, &live, &shared.options, &under) {
             match todo {
                 Todo::Tell { node, delivery, fence } => {
                     if under.insert(delivery) {
@@ -83,11 +83,20 @@ enum Todo {
     Propose(Box<Command>),
 }
 
-fn look(state: &ClusterState, live: &[NodeId], shared: &Shared) -> Vec<Todo> {
+/// What is to be done now, oldest first: what waits for its next try, or is under way, holds up nothing that came later.
+fn look(
+    state: &ClusterState,
+    live: &[NodeId],
+    options: &super::Options,
+    under: &HashSet<DeliveryId>,
+) -> Vec<Todo> {
     // What is compared with it is of the cluster's time, which a clock that was wrong for a moment may have put ahead.
     let now = clock::now().max(state.now);
     let mut todo = Vec::new();
-    for (id, ()) in state.pending_deliveries.iter().take(EXAMINE) {
+    for (id, ()) in state.pending_deliveries.iter() {
+        if todo.len() >= MOST {
+            break;
+        }
         let Some(delivery) = state.deliveries.get(id) else { continue };
         match &delivery.state {
             DeliveryState::Pending { not_before, .. } if *not_before <= now && !live.is_empty() => {
@@ -96,18 +105,15 @@ fn look(state: &ClusterState, live: &[NodeId], shared: &Shared) -> Vec<Todo> {
                 todo.push(Todo::Propose(Box::new(Command::AssignExpansion { delivery: *id, node })));
             }
             DeliveryState::Expanding { node, fence, since } => {
-                let late = now.millis_since(*since) > shared.options.expansion.as_millis() as u64;
+                let late = now.millis_since(*since) > options.expansion.as_millis() as u64;
                 if late {
                     todo.push(Todo::Propose(Box::new(Command::DeferDelivery {
                         delivery: *id,
                         fence: *fence,
-                        reason: format!(
-                            "node {node} did not expand it within {:?}",
-                            shared.options.expansion
-                        ),
+                        reason: format!("node {node} did not expand it within {:?}", options.expansion),
                         not_before: now.plus_millis(pause(delivery.tries).as_millis() as u64),
                     })));
-                } else {
+                } else if !under.contains(id) {
                     todo.push(Todo::Tell { node: *node, delivery: *id, fence: *fence });
                 }
             }
@@ -119,7 +125,38 @@ fn look(state: &ClusterState, live: &[NodeId], shared: &Shared) -> Vec<Todo> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use domain::{Delivery, Event, EventKind, RepoId, Timestamp};
+
     use super::*;
+
+    fn delivery(state: DeliveryState) -> Delivery {
+        let event = Arc::new(Event::of(EventKind::Push));
+        let (accepted_at, only_path) = (Timestamp(1), Arc::from(""));
+        Delivery { repo: RepoId(1), event, only_path, accepted_at, tries: 9, state }
+    }
+
+    #[test]
+    fn what_waits_or_is_under_way_holds_up_nothing_that_came_later() {
+        let mut state = ClusterState { now: Timestamp(u64::MAX / 2), ..ClusterState::default() };
+        let (node, fence) = (NodeId(1), Fence(1));
+        let mut put = |id: u128, of| {
+            state.deliveries.insert(DeliveryId(id), delivery(of));
+            state.pending_deliveries.insert(DeliveryId(id), ());
+        };
+        let later = Timestamp(u64::MAX / 2 + 1000);
+        let waits = |not_before| DeliveryState::Pending { not_before, reason: Arc::from("no such commit") };
+        (0..2000).for_each(|id| put(id, waits(later)));
+        let expanding =
+            |id| put(id, DeliveryState::Expanding { node, fence, since: Timestamp(u64::MAX / 2) });
+        (2000..4000).for_each(expanding);
+        let under = (2000..4000).map(DeliveryId).collect();
+        put(4000, waits(Timestamp(1)));
+        let todo = look(&state, &[node], &super::super::Options::default(), &under);
+        let [Todo::Propose(command)] = &todo[..] else { panic!("{} things to do", todo.len()) };
+        assert_eq!(**command, Command::AssignExpansion { delivery: DeliveryId(4000), node });
+    }
 
     #[test]
     fn pauses_double_up_to_the_longest() {

@@ -229,6 +229,17 @@ impl Mirrors {
         Ok(Vec::new())
     }
 
+    /// The message of a commit that [`Mirrors::ensure`] has fetched, all of it.
+    ///
+    /// # Errors
+    /// Git's failure.
+    pub async fn message(&self, repo: RepoId, commit: &str) -> Result<String, Error> {
+        let dir = self.dir(repo);
+        let whole = Git::new(&dir, self.fetch_timeout).run(&["cat-file", "commit", commit]).await?;
+        let whole = String::from_utf8_lossy(&whole);
+        Ok(whole.split_once("\n\n").map_or_else(String::new, |(_, message)| message.to_owned()))
+    }
+
     /// A file at a commit that [`Mirrors::ensure`] has fetched, by its path; none when there is none of that name, or it is larger
     /// than a workflow may be.
     ///

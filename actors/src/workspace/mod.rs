@@ -28,19 +28,21 @@ pub use mirror::{MAX_WORKFLOW_BYTES, MAX_WORKFLOW_FILES, Mirrors, Point, Source}
 pub use nested::Submodules;
 pub use staged::Sparse;
 
-/// Checks a ref, branch, tag or commit given by a person: 1 to 255 characters, no leading `-`, none of the characters
+/// Checks a ref, branch, tag or commit given by a person: 1 to 255 characters, no leading `-` of a name, none of the characters
 /// that git forbids, no `..` and no `@{`.
 ///
 /// # Errors
 /// [`Error::BadRef`] with what was found.
 pub fn check_ref(git_ref: &str) -> Result<(), Error> {
     let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
-    let bad_part = |part: &str| part.is_empty() || part.starts_with(['.', '-']) || part.ends_with(".lock");
+    let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
+    let name = ["refs/heads/", "refs/tags/"].iter().find_map(|kind| git_ref.strip_prefix(kind));
     let ok = (1..=255).contains(&git_ref.len())
         && !git_ref.chars().any(forbidden)
         && !git_ref.contains("..")
         && !git_ref.contains("@{")
         && !git_ref.ends_with('.')
+        && !name.unwrap_or(git_ref).starts_with('-')
         && !git_ref.split('/').any(bad_part);
     if ok { Ok(()) } else { Err(Error::BadRef { found: git_ref.chars().take(80).collect() }) }
 }
@@ -81,7 +83,8 @@ mod tests {
         for bad in [
             "-u",
             "--upload-pack=x",
-            "a/-b",
+            "refs/heads/-b",
+            "refs/tags/--upload-pack",
             "",
             "a b",
             "a..b",
@@ -94,7 +97,14 @@ mod tests {
         ] {
             assert!(matches!(check_ref(bad), Err(Error::BadRef { .. })), "{bad:?}");
         }
-        for good in ["main", "refs/heads/feature/x-1", "v1.0", "0123456789abcdef0123456789abcdef01234567"] {
+        for good in [
+            "main",
+            "refs/heads/feature/x-1",
+            "feature/-x",
+            "refs/heads/feature/-x",
+            "v1.0",
+            "0123456789abcdef0123456789abcdef01234567",
+        ] {
             assert_eq!(check_ref(good).map_err(|e| e.to_string()), Ok(()), "{good:?}");
         }
     }

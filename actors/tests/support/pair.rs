@@ -181,6 +181,7 @@ impl Pair {
             labels: Labels::default(),
             access: Access::default(),
             approve_forks: false,
+            over: None,
         });
         let shelves = Arc::new(Shelves::default());
         let nodes = [1, 2].map(|n| Node::new(kind, id(n), n, &copy, &shelves));
@@ -227,6 +228,7 @@ impl Pair {
             runs,
             triggers: None,
             numbers_from: None,
+            reason: String::new(),
         });
         run
     }

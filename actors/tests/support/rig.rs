@@ -196,6 +196,7 @@ impl Rig {
             labels: Labels::default(),
             access: Access::default(),
             approve_forks: false,
+            over: None,
         });
         let (key, only_path) = (String::new(), String::new());
         self.copy.apply(Command::AcceptDelivery {
@@ -221,6 +222,7 @@ impl Rig {
             runs,
             triggers: None,
             numbers_from: None,
+            reason: String::new(),
         });
         self.attempt = AttemptId { job: JobId { run, index: 0 }, number: 1 };
         self.fence = place(&self.copy, self.attempt, self.node);

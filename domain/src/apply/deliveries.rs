@@ -36,23 +36,97 @@ impl Applying<'_> {
                 format!("{found} bytes, the limit is {}", limits::MAX_PAYLOAD_BYTES),
             ));
         }
-        let mut keys: Vec<Arc<str>> = vec![format!("body:{repo}:{}", hex(&digest)).into()];
-        if !key.is_empty() {
-            keys.push(format!("delivery:{repo}:{key}").into());
-        }
-        for key in &keys {
-            if let Some(KeyRecord { target: KeyTarget::Delivery(id), .. }) = self.state.keys.get(key) {
-                return Ok(Reply::Delivery { id: *id, duplicate: true });
+        let by_id: Arc<str> = format!("delivery:{repo}:{key}").into();
+        let by_body: Arc<str> = format!("body:{repo}:{}", hex(&digest)).into();
+        let by_ref: Arc<str> = format!("ref:{repo}:{}", event.git_ref).into();
+        if let Some((known, of)) = self.known_delivery(&by_id).filter(|_| !key.is_empty()) {
+            // Whoever asks by the API says with the key that it is the same request.
+            let asked = matches!(event.kind, EventKind::WorkflowDispatch | EventKind::RepositoryDispatch);
+            if asked && of != digest {
+                return Err(Refusal::KeyConflict { key: key.to_owned() });
             }
+            return Ok(Reply::Delivery { id: known, duplicate: true });
+        }
+        if let Some((known, _)) = self.known_delivery(&by_body) {
+            if !self.goes_on(known, &by_ref, event) {
+                return Ok(Reply::Delivery { id: known, duplicate: true });
+            }
+            self.forget_later(&by_body, known);
         }
         if self.state.deliveries.contains(&id) {
             return Err(Refusal::AlreadyDone { what: format!("accepting the delivery {id}") });
         }
-        for key in keys {
+        let by_id = Some(by_id).filter(|_| !key.is_empty());
+        let by_ref = Some(by_ref).filter(|_| event.kind == EventKind::Push);
+        for key in [Some(by_body), by_id, by_ref].into_iter().flatten() {
             self.remember_key(key, KeyTarget::Delivery(id), digest);
         }
         self.put_delivery(id, repo, event.clone(), only_path);
         Ok(Reply::Delivery { id, duplicate: false })
+    }
+
+    fn known_delivery(&self, key: &Arc<str>) -> Option<(DeliveryId, [u8; 32])> {
+        match self.state.keys.get(key)? {
+            KeyRecord { target: KeyTarget::Delivery(id), digest, .. } => Some((*id, *digest)),
+            _ => None,
+        }
+    }
+
+    /// Whether a push whose body is known already begins where the last one of its ref ended: a branch that is pushed back and
+    /// forth, and not what somebody sends again.
+    fn goes_on(&self, known: DeliveryId, by_ref: &Arc<str>, event: &Event) -> bool {
+        let last = self.known_delivery(by_ref).filter(|(last, _)| *last != known);
+        let ended = last.and_then(|(last, _)| Some(&self.state.deliveries.get(&last)?.event.commit));
+        event.kind == EventKind::Push
+            && !event.before.is_empty()
+            && ended.is_some_and(|commit| *commit == event.before)
+    }
+
+    /// The key is another delivery's from now on; this one is still forgotten in its time.
+    fn forget_later(&mut self, key: &Arc<str>, id: DeliveryId) {
+        let Some(record) = self.state.keys.remove(key) else { return };
+        self.state.key_ages.remove(&(record.at, Arc::clone(key)));
+        let until: Arc<str> = format!("was:{id}").into();
+        self.state.key_ages.insert((record.at, Arc::clone(&until)), ());
+        self.state.keys.insert(until, record);
+    }
+
+    /// Of a repository that is gone nothing can be expanded.
+    pub(super) fn forget_pending_deliveries(&mut self, repo: RepoId) {
+        let of_repo = |id: &DeliveryId| self.state.deliveries.get(id).is_some_and(|one| one.repo == repo);
+        let gone: Vec<DeliveryId> =
+            self.state.pending_deliveries.iter().map(|(id, ())| *id).filter(of_repo).collect();
+        for id in gone {
+            self.state.pending_deliveries.remove(&id);
+            self.state.deliveries.remove(&id);
+        }
+    }
+
+    /// Repeats a run, once for each key.
+    pub(super) fn rerun_once(&mut self, id: RunId, of: RunId, sender: &str, key: &str) -> Answer {
+        if key.is_empty() {
+            return self.rerun(id, of, sender);
+        }
+        if key.len() > limits::MAX_KEY_BYTES {
+            let why = format!("{} bytes, the limit is {}", key.len(), limits::MAX_KEY_BYTES);
+            return Err(invalid("Idempotency-Key", why));
+        }
+        let mut digest = [0; 32];
+        digest[..16].copy_from_slice(&of.0.to_be_bytes());
+        let stored: Arc<str> = format!("rerun:{key}").into();
+        if let Some(known) = self.state.keys.get(&stored) {
+            let KeyTarget::Run(id) = known.target else {
+                return Err(Refusal::KeyConflict { key: key.to_owned() });
+            };
+            if known.digest != digest {
+                return Err(Refusal::KeyConflict { key: key.to_owned() });
+            }
+            let number = self.state.runs.get(&id).map_or(0, |run| run.number);
+            return Ok(Reply::Run { id, number, duplicate: true });
+        }
+        let made = self.rerun(id, of, sender)?;
+        self.remember_key(stored, KeyTarget::Run(id), digest);
+        Ok(made)
     }
 
     /// A delivery that is to be expanded.
@@ -105,8 +179,8 @@ impl Applying<'_> {
         id: DeliveryId,
         fence: Fence,
         (commit, git_ref, payload): (&str, &str, &str),
-        (runs, triggers): (&[NewRun], Option<&Triggers>),
-        numbers_from: Option<u64>,
+        (runs, reason, numbers_from): (&[NewRun], &str, Option<u64>),
+        triggers: Option<&Triggers>,
     ) -> Answer {
         let delivery = self.checked_expansion(id, fence)?;
         let present = self.next_number(Some(delivery.repo));
@@ -145,7 +219,8 @@ impl Applying<'_> {
             }
         }
         let ids: Arc<[RunId]> = runs.iter().map(|run| run.id).collect();
-        self.state.deliveries.update(&id, |d| d.state = DeliveryState::Expanded { runs: ids });
+        let reason = clipped(reason);
+        self.state.deliveries.update(&id, |d| d.state = DeliveryState::Expanded { runs: ids, reason });
         self.state.pending_deliveries.remove(&id);
         // Nobody told of it from outside, so no key remembers it.
         let from_within = matches!(delivery.event.kind, EventKind::WorkflowRun | EventKind::Schedule);
@@ -186,6 +261,9 @@ impl Applying<'_> {
 
     pub(super) fn remember_key(&mut self, key: Arc<str>, target: KeyTarget, digest: [u8; 32]) {
         let at = self.state.now;
+        if let Some(before) = self.state.keys.get(&key) {
+            self.state.key_ages.remove(&(before.at, Arc::clone(&key)));
+        }
         self.state.key_ages.insert((at, Arc::clone(&key)), ());
         self.state.keys.insert(key, KeyRecord { target, digest, at });
     }
@@ -208,7 +286,9 @@ impl Applying<'_> {
     /// A delivery that no workflow wanted goes with its keys; others go with the last of their runs.
     fn forget_without_runs(&mut self, id: DeliveryId) {
         let delivery = self.state.deliveries.get(&id);
-        if delivery.is_some_and(|d| matches!(&d.state, DeliveryState::Expanded { runs } if runs.is_empty())) {
+        if delivery
+            .is_some_and(|d| matches!(&d.state, DeliveryState::Expanded { runs, .. } if runs.is_empty()))
+        {
             self.state.deliveries.remove(&id);
         }
     }

@@ -76,7 +76,7 @@ impl Applying<'_> {
             Command::RegisterNode(facts) => self.register_node(facts),
             Command::SetDrain { node, drain, until, life } => self.set_drain(*node, *drain, *until, *life),
             Command::LoseNode { node, boot } => self.lose_node(*node, *boot),
-            Command::PutRepo { id, name, clone_url, webhook_secret, labels, access, approve_forks } => {
+            Command::PutRepo { id, name, clone_url, webhook_secret, labels, access, approve_forks, over } => {
                 let (webhook_secret, access) = (webhook_secret.clone(), access.clone());
                 let (name, clone_url, labels) = (name.clone(), clone_url.clone(), labels.clone());
                 let (next_number, created_at) = (1, self.state.now);
@@ -90,8 +90,9 @@ impl Applying<'_> {
                     labels,
                     next_number,
                     created_at,
+                    version: self.fence,
                 };
-                self.put_repo(*id, repo)
+                self.put_repo(*id, repo, *over)
             }
             Command::RemoveRepo { id } => self.remove_repo(*id),
             Command::AcceptDelivery { id, repo, key, digest, event, only_path } => {
@@ -105,22 +106,21 @@ impl Applying<'_> {
                 git_ref,
                 payload,
                 runs,
+                reason,
                 triggers,
                 numbers_from,
-            } => self.expand_delivery(
-                *delivery,
-                *fence,
-                (commit, git_ref, payload),
-                (runs, triggers.as_ref()),
-                *numbers_from,
-            ),
+            } => {
+                let found = (commit.as_str(), git_ref.as_str(), payload.as_str());
+                let made = (runs.as_slice(), reason.as_str(), *numbers_from);
+                self.expand_delivery(*delivery, *fence, found, made, triggers.as_ref())
+            }
             Command::DeferDelivery { delivery, fence, reason, not_before } => {
                 self.defer_delivery(*delivery, *fence, reason, *not_before)
             }
             Command::SubmitRun { key, digest, sender, run, max_open_jobs } => {
                 self.submit_run(key, *digest, sender, run, *max_open_jobs)
             }
-            Command::Rerun { id, of, sender } => self.rerun(*id, *of, sender),
+            Command::Rerun { id, of, sender, key } => self.rerun_once(*id, *of, sender, key),
             Command::CancelRun { run, force } => self.cancel_run(*run, *force),
             Command::Place { placements } => self.place(placements),
             Command::Unplace { attempt, fence, reason } => self.unplace(*attempt, *fence, reason),

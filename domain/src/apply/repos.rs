@@ -1,11 +1,11 @@
 //! Repositories.
 
-use super::{Answer, Applying, invalid, not_found};
-use crate::{CloneAs, Reply, Repo, RepoId, limits};
+use super::{Answer, Applying, invalid, not_found, wrong_state};
+use crate::{CloneAs, Fence, Reply, Repo, RepoId, limits};
 
 impl Applying<'_> {
-    /// Registers a repository, or gives the one of that name other facts.
-    pub(super) fn put_repo(&mut self, id: RepoId, new: Repo) -> Answer {
+    /// Registers a repository, or gives the one of that name other facts: that of the version `over`, where one is given.
+    pub(super) fn put_repo(&mut self, id: RepoId, new: Repo, over: Option<Fence>) -> Answer {
         if new.clone_url.is_empty() || new.clone_url.len() > 2048 {
             return Err(invalid("clone_url", "1 to 2048 bytes are allowed"));
         }
@@ -32,6 +32,14 @@ impl Applying<'_> {
             return Err(invalid("id", "belongs to another repository"));
         }
         let before = self.state.repos.get(&target);
+        if over.is_some() && before.map(|repo| repo.version) != over {
+            let what = format!("repository {}", new.name);
+            return Err(wrong_state(
+                what,
+                "not any more what it was",
+                "keeping what was left out; ask again",
+            ));
+        }
         let next_number = before.map_or(new.next_number, |repo| repo.next_number);
         let created_at = before.map_or(new.created_at, |repo| repo.created_at);
         self.state.repo_names.insert(new.name.clone(), target);
@@ -44,6 +52,7 @@ impl Applying<'_> {
         self.cancel_unreviewed(id);
         self.state.repo_names.remove(&repo.name);
         self.state.triggers.remove(&id);
+        self.forget_pending_deliveries(id);
         self.forget_secrets(id);
         self.forget_variables(id);
         self.forget_environments(id);

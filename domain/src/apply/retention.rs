@@ -34,7 +34,7 @@ impl Applying<'_> {
         let others =
             run.delivery.and_then(|delivery| self.state.deliveries.get(&delivery)).is_some_and(|delivery| {
                 match &delivery.state {
-                    crate::DeliveryState::Expanded { runs } => {
+                    crate::DeliveryState::Expanded { runs, .. } => {
                         runs.iter().any(|run| self.state.runs.contains(run))
                     }
                     _ => true,

@@ -66,6 +66,7 @@ impl World {
             labels: Labels::default(),
             access: Access::default(),
             approve_forks: true,
+            over: None,
         };
         for command in [init, repo] {
             world.apply(command).expect("the world begins well");
@@ -306,6 +307,7 @@ impl World {
             runs,
             triggers: None,
             numbers_from: None,
+            reason: String::new(),
         })
         .map(drop)
     }
@@ -433,7 +435,8 @@ impl World {
     fn rerun(&mut self, one: Move) -> Result<(), String> {
         let Some(of) = self.any_run(one.a) else { return Ok(()) };
         let id = RunId(self.mint());
-        let reply = self.apply(Command::Rerun { id, of, sender: "someone".to_owned() })?;
+        let reply =
+            self.apply(Command::Rerun { id, of, sender: "someone".to_owned(), key: String::new() })?;
         self.seen.reruns += u64::from(matches!(reply, Reply::Run { .. }));
         Ok(())
     }

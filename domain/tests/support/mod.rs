@@ -33,6 +33,7 @@ impl Cluster {
             labels: Default::default(),
             access: Access::default(),
             approve_forks: true,
+            over: None,
         });
         cluster
     }
@@ -78,6 +79,7 @@ impl Cluster {
             runs,
             triggers,
             numbers_from: None,
+            reason: String::new(),
         });
     }
 

@@ -50,6 +50,12 @@ pub fn next(forge: Forge, code: u16, headers: &dyn Headers, body: &[u8], now: u6
         401 => never("the token is not accepted"),
         403 => never("the token may not set statuses"),
         404 => never("there is no such repository or commit, or the token may not see it"),
+        // Gitea has no other word for a commit that it does not have; most installations leave it out, and are asked again.
+        500 if matches!(forge, Forge::Gitea | Forge::Forgejo)
+            && said.contains("object does not exist [id: ") =>
+        {
+            never("it does not have the commit")
+        }
         // Two at once, or too slow: nothing is wrong with it.
         408 | 409 | 425 | 500..=599 => Next::Again { after_seconds: wait.unwrap_or(0) },
         _ => never("it is not taken"),

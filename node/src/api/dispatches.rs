@@ -28,16 +28,14 @@ pub(super) async fn dispatch(api: &Api, caller: Caller, request: &mut Request) -
         let why = format!("1 to {MAX_WORKFLOW_BYTES} bytes without .. or control characters are expected");
         return Err(Problem::invalid("workflow", why));
     }
-    // A pull request's ref would bring workflows of people who may not push, with the secrets of this repository.
-    let elsewhere = |name: &str| !name.starts_with("refs/heads/") && !name.starts_with("refs/tags/");
-    let git_ref = if wanted.git_ref.starts_with("refs/") {
-        if elsewhere(&wanted.git_ref) {
-            return Err(Problem::invalid("git_ref", "a branch, refs/heads/... or refs/tags/... is expected"));
-        }
-        wanted.git_ref
-    } else {
-        format!("refs/heads/{}", wanted.git_ref)
-    };
+    let git_ref = wanted.git_ref;
+    // A pull request's ref would bring workflows of people who may not push, with the secrets of this repository. Whether a short
+    // name is a branch's or a tag's is found out when it is looked up.
+    let allowed = ["refs/heads/", "refs/tags/"].iter().any(|kind| git_ref.starts_with(kind));
+    if git_ref.starts_with("refs/") && !allowed {
+        let why = "the name of a branch or a tag, refs/heads/... or refs/tags/... is expected";
+        return Err(Problem::invalid("git_ref", why));
+    }
     let inputs = wanted.inputs.into_iter().map(|(name, value)| {
         let value = match value {
             Input::Text(text) => Value::String(text),
@@ -54,7 +52,8 @@ pub(super) async fn dispatch(api: &Api, caller: Caller, request: &mut Request) -
         payload: payload.to_string(),
         ..Event::of(EventKind::WorkflowDispatch)
     };
-    accept(api, &name, event, wanted.workflow, "inputs").await
+    let asked = Asked { key: request.idempotency_key(caller.token)?, body: &body };
+    accept(api, &name, asked, (event, wanted.workflow), "inputs").await
 }
 
 /// Takes an event of another system.
@@ -74,10 +73,24 @@ pub(super) async fn repository_event(api: &Api, caller: Caller, request: &mut Re
         payload: payload.to_string(),
         ..Event::of(EventKind::RepositoryDispatch)
     };
-    accept(api, &name, event, String::new(), "client_payload").await
+    let asked = Asked { key: request.idempotency_key(caller.token)?, body: &body };
+    accept(api, &name, asked, (event, String::new()), "client_payload").await
 }
 
-async fn accept(api: &Api, name: &RepoName, event: Event, only_path: String, field: &str) -> Answer {
+/// How a request may be known again.
+struct Asked<'a> {
+    /// Its key, scoped by the token; empty for none.
+    key: String,
+    body: &'a [u8],
+}
+
+async fn accept(
+    api: &Api,
+    name: &RepoName,
+    asked: Asked<'_>,
+    (event, only_path): (Event, String),
+    field: &str,
+) -> Answer {
     let most = limits::MAX_PAYLOAD_BYTES;
     if event.payload.len() > most {
         let why = format!("{} bytes with all around it, the limit is {most}", event.payload.len());
@@ -86,9 +99,11 @@ async fn accept(api: &Api, name: &RepoName, event: Event, only_path: String, fie
     let repo = repo_id(api, name)?;
     api.admit()?;
     let id = DeliveryId::from_parts(now(), rand::random());
-    // What is asked for is never a repetition of another, so its digest is its own.
-    let digest = Sha256::digest(id.to_string()).into();
-    let command = Command::AcceptDelivery { id, repo, key: String::new(), digest, event, only_path };
+    // What is asked for without a key, or with another one, is never a repetition, so its digest is its own.
+    let own = if asked.key.is_empty() { id.to_string() } else { asked.key.clone() };
+    let digest = Sha256::new_with_prefix(own).chain_update([0]).chain_update(asked.body).finalize().into();
+    let key = if asked.key.is_empty() { asked.key } else { format!("api:{}", asked.key) };
+    let command = Command::AcceptDelivery { id, repo, key, digest, event, only_path };
     match api.store.propose(command).await?.reply {
         Reply::Delivery { id, duplicate } => {
             let delivery = Some(id.to_string());

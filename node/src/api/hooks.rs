@@ -2,10 +2,13 @@
 //!
 //! Must not know how forges spell their events (forge/).
 
+use std::sync::Arc;
+
 use actors::vault::Purpose;
 use domain::{Command, Reply, RepoId, RepoName};
-use forge::{Delivery, Rejected};
+use forge::{Delivery, Received, Rejected};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use warp::http::{HeaderMap, StatusCode};
 
 use super::dto::Accepted;
@@ -14,6 +17,15 @@ use super::request::Request;
 use super::routes::Api;
 use super::{Answer, json, now, unexpected};
 use crate::telemetry::WEBHOOKS;
+
+/// Bytes of webhooks in memory at one time: whoever has no secret can make a node hold these.
+const ROOM: usize = 256 << 20;
+
+/// Room for as many bytes of webhooks as a node holds at one time.
+#[must_use]
+pub fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ROOM))
+}
 
 struct Headers<'a>(&'a HeaderMap);
 
@@ -30,7 +42,13 @@ fn count(forge: &'static str, outcome: &'static str) {
 /// Takes a webhook of a repository.
 pub(super) async fn receive(api: &Api, request: &mut Request) -> Answer {
     let name: RepoName = request.id("repo")?;
-    let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
+    let (limit, timeout) = (api.http.max_hook_bytes, api.http.body_timeout());
+    let (body, _held) =
+        request.bytes_within(limit, timeout, &api.hook_room).await.inspect_err(|refused| {
+            if refused.code == Code::Unavailable {
+                count("unknown", "no_room");
+            }
+        })?;
     let known = api.store.state().find_repo(&name).map(|(id, record)| (id, record.clone()));
     // What no repository's secret has signed is answered in one way, so that nobody learns which repositories there are.
     let secret = match &known {
@@ -38,7 +56,8 @@ pub(super) async fn receive(api: &Api, request: &mut Request) -> Answer {
         None => hex::encode(rand::random::<[u8; 32]>()),
     };
     let seconds = now().0 / 1000;
-    let received = forge::receive(&Headers(&request.headers), &body, &secret, seconds)
+    let received = read(std::mem::take(&mut request.headers), body, secret, seconds)
+        .await?
         .inspect_err(|why| {
             tracing::debug!(repository = %name, known = known.is_some(), %why, "a webhook is rejected");
             count("unknown", "rejected");
@@ -69,6 +88,19 @@ pub(super) async fn receive(api: &Api, request: &mut Request) -> Answer {
     }
     let first = (!ids.is_empty()).then(|| ids.remove(0));
     json(StatusCode::ACCEPTED, &Accepted { delivery: first, duplicate, reason, more: ids })
+}
+
+/// Checks and reads a webhook beside what answers requests: of one of many MiB that takes a while.
+async fn read(
+    headers: HeaderMap,
+    body: Vec<u8>,
+    secret: String,
+    seconds: u64,
+) -> Result<Result<Received, Rejected>, Problem> {
+    let read =
+        tokio::task::spawn_blocking(move || forge::receive(&Headers(&headers), &body, &secret, seconds));
+    read.await
+        .map_err(|_| Problem::new(Code::Internal, "reading the webhook broke off; the node's log says more"))
 }
 
 /// Commits one delivery: its id, and whether it was accepted before.

@@ -26,6 +26,7 @@ mod tokens;
 mod variables;
 
 pub use accept::serve;
+pub use hooks::room as hook_room;
 pub use problem::{Code, Problem};
 pub use routes::{Api, Routes};
 pub(crate) use runs::new_run;

@@ -41,6 +41,7 @@ pub(super) fn of(
                     format!("{bytes} bytes, 8 to 256 are allowed"),
                 ));
             }
+            forge::check_secret(secret).map_err(|why| Problem::invalid("webhook_secret", why))?;
             seal(Purpose::Webhooks, secret)?
         }
         (None, Some(repo)) => repo.webhook_secret.clone(),

@@ -37,6 +37,8 @@ pub(super) async fn put(api: &Api, request: &mut Request) -> Answer {
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
     let wanted: PutRepo = request::json(&body)?;
     check_labels(&wanted.labels).map_err(|why| Problem::invalid("labels", why))?;
+    // What is left out stays as it is by now, also when another node was told last; and is refused if it is changed meanwhile.
+    api.store.linearizable().await?;
     let before = api.store.state().find_repo(&name).map(|(_, repo)| repo.clone());
     let labels = wanted.labels.iter().cloned().collect();
     let facts = registration::of(&api.vault, &name, wanted, before.as_ref())?;
@@ -48,6 +50,7 @@ pub(super) async fn put(api: &Api, request: &mut Request) -> Answer {
         labels,
         access: facts.access,
         approve_forks: facts.approve_forks,
+        over: before.map(|repo| repo.version),
     };
     match api.change(command).await? {
         Reply::Repo { existed, .. } => {

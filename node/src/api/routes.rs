@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actors::vault::Vault;
 use domain::{Command, Refusal, Reply};
 use raft_store::{Space, Store};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp::Filter;
@@ -36,6 +37,8 @@ pub struct Api {
     pub store: Store,
     /// Limits of requests.
     pub http: config::Http,
+    /// The bytes of webhooks that may still come into memory.
+    pub hook_room: Arc<Semaphore>,
     /// Bounds of the queue.
     pub queue: config::Queue,
     /// Output and artifacts.

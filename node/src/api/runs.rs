@@ -78,13 +78,7 @@ fn view_of_event(state: &ClusterState, id: RunId) -> Option<RunView> {
 /// An ad hoc job.
 pub(super) async fn submit(api: &Api, caller: Caller, request: &mut Request) -> Answer {
     let body = request.bytes(api.http.max_body_bytes, api.http.body_timeout()).await?;
-    let key = match request.headers.get("idempotency-key").map(|value| value.to_str()) {
-        None => String::new(),
-        Some(Ok(text)) if (1..=200).contains(&text.len()) => format!("{}:{text}", caller.token),
-        Some(_) => {
-            return Err(Problem::invalid("Idempotency-Key", "1 to 200 visible characters are expected"));
-        }
-    };
+    let key = request.idempotency_key(caller.token)?;
     let wanted: Submit = request::json(&body)?;
     api.has_room()?;
     let command = Command::SubmitRun {
@@ -228,9 +222,10 @@ pub(super) async fn approve(api: &Api, caller: Caller, request: &Request) -> Ans
 /// Repeats a run.
 pub(super) async fn rerun(api: &Api, caller: Caller, request: &Request) -> Answer {
     let of: RunId = request.id("run")?;
+    let key = request.idempotency_key(caller.token)?;
     api.admit()?;
-    let command =
-        Command::Rerun { id: RunId::from_parts(now(), rand::random()), of, sender: caller.sender() };
+    let id = RunId::from_parts(now(), rand::random());
+    let command = Command::Rerun { id, of, sender: caller.sender(), key };
     made(api.store.propose(command).await?.reply)
 }
 

@@ -98,6 +98,15 @@ impl Client {
         self.accepted(self.try_once(path, key, with).await?).await
     }
 
+    /// A POST with a JSON body and a fresh key, answered with JSON: sent again where it may not have come to its end.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn call_once(&self, path: &str, body: &impl Serialize) -> Result<Value, Failure> {
+        let key = format!("cli-{:032x}", rand::random::<u128>());
+        self.read(self.post_once(path, &key, |request| request.json(body)).await?).await
+    }
+
     /// As [`Client::post_once`], for whoever looks at status and headers: an error of the API is an answer like others.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! `troupe dispatch`, `troupe event`: workflows that are asked for, and events of other systems.
 
 use domain::RepoName;
-use reqwest::Method;
 use serde_json::{Map, Value};
 
 use super::repos::at;
@@ -39,7 +38,7 @@ pub async fn dispatch(
 ) -> Result<u8, Failure> {
     let inputs = inputs.into_iter().map(|(name, value)| (name, Input::Text(value))).collect();
     let body = Dispatch { workflow, git_ref, inputs };
-    let answer = client.call(Method::POST, &format!("{}/dispatch", at(repo)), &body).await?;
+    let answer = client.call_once(&format!("{}/dispatch", at(repo)), &body).await?;
     accepted(client, answer, json)
 }
 
@@ -54,7 +53,7 @@ pub async fn event(
     json: bool,
 ) -> Result<u8, Failure> {
     let body = RepositoryEvent { event_type, client_payload };
-    let answer = client.call(Method::POST, &format!("{}/events", at(repo)), &body).await?;
+    let answer = client.call_once(&format!("{}/events", at(repo)), &body).await?;
     accepted(client, answer, json)
 }
 

@@ -140,14 +140,13 @@ pub async fn delivery(client: &Client, id: DeliveryId, json: bool) -> Result<u8,
         return Ok(0);
     }
     let delivery: DeliveryView = client.take(answer)?;
-    let none = delivery.state == "expanded" && delivery.runs.is_empty();
     table::fields(&[
         ("delivery", delivery.id),
         ("state", delivery.state),
         ("age", table::age(Some(delivery.accepted_at))),
         ("tries", delivery.tries.to_string()),
         ("reason", delivery.reason),
-        ("runs", if none { "none: no workflow wants it".to_owned() } else { delivery.runs.join("\n") }),
+        ("runs", delivery.runs.join("\n")),
     ])?;
     Ok(0)
 }

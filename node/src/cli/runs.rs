@@ -116,7 +116,7 @@ pub async fn run(client: &Client, command: Command, json: bool) -> Result<u8, Fa
             client.told(&answer, &format!("run {id} is approved"), json)?;
         }
         Command::Rerun { id } => {
-            let answer = client.call(Method::POST, &format!("/v1/runs/{id}/rerun"), &json!({})).await?;
+            let answer = client.call_once(&format!("/v1/runs/{id}/rerun"), &json!({})).await?;
             made(client, answer, json)?;
         }
     }

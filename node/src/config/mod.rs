@@ -151,12 +151,13 @@ impl Config {
         Ok(())
     }
 
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 20] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 21] {
         [
             ("node.slots", u64::from(self.node.slots), 0, 1024),
             ("cluster.bootstrap_expect", self.cluster.bootstrap_expect as u64, 1, 7),
             ("cluster.dead_after_ms", self.cluster.dead_after_ms, 1000, 604_800_000),
             ("http.max_body_bytes", self.http.max_body_bytes, 1024, 64 << 20),
+            ("http.max_hook_bytes", self.http.max_hook_bytes, 1024, 64 << 20),
             ("http.header_timeout_ms", self.http.header_timeout_ms, 10, 60_000),
             ("http.body_timeout_ms", self.http.body_timeout_ms, 10, 600_000),
             ("http.max_connections", self.http.max_connections as u64, 1, 1_000_000),

@@ -52,6 +52,9 @@ pub struct Http {
     pub public_url: String,
     /// Largest request body in bytes, 1 KiB to 64 MiB; more is answered with 413.
     pub max_body_bytes: u64,
+    /// Largest body of a webhook in bytes, 1 KiB to 64 MiB: GitHub sends up to 25 MiB, and never again what was refused. All that
+    /// are read at one time have 256 MiB; past that, webhooks are answered with 503.
+    pub max_hook_bytes: u64,
     /// Milliseconds for all headers of a request, and between two requests of one connection, 10 to 60000.
     pub header_timeout_ms: u64,
     /// Milliseconds for a whole request body, 10 to 600000.
@@ -77,6 +80,7 @@ impl Default for Http {
             advertise: String::new(),
             public_url: String::new(),
             max_body_bytes: 2 << 20,
+            max_hook_bytes: 25 << 20,
             header_timeout_ms: 10_000,
             body_timeout_ms: 10_000,
             max_connections: 8192,
@@ -327,7 +331,7 @@ pub(super) fn range_text(field: &str) -> &'static str {
         "node.slots" => "0 to 1024 are allowed",
         "cluster.bootstrap_expect" => "1 to 7 are allowed",
         "cluster.dead_after_ms" => "1000 to 604800000 are allowed",
-        "http.max_body_bytes" => "1024 to 67108864 are allowed",
+        "http.max_body_bytes" | "http.max_hook_bytes" => "1024 to 67108864 are allowed",
         "http.header_timeout_ms" | "raft.heartbeat_ms" => "10 to 60000 are allowed",
         "http.body_timeout_ms" => "10 to 600000 are allowed",
         "raft.min_free_mib" => "1 to 1048576 are allowed",

@@ -73,6 +73,7 @@ impl Alone {
         std::fs::write(&config.secrets.key_file, "0123456789abcdef".repeat(4)).unwrap();
         config.http.listen = "127.0.0.1:0".to_owned();
         config.http.max_body_bytes = 4096;
+        config.http.max_hook_bytes = 4096;
         // Plain processes, and none unless a test wants them.
         config.runner.executor = node::config::Executor::Fake;
         config.runner.grace_ms = 300;

@@ -133,6 +133,7 @@ impl Request {
                 labels: Labels::default(),
                 access: Access::default(),
                 approve_forks: false,
+                over: None,
             },
             Self::Submit { key, run } => Command::SubmitRun {
                 key: format!("k{key}"),

@@ -195,7 +195,8 @@ fn new_run(
         Some(found) => jobs::text(found, &known).map_err(at)?,
         None => String::new(),
     };
-    let title = if title.trim().is_empty() { occasion.event.title.clone() } else { title };
+    // A title is one line, also where a whole message is asked for.
+    let title = title.trim().lines().next().unwrap_or(&occasion.event.title).to_owned();
     let concurrency =
         workflow.concurrency.as_ref().map(|one| concurrency(one, &known)).transpose().map_err(at)?;
     let mut builder = Builder::new(path, files, mint);

@@ -55,7 +55,7 @@ pub(super) fn has_begun(state: &ClusterState, id: RunId) -> bool {
 fn context(state: &ClusterState, run: &Run) -> String {
     let delivery = run.delivery.and_then(|id| state.deliveries.get(&id));
     let others = match delivery.map(|delivery| &delivery.state) {
-        Some(DeliveryState::Expanded { runs }) => &runs[..],
+        Some(DeliveryState::Expanded { runs, .. }) => &runs[..],
         _ => &[],
     };
     let taken = others

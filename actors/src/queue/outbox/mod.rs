@@ -20,9 +20,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use self::lanes::{Lanes, Waiting};
+use self::lanes::{Failure, Lanes, Waiting};
 use self::message::Message;
-use self::post::Post;
+use self::post::{Answer, Post};
 use super::Shared;
 use crate::clock;
 use crate::faults::{self, Point};
@@ -68,8 +68,8 @@ enum How {
         /// What was said is that it waits: it is still to be said that it runs.
         waits: bool,
     },
-    /// It is to be sent again, not before this is over.
-    Again { after: Duration, why: String },
+    /// It is to be sent again.
+    Again { failure: Failure, why: String },
 }
 
 pub(super) async fn run(shared: Shared, stop: CancellationToken) -> Result<(), ActorProcessingErr> {
@@ -109,9 +109,10 @@ async fn drain(shared: &Shared, stop: &CancellationToken) -> Result<(), ActorPro
         }
         let state = shared.replica.state();
         begun.retain(|run| state.runs.get(run).is_some_and(|run| run.outcome.is_none()));
+        lanes.keep(|run| state.outbox.contains(&run) || begun.contains(&run));
         for one in lanes.take(waiting(&state, &begun), Instant::now()) {
             let Some(message) = message::of(&state, one.run) else {
-                lanes.done(one.repo);
+                lanes.done(one.repo, one.run);
                 continue;
             };
             let at = state.outbox.get(&one.run).map(|notice| notice.fence);
@@ -135,9 +136,10 @@ fn waiting<'a>(
     let noted = state.outbox.iter().map(|(run, _)| *run);
     let begun = begun.iter().filter(|run| !state.outbox.contains(run) && message::has_begun(state, **run));
     noted.chain(begun.copied()).filter_map(|run| {
-        let repo = state.runs.get(&run)?.repo?;
+        let of = state.runs.get(&run)?;
+        let repo = of.repo?;
         let server = state.repos.get(&repo)?.access.status.as_ref()?.api_url.clone();
-        Some(Waiting { run, repo, server })
+        Some(Waiting { run, repo, commit: of.event.commit.clone(), server })
     })
 }
 
@@ -161,10 +163,10 @@ fn settle(lanes: &mut Lanes, begun: &mut BTreeSet<RunId>, sent: Sent) {
             if !waits {
                 begun.remove(&sent.run);
             }
-            lanes.done(sent.repo);
+            lanes.done(sent.repo, sent.run);
         }
-        How::Again { after, why } => {
-            let pause = lanes.failed(sent.repo, after, rand::random(), Instant::now());
+        How::Again { failure, why } => {
+            let pause = lanes.failed((sent.repo, sent.run), failure, rand::random(), Instant::now());
             tracing::info!(run = %sent.run, why, ?pause, "a forge could not be told; again later");
         }
     }
@@ -186,7 +188,7 @@ async fn send(shared: Shared, post: Post, one: Waiting, message: Message, at: Op
         Ok(token) => token,
         Err(error) => {
             tracing::warn!(repository = message.name, %error, "the token for commit statuses cannot be opened");
-            return sent(How::Again { after: SEALED_REST, why: error.to_string() });
+            return sent(How::Again { failure: Failure::Unanswered(SEALED_REST), why: error.to_string() });
         }
     };
     let target_url = format!("{}{run}", options.runs_url);
@@ -201,15 +203,22 @@ async fn send(shared: Shared, post: Post, one: Waiting, message: Message, at: Op
         target_url: &target_url,
         token: &token,
     });
-    let (next, why) = match request {
+    let Answer { next, why, came } = match request {
         Ok(request) => post.send(message.forge, request).await,
-        Err(unsendable) => (Next::Never { why: unsendable.to_string() }, String::new()),
+        Err(unsendable) => {
+            let next = Next::Never { why: unsendable.to_string() };
+            Answer { next, why: String::new(), came: false }
+        }
     };
     let outcome = match next {
         Next::Done => "told",
         Next::Again { after_seconds } => {
             count(message.forge, "again");
-            return sent(How::Again { after: Duration::from_secs(after_seconds), why });
+            let failure = match after_seconds {
+                0 if came => Failure::Answered,
+                seconds => Failure::Unanswered(Duration::from_secs(seconds)),
+            };
+            return sent(How::Again { failure, why });
         }
         Next::Never { why } => {
             // A server may say back what it was sent.
@@ -223,7 +232,7 @@ async fn send(shared: Shared, post: Post, one: Waiting, message: Message, at: Op
         && let Err(error) = shared.replica.propose(Command::NoticeSent { run, fence }).await
     {
         // It is told again, by this leader or by the next.
-        return sent(How::Again { after: Duration::ZERO, why: error.to_string() });
+        return sent(How::Again { failure: Failure::Unanswered(Duration::ZERO), why: error.to_string() });
     }
     sent(How::Over { waits: message.state == State::Pending })
 }

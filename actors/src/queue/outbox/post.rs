@@ -24,6 +24,17 @@ pub(super) struct Post {
     client: Client,
 }
 
+/// What came of a request.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// What is to be done.
+    pub(super) next: Next,
+    /// In words why, if it is to be sent again.
+    pub(super) why: String,
+    /// The forge answered.
+    pub(super) came: bool,
+}
+
 /// Looks names up as every other server's that this node calls.
 #[derive(Debug)]
 struct Checked;
@@ -56,16 +67,20 @@ impl Post {
         Ok(Self { client })
     }
 
-    /// Sends it; what is to be done then, and in words why, if it is to be sent again.
-    pub(super) async fn send(&self, forge: Forge, request: Request) -> (Next, String) {
-        let unsent = |why: String| (Next::Again { after_seconds: 0 }, why);
+    /// Sends it.
+    pub(super) async fn send(&self, forge: Forge, request: Request) -> Answer {
+        let unsent = |why: String| Answer { next: Next::Again { after_seconds: 0 }, why, came: false };
         // An address needs no look-up, so it is checked here.
         let literal = Url::parse(&request.url).ok().and_then(|url| url.host_str().map(str::to_owned));
         if let Some(host) =
             literal.filter(|host| host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok())
             && let Err(refused) = resolve(&host, 0, Trust::Registered).await
         {
-            return (Next::Never { why: refused.to_string() }, String::new());
+            return Answer {
+                next: Next::Never { why: refused.to_string() },
+                why: String::new(),
+                came: false,
+            };
         }
         let mut sending = self.client.post(&request.url).body(request.body);
         for (name, value) in request.headers {
@@ -77,7 +92,8 @@ impl Post {
                 let headers = Headers(answer.headers().clone());
                 let body = beginning(answer).await;
                 let now = clock::now().0 / 1000;
-                (next(forge, code, &headers, &body, now), format!("it answered {code}"))
+                let next = next(forge, code, &headers, &body, now);
+                Answer { next, why: format!("it answered {code}"), came: true }
             }
             Err(error) => unsent(innermost(&error)),
         }

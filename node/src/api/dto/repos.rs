@@ -223,7 +223,7 @@ pub struct DeliveryView {
     /// `pending`, `expanding` or `expanded`.
     #[schemars(extend("enum" = DELIVERY_STATES))]
     pub state: String,
-    /// Why it waits, after a failure.
+    /// Why it waits, after a failure; or why no run follows.
     pub reason: String,
     /// Tries of expansion so far.
     pub tries: u16,
@@ -241,8 +241,8 @@ impl DeliveryView {
         let (reason, runs) = match &delivery.state {
             DeliveryState::Pending { reason, .. } => (reason.to_string(), Vec::new()),
             DeliveryState::Expanding { .. } => Default::default(),
-            DeliveryState::Expanded { runs } => {
-                (String::new(), runs.iter().map(ToString::to_string).collect())
+            DeliveryState::Expanded { runs, reason } => {
+                (reason.to_string(), runs.iter().map(ToString::to_string).collect())
             }
         };
         Self {

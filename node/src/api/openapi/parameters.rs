@@ -9,6 +9,14 @@ use crate::api::page;
 const RUN: &str = "01J9ZC3V5W6X7Y8Z9A0B1C2D3E";
 const JOB: &str = "01J9ZC3V5W6X7Y8Z9A0B1C2D3E.0";
 
+/// The key by which a request is known again.
+pub(super) const IDEMPOTENCY_KEY: Parameter = Parameter {
+    name: "Idempotency-Key",
+    about: "1 to 200 visible characters. The same key of the same token within 24 hours is answered with what was made \
+            then, when the request is the same too, and else with 409.",
+    values: Values::Text { pattern: "^[ -~]{1,200}$", example: "nightly-2026-01-31" },
+};
+
 /// What the names in paths stand for.
 pub(super) const OF_PATHS: &[Parameter] = &[
     Parameter {

@@ -4,7 +4,7 @@ use domain::Right;
 use schemars::json_schema;
 
 use super::operation::{Access, Guarded, Media, Open, Operation, Parameter, Success, Values, of};
-use super::parameters::{LIMIT, REPO_CURSOR};
+use super::parameters::{IDEMPOTENCY_KEY, LIMIT, REPO_CURSOR};
 use crate::api::dto::{
     Accepted, DeliveryView, Dispatch, PutRepo, RepoPut, RepoRemoved, RepoView, RepositoryEvent,
 };
@@ -69,6 +69,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .fails(&[Code::NotFound]),
     Operation::post("/v1/repos/{repo}/dispatch", Access::Token(Right::Submit, Guarded::Dispatch))
         .named(TAG, "dispatch", "Runs a workflow by hand")
+        .headers(&[IDEMPOTENCY_KEY])
         .takes(&[Media::Json(of::<Dispatch>())])
         .answers(&[Success {
             status: 202,
@@ -76,13 +77,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
             media: &[Media::Json(of::<Accepted>())],
             headers: &[],
         }])
-        .fails(&[Code::NotFound, Code::QueueFull]),
+        .fails(&[Code::NotFound, Code::Conflict, Code::QueueFull]),
     Operation::post("/v1/repos/{repo}/events", Access::Token(Right::Submit, Guarded::RepositoryEvent))
         .named(TAG, "tellRepository", "Tells of an event of another system")
         .details(
             "Workflows of the default branch whose `on` has `repository_dispatch`, of this type or of any, run; they find the \
              type as `github.event.action` and the data as `github.event.client_payload`.",
         )
+        .headers(&[IDEMPOTENCY_KEY])
         .takes(&[Media::Json(of::<RepositoryEvent>())])
         .answers(&[Success {
             status: 202,
@@ -90,14 +92,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
             media: &[Media::Json(of::<Accepted>())],
             headers: &[],
         }])
-        .fails(&[Code::NotFound, Code::QueueFull]),
+        .fails(&[Code::NotFound, Code::Conflict, Code::QueueFull]),
     Operation::post("/v1/hooks/{repo}", Access::Open(Open::Hook))
         .named(TAG, "receiveWebhook", "Takes a webhook of a forge")
         .details(
             "Of GitHub, GitLab, Gitea, Forgejo, Gogs, Bitbucket, or anything that signs as Standard Webhooks says. The \
              signature is an HMAC with SHA-256 over the raw bytes of the body, under the repository's webhook secret; \
              GitLab may send the secret itself. A body that was accepted within 24 hours is answered with the delivery \
-             of then, under whatever id it comes. A push to several refs is a delivery for each.",
+             of then, under whatever id it comes, but for a push that begins where the last one of its ref ended; of \
+             Standard Webhooks the signed id says what is the same. A push to several refs is a delivery for each.",
         )
         .headers(&[
             of_forges("X-GitHub-Event", "What happened, as GitHub names it.", "push"),

@@ -3,7 +3,7 @@
 use domain::Right;
 
 use super::operation::{Access, Guarded, Media, Operation, Parameter, Success, Values, of};
-use super::parameters::{LIMIT, RUN_CURSOR};
+use super::parameters::{IDEMPOTENCY_KEY, LIMIT, RUN_CURSOR};
 use crate::api::dto::names::{REPO_NAME, RUN_OUTCOMES};
 use crate::api::dto::{Approving, Cancelling, Pausing, Resuming, RunMade, RunView, Submit};
 use crate::api::page::Page;
@@ -37,12 +37,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         }]),
     Operation::post("/v1/runs", Access::Token(Right::Submit, Guarded::Submit))
         .named(TAG, "submitRun", "Submits an ad hoc job as a run of its own")
-        .headers(&[Parameter {
-            name: "Idempotency-Key",
-            about: "1 to 200 visible characters. The same key of the same token within 24 hours is answered with the \
-                    run of then, when the body is the same too.",
-            values: Values::Text { pattern: "^[ -~]{1,200}$", example: "nightly-2026-01-31" },
-        }])
+        .headers(&[IDEMPOTENCY_KEY])
         .takes(&[Media::Json(of::<Submit>())])
         .answers(&[
             Success {
@@ -134,11 +129,20 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .fails(&[Code::NotFound, Code::Conflict]),
     Operation::post("/v1/runs/{run}/rerun", Access::Token(Right::Submit, Guarded::Rerun))
         .named(TAG, "rerunRun", "Repeats a finished run as a new one")
-        .answers(&[Success {
-            status: 201,
-            about: "Committed by a quorum.",
-            media: &[Media::Json(of::<RunMade>())],
-            headers: &[],
-        }])
+        .headers(&[IDEMPOTENCY_KEY])
+        .answers(&[
+            Success {
+                status: 201,
+                about: "Committed by a quorum.",
+                media: &[Media::Json(of::<RunMade>())],
+                headers: &[],
+            },
+            Success {
+                status: 200,
+                about: "The key was used before: the run of then.",
+                media: &[Media::Json(of::<RunMade>())],
+                headers: &[],
+            },
+        ])
         .fails(&[Code::NotFound, Code::Conflict, Code::QueueFull]),
 ];

@@ -289,8 +289,8 @@ async fn expanded(machine: &Access, id: DeliveryId) -> Result<RunId, Failure> {
         applied.mark_unchanged();
         let state = machine.store.state();
         match state.deliveries.get(&id).map(|delivery| &delivery.state) {
-            Some(DeliveryState::Expanded { runs }) => {
-                let none = || Failure::NotMade { why: "nothing came of it".to_owned() };
+            Some(DeliveryState::Expanded { runs, reason }) => {
+                let none = || Failure::NotMade { why: format!("nothing came of it: {reason}") };
                 return runs.first().copied().ok_or_else(none);
             }
             Some(DeliveryState::Pending { reason, .. }) if !reason.is_empty() => {
