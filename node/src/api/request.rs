@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(read(&[b"abc", b"def"]).await.map(drop), Err(Code::Unavailable));
         assert_eq!(room.available_permits(), 5, "what was refused holds nothing");
         assert_eq!(read(&[b"abcde"]).await.map(drop), Ok(()));
-        assert_eq!(read(&[b"abc", b"defghi"]).await.map(drop), Err(Code::Unavailable));
+        assert_eq!(read(&[b"abc", b"defgh"]).await.map(drop), Err(Code::Unavailable));
         drop(first);
         assert_eq!(read(&[b"abc", b"defghi"]).await.map(drop), Err(Code::TooLarge));
         assert_eq!(read(&[b"abcd", b"efgh"]).await.map(drop), Ok(()));
