@@ -65,6 +65,7 @@ TIMES=() PHASE=start
 phase() {
     local name=$1 start=$SECONDS
     shift
+    # shellcheck disable=SC2034  # Whoever sources this reads it.
     PHASE=$name
     "$@"
     TIMES+=("$(printf '%-24s %4d s' "$name" $((SECONDS - start)))")
