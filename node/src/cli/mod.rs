@@ -161,7 +161,7 @@ enum Remote {
         repo: domain::RepoName,
         /// The workflow's path in the repository, or its file's name.
         workflow: String,
-        /// Branch or full ref.
+        /// Branch, tag or full ref.
         #[arg(long, value_name = "REF", default_value = "main")]
         git_ref: String,
         /// An input of the workflow; may be given several times.
