@@ -50,7 +50,9 @@ async fn a_push_waits_for_its_git_server_and_says_so() {
     .await;
     assert_eq!(waiting["state"], "pending");
     let reason = waiting["reason"].as_str().unwrap();
-    assert!(reason.contains("127.0.0.1") && reason.contains("Connection refused"), "{reason}");
+    let url = git.url();
+    let host = url.trim_start_matches("git://").split(':').next().unwrap();
+    assert!(reason.contains(host) && reason.contains("Connection refused"), "{reason}");
     git.resume().unwrap();
     let run = run_of(&cluster.nodes[2], &delivery).await;
     assert_eq!(cluster.nodes[2].get(&format!("/v1/runs/{run}")).await["commit"], git.head().unwrap());
