@@ -157,9 +157,7 @@ impl Applying<'_> {
         self.state.paused_runs.remove(&id);
         let jobs: Vec<_> = self.state.jobs_of(id).map(|(id, _)| id).collect();
         for job in jobs {
-            if force || !self.state.lasts(job) {
-                self.cancel_one(job, force);
-            }
+            self.cancel_one(job, force);
         }
     }
 
@@ -168,7 +166,11 @@ impl Applying<'_> {
         self.cancel_one(id, true);
     }
 
+    /// Nothing of what lasts, unless by force.
     fn cancel_one(&mut self, id: JobId, force: bool) {
+        if !force && self.state.lasts(id) {
+            return;
+        }
         let Some(job) = self.state.jobs.get(&id) else { return };
         match job.state {
             JobState::Finished(_) => {}
@@ -186,20 +188,19 @@ impl Applying<'_> {
                 self.state.jobs.update(&id, |job| job.cancel_requested = true);
                 let members: Vec<_> = self.state.members(id.run, id.index).map(|(id, _)| id).collect();
                 for member in members {
-                    if force || !self.state.lasts(member) {
-                        self.cancel_one(member, force);
-                    }
+                    self.cancel_one(member, force);
                 }
             }
         }
     }
 
-    /// The next number of a repository's runs, or of the ad hoc runs.
+    /// The number that the next of a repository's runs gets, or of the ad hoc runs.
     pub(super) fn next_number(&self, repo: Option<RepoId>) -> u64 {
         let of_repo = repo.and_then(|repo| self.state.repos.get(&repo));
         of_repo.map_or(self.state.ad_hoc_number + 1, |repo| repo.next_number)
     }
 
+    /// Gives it to a run.
     pub(super) fn take_number(&mut self, repo: Option<RepoId>) -> u64 {
         let number = self.next_number(repo);
         match repo.filter(|repo| self.state.repos.contains(repo)) {
